@@ -1,0 +1,1 @@
+"""Winning lottery tickets in Bayesian neural networks: everything that can be called without Snakemake."""
