@@ -1,0 +1,96 @@
+"""Checkpoints: the whole state of a training run in one safetensors file, and signals that ask for one."""
+
+import contextlib
+import hashlib
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_tensors, write_tensors
+
+
+class Stopped(Exception):
+    """Training was asked to stop; the checkpoint is on disk."""
+
+
+def fingerprint(settings: dict, files: list[str | Path]) -> str:
+    """A digest of everything that a run's numbers depend on: its settings and its input files."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in files:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{key}": value
+        for index, entries in state.items()
+        for key, value in entries.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        kind, *rest = name.split(".")
+        if kind == "optimizer":
+            state.setdefault(int(rest[0]), {})[rest[1]] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def save(path: Path, tensors: dict[str, Tensor], progress: dict) -> None:
+    """Write a checkpoint; `progress` is any JSON value."""
+    write_tensors(path, tensors, progress)
+
+
+def load(path: Path, expected: str, device: torch.device) -> tuple[dict[str, Tensor], dict] | None:
+    """The checkpoint at `path`, or None if there is none that fits the fingerprint `expected`.
+
+    A checkpoint of other settings or inputs, or an unreadable one, is said and left unused.
+    """
+    if not path.exists():
+        return None
+    try:
+        tensors, progress = read_tensors(path, device)
+    except InputError as error:
+        print(f"{error} Starting from the beginning.", flush=True)
+        return None
+    if progress.get("fingerprint") != expected:
+        print(f"{path}: made from other settings or inputs. Starting from the beginning.", flush=True)
+        return None
+    return tensors, progress
+
+
+class Requests:
+    """What signals have asked for since last looked at."""
+
+    def __init__(self):
+        self.save = False
+        self.stop = False
+
+    def _on_signal(self, number, frame):
+        self.save = True
+        self.stop = self.stop or number == signal.SIGTERM
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Requests]:
+    """Within the block SIGUSR1 asks for a checkpoint, SIGTERM for a checkpoint and a stop."""
+    requests = Requests()
+    numbers = (signal.SIGUSR1, signal.SIGTERM)
+    previous = {number: signal.signal(number, requests._on_signal) for number in numbers}
+    try:
+        yield requests
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

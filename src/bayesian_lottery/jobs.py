@@ -1,0 +1,185 @@
+"""What a workflow job does, from files to files."""
+
+import csv
+import io
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from bayesian_lottery import checkpoints, data, masks, models, networks
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
+from bayesian_lottery.randomness import seed_of
+from bayesian_lottery.scores import SCORERS
+from bayesian_lottery.tickets import REWINDS
+from bayesian_lottery.training import Checkpointing, peak_memory, summarise, train
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that a training job writes; `next_masks` maps scorers to paths."""
+
+    metrics: Path
+    history: Path
+    weights: Path
+    next_masks: Mapping[str, Path]
+
+
+def initialise(data_file: Path, model: str, seed: int, output: Path) -> None:
+    """Write the initial weights w0 of `model` for `seed`: the start of every trunk of that seed."""
+    images = data.load(data_file)
+    template = models.build(
+        model, images.image_shape, len(images.classes), seed=seed_of("initial", model, seed)
+    )
+    metadata = {"model": model, "image_shape": images.image_shape, "seed": seed}
+    write_tensors(output, template.state_dict(), metadata)
+
+
+def train_node(
+    node: Mapping,
+    settings: Mapping,
+    data_file: Path,
+    initial_file: Path,
+    mask_file: Path | None,
+    previous_file: Path | None,
+    outputs: Outputs,
+    device: str = "auto",
+    checkpoint_seconds: float = 300,
+) -> None:
+    """Train one node of a trunk, prune it, and write its files, the metrics last.
+
+    Args:
+        node: the coordinates, as `study.Node` has them; they name the random streams.
+        settings: as `study.node_settings` gives them.
+        data_file: the decoded data set.
+        initial_file: w0, as `initialise` wrote it.
+        mask_file: this level's mask; None keeps everything (level 0).
+        previous_file: the previous level's weights, which rewind `lrr` starts from.
+        outputs: where to write.
+        device: "auto" (CUDA where there is one), "cpu" or "cuda".
+        checkpoint_seconds: how often to save.
+    """
+    started = time.perf_counter()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    place = choose_device(device)
+    inputs = [f for f in (data_file, initial_file, mask_file, previous_file) if f is not None]
+    images = data.load(data_file, place)
+    initial, _ = read_tensors(initial_file)
+    template = models.build(settings["model"], images.image_shape, len(images.classes), seed=None)
+    expected = {name: tensor.shape for name, tensor in template.state_dict().items()}
+    if expected != {name: tensor.shape for name, tensor in initial.items()}:
+        raise InputError(f"{initial_file}: not the initial weights of {settings['model']}.")
+    template.load_state_dict(initial)
+    network = networks.build(settings["inference"], template.to(place), settings.get("bayesian"))
+    mask = masks.load(mask_file) if mask_file else masks.ones(models.prunable(template))
+    previous = read_tensors(previous_file)[0] if previous_file else None
+    rewind = REWINDS[settings["rewind"] or "imp"]
+    network.load(rewind(network.state(), previous), mask)
+
+    path = outputs.metrics.parent / "checkpoint.safetensors"
+    digest = checkpoints.fingerprint({"node": dict(node), "settings": dict(settings)}, inputs)
+    stream = [str(value) for value in node.values()]
+    record = train(network, images, settings, stream, Checkpointing(path, checkpoint_seconds, digest))
+
+    parameters = network.scoring_parameters()
+    for scorer, output in outputs.next_masks.items():
+        scores = {name: SCORERS[scorer].score(*tensors) for name, tensors in parameters.items()}
+        masks.save(output, masks.prune(mask, scores, settings["prune_fraction"]))
+    write_tensors(outputs.weights, network.state(), {"node": dict(node)})
+    write_text(outputs.history, as_csv(record.history))
+    write_json(
+        outputs.metrics,
+        {
+            "node": dict(node),
+            "settings": dict(settings),
+            **describe(mask),
+            "results": summarise(record.history),
+            "passes": record.passes,
+            "cost": {
+                "seconds": record.seconds_training + record.seconds_evaluation,
+                "seconds_training": record.seconds_training,
+                "seconds_evaluation": record.seconds_evaluation,
+                "seconds_job": time.perf_counter() - started,
+                "epochs": settings["curriculum"]["epochs"],
+                "peak_memory_bytes": peak_memory(place),
+                "resumed_at_steps": record.resumed_at_steps,
+            },
+            "provenance": provenance(place),
+        },
+    )
+    path.unlink(missing_ok=True)
+
+
+def describe(mask: masks.Mask) -> dict:
+    """The mask's counts, in all and layer by layer, in network order."""
+    kept, size = masks.survivors(mask), masks.size(mask)
+    layers = [
+        {"name": name, "size": layer.numel(), "survivors": int(layer.sum())}
+        for name, layer in mask.items()
+    ]
+    return {"density": kept / size, "survivors": kept, "prunable": size, "layers": layers}
+
+
+def choose_device(device: str) -> torch.device:
+    """The torch device for "auto", "cpu" or "cuda"."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: 'cuda' was asked for, but torch sees no CUDA device here.")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def as_csv(rows: list[dict]) -> str:
+    """Rows as CSV, with the columns of all rows in the order in which they first appear."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def provenance(device: torch.device) -> dict:
+    """What made a result: versions, machine, commit (with "+changes" if the tree had any)."""
+    packages = ("torch", "torch-blue", "numpy", "safetensors")
+    gpu = device.type == "cuda"
+    return {
+        "git_commit": _git_commit(),
+        "device": torch.cuda.get_device_name(device) if gpu else _processor(),
+        "host": platform.node(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _git_commit() -> str | None:
+    def git(*arguments: str) -> str:
+        folder = Path(__file__).parent
+        return subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

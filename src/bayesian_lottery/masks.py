@@ -1,0 +1,101 @@
+"""Masks: which weights of a network are kept.
+
+A mask is a mapping from the names of all prunable weights, in network order, to bool tensors of the
+weights' shapes; True is kept. Functions take a mask and return a new one.
+"""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_tensors, write_tensors
+
+Mask = dict[str, torch.Tensor]
+
+
+def ones(shapes: Mapping[str, torch.Size]) -> Mask:
+    """The dense mask: everything is kept."""
+    return {name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()}
+
+
+def size(mask: Mask) -> int:
+    """The number of prunable weights."""
+    return sum(layer.numel() for layer in mask.values())
+
+
+def survivors(mask: Mask) -> int:
+    """The number of weights kept."""
+    return sum(int(layer.sum()) for layer in mask.values())
+
+
+def check(mask: Mask, shapes: Mapping[str, torch.Size]) -> None:
+    """Raise `InputError` unless `mask` covers exactly the weights `shapes`, by name and shape."""
+    for name in [*shapes, *mask]:
+        given = tuple(mask[name].shape) if name in mask else "absent"
+        wanted = tuple(shapes[name]) if name in shapes else "absent"
+        if given != wanted:
+            raise InputError(f"mask of {name}: its shape is {given}, the network's is {wanted}.")
+
+
+def prune(mask: Mask, scores: Mapping[str, torch.Tensor], fraction: float) -> Mask:
+    """Prune exactly floor(fraction x survivors) of the survivors, those of the lowest scores.
+
+    One ranking over all layers (global pruning); of equal scores the first in network order goes.
+
+    Args:
+        mask: what is kept so far.
+        scores: a float tensor of the weight's shape for each name of the mask.
+        fraction: the share of the survivors to prune, in [0, 1).
+
+    Raises:
+        InputError: a survivor's score is NaN, or the names or shapes differ.
+    """
+    check(mask, {name: score.shape for name, score in scores.items()})
+    kept = torch.cat([layer.flatten() for layer in mask.values()])
+    score = torch.cat([scores[name].detach().cpu().flatten().double() for name in mask])
+    if score[kept].isnan().any():
+        raise InputError("scores: a surviving weight's score is NaN; nothing was pruned.")
+    index = kept.nonzero().squeeze(1)
+    # Fraction(str()) keeps 0.2 exactly 1/5: in binary 0.2 x 5 could floor to 0.
+    count = int(Fraction(str(fraction)) * len(index))
+    pruned = index[torch.argsort(score[index], stable=True)[:count]]
+    kept[pruned] = False
+    parts = kept.split([layer.numel() for layer in mask.values()])
+    return {name: part.view_as(mask[name]) for name, part in zip(mask, parts, strict=True)}
+
+
+def apply(mask: Mask, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`tensors` with the pruned entries of those that the mask names set to zero."""
+    return {
+        name: torch.where(mask[name], tensor, 0) if name in mask else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def save(path: str | Path, mask: Mask) -> None:
+    """Write `mask` atomically, one bit a weight; equal masks give equal bytes."""
+    packed = {name: torch.from_numpy(np.packbits(layer.numpy())) for name, layer in mask.items()}
+    write_tensors(path, packed, [[name, list(layer.shape)] for name, layer in mask.items()])
+
+
+def load(path: str | Path) -> Mask:
+    """Read what `save` wrote.
+
+    Raises:
+        InputError: the file is missing, truncated or not a mask.
+    """
+    packed, layers = read_tensors(path)
+    if not isinstance(layers, list) or {name for name, _ in layers} != packed.keys():
+        raise InputError(f"{path}: not a mask file.")
+    mask = {}
+    for name, shape in layers:
+        count = int(np.prod(shape))
+        if packed[name].dtype != torch.uint8 or packed[name].numel() != (count + 7) // 8:
+            raise InputError(f"{path}: the bits of {name} do not fit its shape {tuple(shape)}.")
+        bits = np.unpackbits(packed[name].numpy(), count=count)
+        mask[name] = torch.from_numpy(bits.astype(bool)).view(shape)
+    return mask

@@ -1,0 +1,188 @@
+"""A network in training: parameters under a mask, and a forward pass over weight samples.
+
+Two classes with one interface. Both call the same plain model (`template`) by `functional_call` with
+the weights of the moment: the masked parameters of a deterministic network, masked draws from the
+posterior of a Bayesian one. Samples ride in the channel dimension (see `models.layers`).
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bayesian_lottery import bayesian, masks
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.masks import Mask
+from bayesian_lottery.models import prunable
+from bayesian_lottery.models.layers import unfold_samples
+
+State = dict[str, Tensor]
+
+
+class Network(Protocol):
+    """What the training loop needs of a network."""
+
+    module: nn.Module
+    template: nn.Module
+    mask: Mask
+
+    def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
+        """Take `state`'s values, prune to `mask`."""
+
+    def logits(self, images: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+        """Logits (S, B, K) of float images (B, C, H, W)."""
+
+    def divergence(self) -> Tensor:
+        """KL of the surviving weights' posterior from the prior, in nats; 0 when deterministic."""
+
+    def parameter_groups(self, weight_decay: float) -> list[dict]:
+        """Parameter groups for the optimiser."""
+
+    def state(self) -> State:
+        """Copies of all parameters and buffers, pruned weights zero: what is saved."""
+
+    def scoring_parameters(self) -> dict[str, tuple[Tensor, ...]]:
+        """What scorers take, for each prunable weight: (w) or (mu, sigma)."""
+
+
+def build(inference: str, template: nn.Module, options: Mapping | None = None) -> Network:
+    """The network of `template`'s weights: `deterministic`, or `bayesian` with those as means.
+
+    Args:
+        inference: "deterministic" or "bayesian".
+        template: a model of `models.build`; used for the forward pass from now on.
+        options: the configuration's `bayesian` section (initial_std, prior_std); Bayesian only.
+    """
+    if inference == "deterministic":
+        return DeterministicNetwork(template)
+    return BayesianNetwork(template, options["initial_std"], options["prior_std"])
+
+
+def _checked(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    own = module.state_dict()
+    for name in [*own, *state]:
+        given = tuple(state[name].shape) if name in state else "absent"
+        wanted = tuple(own[name].shape) if name in own else "absent"
+        if given != wanted:
+            raise InputError(f"weights: {name} has shape {given}, the network's has {wanted}.")
+
+
+def _refuse_non_finite(name: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise InputError(f"weights: {name} has surviving values that are NaN or infinite.")
+
+
+class DeterministicNetwork:
+    """An ordinary network; pruned weights are exactly zero and get no gradient."""
+
+    def __init__(self, template: nn.Module):
+        self.template = self.module = template
+        self.mask = masks.ones(prunable(template))
+
+    def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
+        _checked(self.module, state)
+        masks.check(mask, prunable(self.template))
+        device = next(self.module.parameters()).device
+        self.mask = {name: layer.to(device) for name, layer in mask.items()}
+        values = {name: tensor.to(device) for name, tensor in state.items()}
+        values = masks.apply(self.mask, values)
+        for name, value in values.items():
+            _refuse_non_finite(name, value)
+        self.module.load_state_dict(values)
+
+    def logits(
+        self, images: Tensor, samples: int = 1, generator: torch.Generator | None = None
+    ) -> Tensor:
+        parameters = dict(self.module.named_parameters())
+        weights = {name: parameters[name] * layer for name, layer in self.mask.items()}
+        return functional_call(self.template, weights, (images,)).unsqueeze(0)
+
+    def divergence(self) -> Tensor:
+        return torch.zeros((), device=next(self.module.parameters()).device)
+
+    def parameter_groups(self, weight_decay: float) -> list[dict]:
+        return [{"params": list(self.module.parameters()), "weight_decay": weight_decay}]
+
+    def state(self) -> State:
+        return masks.apply(self.mask, {k: v.clone() for k, v in self.module.state_dict().items()})
+
+    def scoring_parameters(self) -> dict[str, tuple[Tensor, ...]]:
+        state = self.module.state_dict()
+        return {name: (state[name],) for name in self.mask}
+
+
+class BayesianNetwork:
+    """Mean-field normal posteriors over every weight and bias of the linear and conv layers.
+
+    `module` is torch-blue's and owns the parameters. A pruned weight has (mu, sigma) = (0, 0) when
+    saved, log sigma = -inf. In memory its log sigma keeps a finite value that the mask hides from
+    every sample and from the KL, since -inf has no usable gradient.
+    """
+
+    def __init__(self, template: nn.Module, initial_std: float, prior_std: float):
+        self.template = template
+        self.module = bayesian.convert(template, initial_std, prior_std)
+        self.prior_std = prior_std
+        self.posteriors = bayesian.posteriors(self.module)
+        self._set_mask(masks.ones(prunable(template)))
+
+    def _set_mask(self, mask: Mask) -> None:
+        device = next(self.module.parameters()).device
+        self.mask = {name: layer.to(device) for name, layer in mask.items()}
+        # Biases are never pruned; they count in the KL.
+        kept = [
+            self.mask.get(name, torch.ones_like(mean, dtype=torch.bool)).flatten()
+            for name, (mean, _) in self.posteriors.items()
+        ]
+        self.kept = torch.cat(kept)
+
+    def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
+        _checked(self.module, state)
+        masks.check(mask, prunable(self.template))
+        self._set_mask(mask)
+        values = {name: tensor.to(self.kept.device) for name, tensor in state.items()}
+        for name, layer in self.mask.items():
+            mean, log_std = bayesian.parameter_names(name)
+            values[mean] = torch.where(layer, values[mean], 0)
+            values[log_std] = torch.where(layer, values[log_std], 0)
+        for name, value in values.items():
+            _refuse_non_finite(name, value)
+        self.module.load_state_dict(values)
+
+    def logits(self, images: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+        count = sum(mean.numel() for mean, _ in self.posteriors.values())
+        noise = torch.randn(samples * count, generator=generator, device=self.kept.device)
+        weights = bayesian.sample(self.posteriors, self.mask, noise, samples)
+        others = {**dict(self.module.named_buffers()), **bayesian.unsampled(self.module)}
+        output = functional_call(self.template, {**others, **weights}, (images,))
+        return unfold_samples(output, self.template.classifier.out_features)
+
+    def divergence(self) -> Tensor:
+        return bayesian.divergence(self.posteriors, self.kept, self.prior_std)
+
+    def parameter_groups(self, weight_decay: float) -> list[dict]:
+        # Decay would pull log sigma towards 0, that is sigma towards 1.
+        log_stds = [log_std for _, log_std in self.posteriors.values()]
+        ids = {id(parameter) for parameter in log_stds}
+        decayed = [p for p in self.module.parameters() if id(p) not in ids]
+        return [
+            {"params": decayed, "weight_decay": weight_decay},
+            {"params": log_stds, "weight_decay": 0.0},
+        ]
+
+    def state(self) -> State:
+        values = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
+        for name, layer in self.mask.items():
+            mean, log_std = bayesian.parameter_names(name)
+            values[mean] = torch.where(layer, values[mean], 0)
+            values[log_std] = torch.where(layer, values[log_std], -torch.inf)
+        return values
+
+    def scoring_parameters(self) -> dict[str, tuple[Tensor, ...]]:
+        return {
+            name: (mean.detach(), log_std.detach().exp())
+            for name, (mean, log_std) in self.posteriors.items()
+            if name in self.mask
+        }

@@ -1,0 +1,322 @@
+"""Training: the loop, from the first step to the last, resumable at any of them."""
+
+import math
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bayesian_lottery import checkpoints
+from bayesian_lottery.curricula import Curriculum
+from bayesian_lottery.data import Images, Split, augment, hold_out, normalise
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.metrics import METRICS, Predictions, evaluate
+from bayesian_lottery.networks import Network
+from bayesian_lottery.randomness import generator
+
+
+class Diverged(InputError):
+    """The loss or a test metric became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where and how often (seconds) to save, and the digest of what the run's numbers depend on."""
+
+    path: Path
+    seconds: float
+    fingerprint: str
+
+
+@dataclass
+class Record:
+    """What a run has measured so far."""
+
+    history: list[dict] = field(default_factory=list)
+    seconds_training: float = 0.0
+    seconds_evaluation: float = 0.0
+    resumed_at_steps: list[int] = field(default_factory=list)
+    passes: dict[str, list[float] | None] = field(default_factory=dict)
+
+
+def data_term(logits: Tensor, labels: Tensor, likelihood: str) -> Tensor:
+    """The mean negative log-likelihood over a batch, in nats.
+
+    Args:
+        logits: (S, B, K).
+        labels: (B,) int64.
+        likelihood: "categorical", -log of the samples' mean probability, as torch-blue's
+            `Categorical`; "elbo", the samples' mean of -log probability. Equal for S = 1.
+    """
+    log_probabilities = logits.float().log_softmax(-1)
+    chosen = log_probabilities.gather(-1, labels.expand(len(logits), -1)[..., None]).squeeze(-1)
+    if likelihood == "elbo":
+        return -chosen.mean()
+    return math.log(len(logits)) - chosen.logsumexp(0).mean()
+
+
+@torch.inference_mode()
+def predict(
+    network: Network,
+    images: Images,
+    split: Split,
+    samples: int,
+    batch_size: int,
+    stream: torch.Generator,
+) -> Predictions:
+    """Predictions for `split`, by `samples` weight samples a batch; running norm statistics."""
+    network.template.eval()
+    parts = []
+    for batch in split.images.split(batch_size):
+        inputs = normalise(batch, images.mean, images.std)
+        parts.append(Predictions.of(network.logits(inputs, samples, stream)))
+    network.template.train()
+    return Predictions.concatenate(parts)
+
+
+def train(
+    network: Network,
+    images: Images,
+    settings: dict,
+    stream: Sequence[object],
+    checkpointing: Checkpointing | None = None,
+) -> Record:
+    """Train `network` in place by `settings` and measure it every epoch.
+
+    Every random number comes from the streams named by `stream`, so the same call on the same device
+    gives the same result, whether or not it was interrupted.
+
+    Args:
+        network: where to start from, on the device of `images`.
+        images: the data set.
+        settings: a node's settings, as `study.node_settings` gives them.
+        stream: the coordinates that name this run's random streams.
+        checkpointing: save every so often, on SIGUSR1, and on SIGTERM before stopping.
+
+    Raises:
+        Diverged: a loss or metric is NaN or infinite; says the epoch and the learning rate.
+        Stopped: SIGTERM came; the checkpoint is on disk.
+    """
+    device = images.mean.device
+    curriculum = Curriculum.of(settings["curriculum"])
+    posterior = settings.get("bayesian") or {"samples": 1, "heat": 0.0, "likelihood": "elbo"}
+    training, validation = hold_out(
+        images.train, settings["validation"], generator("hold_out", images.name)
+    )
+    steps_per_epoch = len(training) // curriculum.batch_size
+    if steps_per_epoch == 0:
+        raise InputError(
+            f"batch_size: {curriculum.batch_size} is more than the {len(training)} training images."
+        )
+    steps = curriculum.epochs * steps_per_epoch
+
+    optimizer = curriculum.build_optimizer(network.parameter_groups(curriculum.weight_decay))
+    generators = {
+        name: generator(*stream, name, device=device) for name in ("augmentation", "weights")
+    }
+    totals = torch.zeros(4, dtype=torch.float64, device=device)  # loss, NLL, KL, correct
+    record = Record()
+    first_step = 0
+    if checkpointing and (found := checkpoints.load(
+        checkpointing.path, checkpointing.fingerprint, device
+    )):
+        first_step, record, totals = _restore(*found, network, optimizer, generators)
+        print(f"resuming at step {first_step} of {steps}", flush=True)
+
+    network.template.train()
+    order = None
+    saved_at = clock = time.perf_counter()
+    progress = Progress(steps, first_step)
+    with checkpoints.listening() as requests:
+        for step in range(first_step, steps):
+            epoch, index = divmod(step, steps_per_epoch)
+            if order is None or index == 0:
+                shuffle = generator(*stream, "order", epoch)
+                order = torch.randperm(len(training), generator=shuffle).to(device)
+            chosen = order[index * curriculum.batch_size : (index + 1) * curriculum.batch_size]
+            labels = training.labels[chosen]
+            inputs = augment(
+                training.images[chosen], generators["augmentation"], **settings["augment"]
+            )
+            inputs = normalise(inputs, images.mean, images.std)
+
+            learning_rate = curriculum.learning_rate_at(step, steps_per_epoch)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            logits = network.logits(inputs, posterior["samples"], generators["weights"])
+            nll = data_term(logits, labels, posterior["likelihood"])
+            divergence = network.divergence()
+            loss = nll + posterior["heat"] / len(training) * divergence
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+            with torch.no_grad():
+                hits = (logits.softmax(-1).mean(0).argmax(-1) == labels).float().mean()
+                totals += torch.stack([loss, nll, divergence, hits])
+            if index + 1 == steps_per_epoch:
+                means = (totals / steps_per_epoch).tolist()
+                totals.zero_()
+                now = time.perf_counter()
+                record.seconds_training += now - clock
+                row = {"epoch": epoch + 1, "learning_rate": learning_rate}
+                row |= dict(zip(("loss", "train_nll", "kl", "train_accuracy"), means, strict=True))
+                last = epoch + 1 == curriculum.epochs
+                if last or (epoch + 1) % settings["evaluation"]["every"] == 0:
+                    row |= _measure(network, images, validation, settings, stream, epoch + 1)
+                _refuse_divergence(row, checkpointing)
+                clock = time.perf_counter()
+                record.seconds_evaluation += clock - now
+                row["seconds"] = record.seconds_training + record.seconds_evaluation
+                row["peak_memory_bytes"] = peak_memory(device)
+                record.history.append(row)
+            progress.show(step + 1, record.history)
+
+            due = checkpointing and time.perf_counter() - saved_at >= checkpointing.seconds
+            if checkpointing and (due or requests.save):
+                now = time.perf_counter()
+                record.seconds_training += now - clock
+                _save(checkpointing, step + 1, record, network, optimizer, generators, totals)
+                requests.save = False
+                saved_at = clock = time.perf_counter()
+            if requests.stop:
+                raise checkpoints.Stopped(f"stopped after step {step + 1} of {steps}")
+    progress.close()
+
+    record.passes = _repeated_passes(network, images, settings, stream)
+    record.seconds_evaluation += time.perf_counter() - clock
+    return record
+
+
+def _measure(
+    network: Network, images: Images, validation: Split, settings: dict, stream, epoch: int
+) -> dict:
+    """Metrics of one pass over the test images and, if there are any, the held-out ones."""
+    found = {}
+    for name, split in {"test": images.test, "validation": validation}.items():
+        if len(split):
+            values = one_pass(network, images, split, settings, (*stream, name, epoch))
+            found |= {f"{name}_{metric}": value for metric, value in values.items()}
+    return found
+
+
+def one_pass(
+    network: Network, images: Images, split: Split, settings: dict, stream: Sequence[object]
+) -> dict[str, float | None]:
+    """All metrics of one stochastic pass over `split`."""
+    options = settings["evaluation"]
+    bayesian = settings["inference"] == "bayesian"
+    predictions = predict(
+        network,
+        images,
+        split,
+        options["samples"] if bayesian else 1,
+        options["batch_size"],
+        generator(*stream, device=images.mean.device),
+    )
+    return evaluate(predictions, split.labels, options["bins"], bayesian)
+
+
+def _repeated_passes(network: Network, images: Images, settings: dict, stream) -> dict:
+    """Every metric's values over repeated passes with the final weights: its error bar."""
+    repeats = settings["evaluation"]["passes"] if settings["inference"] == "bayesian" else 1
+    found = [
+        one_pass(network, images, images.test, settings, (*stream, "pass", index))
+        for index in range(repeats)
+    ]
+    columns = {metric: [values[metric] for values in found] for metric in METRICS}
+    return {metric: None if None in column else column for metric, column in columns.items()}
+
+
+def summarise(history: list[dict]) -> dict[str, dict | None]:
+    """The test metrics at the `peak`, `final` and `selected` epochs.
+
+    peak: the best test accuracy (optimistic: chosen on the test images); final: the last epoch;
+    selected: the best validation accuracy, None without held-out images. Ties: the first epoch.
+    """
+    measured = [row for row in history if "test_accuracy" in row]
+
+    def at(row: dict) -> dict:
+        return {"epoch": row["epoch"], **{metric: row[f"test_{metric}"] for metric in METRICS}}
+
+    validated = "validation_accuracy" in measured[-1]
+    return {
+        "peak": at(max(measured, key=lambda row: row["test_accuracy"])),
+        "final": at(measured[-1]),
+        "selected": at(max(measured, key=lambda row: row["validation_accuracy"]))
+        if validated
+        else None,
+    }
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU by torch's allocator since the start, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _refuse_divergence(row: dict, checkpointing: Checkpointing | None) -> None:
+    bad = [name for name, value in row.items() if value is not None and not math.isfinite(value)]
+    if bad:
+        if checkpointing:
+            checkpointing.path.unlink(missing_ok=True)  # resuming would only diverge again
+        raise Diverged(
+            f"training diverged: {', '.join(bad)} not finite in epoch {row['epoch']} "
+            f"at learning rate {row['learning_rate']:g}."
+        )
+
+
+def _save(checkpointing, step, record, network, optimizer, generators, totals) -> None:
+    tensors = {f"module.{name}": t for name, t in network.module.state_dict().items()}
+    tensors |= checkpoints.optimizer_tensors(optimizer)
+    tensors |= {f"generator.{name}": stream.get_state() for name, stream in generators.items()}
+    tensors["totals"] = totals
+    progress = {"fingerprint": checkpointing.fingerprint, "step": step, "record": vars(record)}
+    checkpoints.save(checkpointing.path, tensors, progress)
+
+
+def _restore(tensors, progress, network, optimizer, generators) -> tuple[int, Record, Tensor]:
+    prefix = "module."
+    network.module.load_state_dict(
+        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    )
+    checkpoints.load_optimizer(optimizer, tensors)
+    for name, stream in generators.items():
+        stream.set_state(tensors[f"generator.{name}"].cpu())
+    record = Record(**progress["record"])
+    record.resumed_at_steps.append(progress["step"])
+    return progress["step"], record, tensors["totals"]
+
+
+class Progress:
+    """A bar in a terminal; elsewhere a line every ten seconds at the most. Both with an ETA."""
+
+    def __init__(self, steps: int, first_step: int):
+        self.steps, self.first_step = steps, first_step
+        self.started = self.shown = time.perf_counter()
+        self.bar = tqdm(total=steps, initial=first_step, unit="step", disable=None)
+
+    def show(self, step: int, history: list[dict]) -> None:
+        self.bar.update()
+        now = time.perf_counter()
+        if not self.bar.disable or (now - self.shown < 10 and step < self.steps):
+            return
+        self.shown = now
+        left = (now - self.started) / (step - self.first_step) * (self.steps - step)
+        minutes, seconds = divmod(round(left), 60)
+        state = ""
+        if history:
+            row = history[-1]
+            state = f", epoch {row['epoch']}, loss {row['loss']:.4f}"
+            if "test_accuracy" in row:
+                state += f", test accuracy {row['test_accuracy']:.4f}"
+        print(f"step {step}/{self.steps}{state}, {minutes}m{seconds:02}s left", flush=True)
+
+    def close(self) -> None:
+        self.bar.close()

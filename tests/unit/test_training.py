@@ -1,0 +1,318 @@
+"""The training loop: determinism, resuming, signals, divergence, and that it learns."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bayesian_lottery import checkpoints, data, jobs, masks, models, training
+from bayesian_lottery.curricula import Curriculum
+from bayesian_lottery.files import read_json, read_tensors
+
+ROOT = Path(__file__).parents[2]
+CURRICULUM = {
+    "epochs": 3,
+    "optimizer": "adam",
+    "learning_rate": 3e-3,
+    "weight_decay": 1e-4,
+    "batch_size": 32,
+    "milestones": [2],
+    "gamma": 0.1,
+    "warmup_epochs": 1,
+    "momentum": 0.9,
+}
+
+
+def settings(model="lenet_100_50", inference="bayesian", **changes):
+    scorer = {"bayesian": "snr", "deterministic": "magnitude"}[inference]
+    found = {
+        "dataset": "blobs",
+        "augment": {"flip": True, "crop": 1},
+        "validation": 0.2,
+        "model": model,
+        "inference": inference,
+        "curriculum": {**CURRICULUM, **changes},
+        "prune_fraction": 0.2,
+        "evaluation": {"samples": 2, "passes": 3, "every": 1, "bins": 10, "batch_size": 100},
+        "seed": 0,
+        "scorer": scorer,
+        "rewind": "imp",
+        "level": 1,
+    }
+    if inference == "bayesian":
+        found["bayesian"] = {
+            "samples": 2,
+            "heat": 0.1,
+            "initial_std": 0.01,
+            "prior_std": 1.0,
+            "likelihood": "categorical",
+        }
+    return found
+
+
+NODE = {"dataset": "blobs", "model": "any", "seed": 0, "level": 1}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A small data set of ten noisy patterns, and initial weights and masks of three models."""
+    folder = tmp_path_factory.mktemp("inputs")
+    stream = torch.Generator().manual_seed(0)
+    patterns = torch.randint(256, (10, 1, 8, 8), generator=stream)
+
+    def split(count):
+        labels = torch.arange(count) % 10
+        noise = torch.randint(-60, 60, (count, 1, 8, 8), generator=stream)
+        return data.Split((patterns[labels] + noise).clamp(0, 255).to(torch.uint8), labels)
+
+    train, test = split(400), split(100)
+    mean, std = data.channel_statistics(train.images)
+    classes = tuple("abcdefghij")
+    data.save(folder / "data", data.Images("blobs", classes, train, test, mean, std), "made here")
+    for model in ("lenet_100_50", "resnet8_slim", "vit_nano"):
+        jobs.initialise(folder / "data", model, 0, folder / model)
+        shapes = models.prunable(models.build(model, (1, 8, 8), 10, seed=None))
+        scores = {name: torch.rand(s, generator=stream) for name, s in shapes.items()}
+        masks.save(folder / f"{model}.mask", masks.prune(masks.ones(shapes), scores, 0.5))
+    return folder
+
+
+def outputs(folder):
+    return jobs.Outputs(
+        folder / "metrics.json",
+        folder / "history.csv",
+        folder / "weights.safetensors",
+        {"snr": folder / "next.safetensors"},
+    )
+
+
+def run(inputs, folder, options, checkpoint_seconds=1000.0):
+    model = options["model"]
+    out = outputs(folder)
+    if options["inference"] == "deterministic":
+        out = jobs.Outputs(out.metrics, out.history, out.weights, {"magnitude": folder / "next"})
+    jobs.train_node(
+        NODE,
+        options,
+        inputs / "data",
+        inputs / model,
+        inputs / f"{model}.mask",
+        None,
+        out,
+        "cpu",
+        checkpoint_seconds,
+    )
+
+
+def numbers(folder):
+    """Everything of a run's files that must not depend on interruptions."""
+    metrics = read_json(folder / "metrics.json")
+    history = (folder / "history.csv").read_text().splitlines()
+    columns = history[0].split(",")
+    kept = [i for i, c in enumerate(columns) if c not in ("seconds", "peak_memory_bytes")]
+    rows = [[line.split(",")[i] for i in kept] for line in history]
+    weights = (folder / "weights.safetensors").read_bytes()
+    return metrics["results"], metrics["passes"], rows, weights
+
+
+@pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+@pytest.mark.parametrize("model", ["lenet_100_50", "resnet8_slim", "vit_nano"])
+def test_a_run_broken_off_anywhere_resumes_bit_for_bit(
+    inputs, tmp_path, monkeypatch, model, inference
+):
+    options = settings(model, inference, epochs=2)
+    run(inputs, tmp_path / "whole", options)
+
+    save, saved = checkpoints.save, []
+
+    def save_and_die(*arguments):
+        save(*arguments)
+        saved.append(1)
+        if len(saved) in (3, 9, 10):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "save", save_and_die)
+    (tmp_path / "broken").mkdir()
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            run(inputs, tmp_path / "broken", options, checkpoint_seconds=0)
+        assert not (tmp_path / "broken/metrics.json").exists()
+    run(inputs, tmp_path / "broken", options, checkpoint_seconds=0)
+    assert numbers(tmp_path / "broken") == numbers(tmp_path / "whole")
+    assert len(read_json(tmp_path / "broken/metrics.json")["cost"]["resumed_at_steps"]) == 3
+    assert not (tmp_path / "broken/checkpoint.safetensors").exists()
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(inputs, tmp_path, monkeypatch, capsys):
+    options = settings()
+    monkeypatch.setattr(training, "_repeated_passes", lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(inputs, tmp_path, options, checkpoint_seconds=0)
+    monkeypatch.undo()
+    assert (tmp_path / "checkpoint.safetensors").exists()
+    other = settings(learning_rate=1e-3)
+    run(inputs, tmp_path, other)
+    assert "other settings or inputs" in capsys.readouterr().out
+    run(inputs, tmp_path / "fresh", other)
+    assert numbers(tmp_path) == numbers(tmp_path / "fresh")
+
+
+def test_a_truncated_checkpoint_is_not_used(inputs, tmp_path, capsys):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"half a file")
+    run(inputs, tmp_path, settings(epochs=1))
+    assert "truncated" in capsys.readouterr().out
+    assert (tmp_path / "metrics.json").exists()
+
+
+def command(inputs, folder, options):
+    model = options["model"]
+    out = outputs(folder)
+    return [
+        sys.executable,
+        ROOT / "scripts/train.py",
+        *("--node", json.dumps(NODE), "--settings", json.dumps(options)),
+        *("--data", inputs / "data", "--initial", inputs / model),
+        *("--mask", inputs / f"{model}.mask", "--metrics", out.metrics),
+        *("--history", out.history, "--weights", out.weights),
+        *("--next-mask", f"snr={out.next_masks['snr']}"),
+        *("--device", "cpu", "--checkpoint-seconds", "0.2"),
+    ]
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_signals_and_kills(inputs, tmp_path):
+    """SIGUSR1 saves and goes on, SIGTERM saves and stops, SIGKILL loses little; same numbers."""
+    options = settings("resnet8_slim", epochs=30)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    whole = [str(part).replace("0.2", "1000") if part == "0.2" else part
+             for part in command(inputs, tmp_path / "whole", options)]
+    subprocess.run(whole, check=True, env=environment, capture_output=True)
+
+    broken = command(inputs, tmp_path / "broken", options)
+    checkpoint = tmp_path / "broken/checkpoint.safetensors"
+    (tmp_path / "broken").mkdir()
+    steps = []
+    for number, expected in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        job = subprocess.Popen(broken, env=environment, stdout=subprocess.DEVNULL)
+        wait_for(lambda b=before: checkpoint.exists() and checkpoint.stat().st_mtime_ns > b)
+        job.send_signal(number)
+        assert job.wait(60) == expected
+        assert not (tmp_path / "broken/metrics.json").exists()
+        steps.append(read_tensors(checkpoint)[1]["step"])
+    assert 0 < steps[0] < steps[1]
+
+    lazy = [part if part != "0.2" else "1000" for part in broken]
+    job = subprocess.Popen(lazy, env=environment, stdout=subprocess.PIPE, text=True)
+    assert "resuming" in job.stdout.readline()  # the handlers are in place a moment later
+    time.sleep(0.5)
+    saved = checkpoint.stat().st_mtime_ns
+    job.send_signal(signal.SIGUSR1)
+    wait_for(lambda: not checkpoint.exists() or checkpoint.stat().st_mtime_ns > saved)
+    job.communicate()
+    assert job.returncode == 0
+    assert numbers(tmp_path / "broken") == numbers(tmp_path / "whole")
+
+
+def test_divergence_fails_with_epoch_and_rate_and_leaves_no_result(inputs, tmp_path):
+    options = settings(optimizer="sgd", learning_rate=1e12, warmup_epochs=0)
+    with pytest.raises(training.Diverged, match=r"epoch 1 at learning rate 1e\+12"):
+        run(inputs, tmp_path, options, checkpoint_seconds=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+def test_it_learns_and_reports(inputs, tmp_path, inference):
+    options = settings(inference=inference, epochs=15, milestones=[12])
+    run(inputs, tmp_path, options)
+    metrics = read_json(tmp_path / "metrics.json")
+    assert metrics["results"]["final"]["accuracy"] > 0.9
+    assert metrics["results"]["peak"]["accuracy"] >= metrics["results"]["selected"]["accuracy"]
+    assert metrics["density"] == pytest.approx(0.5, abs=0.01)
+    assert metrics["survivors"] == sum(layer["survivors"] for layer in metrics["layers"])
+    passes = 3 if inference == "bayesian" else 1
+    assert len(metrics["passes"]["accuracy"]) == passes
+    assert (metrics["passes"]["mutual_information"] is None) == (inference == "deterministic")
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 16
+    after = masks.load(next(tmp_path.glob("next*")))
+    before = masks.load(inputs / "lenet_100_50.mask")
+    kept = masks.survivors(before)
+    assert masks.survivors(after) == kept - kept // 5
+    assert not any((after[name] & ~before[name]).any() for name in after)
+
+
+def test_imp_resets_and_lrr_keeps(inputs, tmp_path, monkeypatch):
+    """The weights that training starts from, not those that it ends with."""
+    started = {}
+
+    def note_the_start(network, *_):
+        started[0] = network.state()
+        return training.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in training.METRICS}}])
+
+    monkeypatch.setattr(jobs, "train", note_the_start)
+    initial, _ = read_tensors(inputs / "lenet_100_50")
+    mask = masks.load(inputs / "lenet_100_50.mask")
+    trained = {name: tensor + 1 for name, tensor in initial.items()}
+    jobs.write_tensors(tmp_path / "previous", trained)
+    for rewind, expected in (("imp", initial), ("lrr", trained)):
+        options = {**settings(inference="deterministic"), "rewind": rewind}
+        out = jobs.Outputs(*(tmp_path / name for name in "mhw"), {})
+        jobs.train_node(
+            NODE, options, inputs / "data", inputs / "lenet_100_50",
+            inputs / "lenet_100_50.mask", tmp_path / "previous", out, "cpu",
+        )  # fmt: skip
+        for name, tensor in started[0].items():
+            wanted = expected[name] * mask[name] if name in mask else expected[name]
+            assert torch.equal(tensor, wanted), name
+
+
+def test_learning_rate_schedule():
+    curriculum = Curriculum.of({**CURRICULUM, "epochs": 6, "milestones": [3, 5]})
+    rates = [curriculum.learning_rate_at(step, 4) for step in range(24)]
+    assert rates[:4] == pytest.approx([3e-3 * k / 4 for k in (1, 2, 3, 4)])
+    assert rates[4:12] == [3e-3] * 8
+    assert rates[12:20] == pytest.approx([3e-4] * 8)
+    assert rates[20:] == pytest.approx([3e-5] * 4)
+
+
+def test_data_term_is_cross_entropy_for_one_sample_and_jensen_orders_the_two():
+    stream = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 7, 5, generator=stream)
+    labels = torch.randint(5, (7,), generator=stream)
+    expected = torch.nn.functional.cross_entropy(logits[0], labels)
+    for likelihood in ("categorical", "elbo"):
+        torch.testing.assert_close(training.data_term(logits[:1], labels, likelihood), expected)
+    categorical = training.data_term(logits, labels, "categorical")
+    averaged = torch.nn.functional.nll_loss(logits.softmax(-1).mean(0).log(), labels)
+    torch.testing.assert_close(categorical, averaged)
+    assert categorical < training.data_term(logits, labels, "elbo")
+
+
+def test_summaries_pick_the_right_epochs():
+    def row(epoch, test, validation):
+        values = {f"test_{metric}": 0.0 for metric in training.METRICS}
+        return {
+            "epoch": epoch,
+            **values,
+            "test_accuracy": test,
+            "validation_accuracy": validation,
+        }
+
+    history = [row(1, 0.5, 0.6), {"epoch": 2}, row(3, 0.9, 0.7), row(4, 0.8, 0.8)]
+    found = training.summarise(history)
+    assert [found[k]["epoch"] for k in ("peak", "final", "selected")] == [3, 4, 4]
+    for entry in history:
+        entry.pop("validation_accuracy", None)
+    assert training.summarise(history)["selected"] is None
