@@ -9,7 +9,7 @@ ACTIVATE := . $(VENV)/bin/activate
 .PHONY: demo test environment clean
 
 demo: environment
-	$(ACTIVATE) && snakemake --cores $(CORES)
+	$(ACTIVATE) && python scripts/warm.py snakemake --cores $(CORES)
 
 test: environment
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check workflow

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from bayesian_lottery import warm
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.jobs import initialise
 
 
 def main() -> None:
@@ -15,6 +15,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True, help="seed of the trunk")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     arguments = parser.parse_args()
+    warm.delegate()
+
+    from bayesian_lottery.jobs import initialise  # this imports torch
+
     try:
         initialise(arguments.data, arguments.model, arguments.seed, arguments.out)
     except InputError as error:

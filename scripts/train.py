@@ -9,9 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from bayesian_lottery.checkpoints import Stopped
+from bayesian_lottery import warm
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.jobs import Outputs, train_node
 
 
 def scorer_and_path(text: str) -> tuple[str, Path]:
@@ -47,6 +46,11 @@ def main() -> None:
         "--checkpoint-seconds", type=float, default=300, help="how often to save (default: 300)"
     )
     given = parser.parse_args()
+    warm.delegate()
+
+    from bayesian_lottery.checkpoints import Stopped  # these import torch
+    from bayesian_lottery.jobs import Outputs, train_node
+
     outputs = Outputs(given.metrics, given.history, given.weights, dict(given.next_mask))
     try:
         train_node(

@@ -1,1 +1,1 @@
-"""Winning lottery tickets in Bayesian neural networks: everything that can be called without Snakemake."""
+"""Winning lottery tickets in Bayesian neural networks: all that works without Snakemake."""

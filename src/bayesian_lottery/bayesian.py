@@ -1,6 +1,6 @@
 """Bayesian networks by torch-blue: conversion, masked weight samples, closed-form KL.
 
-Names: `layer.weight` is a weight of the plain model; torch-blue keeps its posterior in the parameters
+Names: `layer.weight` is a weight of the plain model; torch-blue keeps its posterior in
 `layer._weight_mean` and `layer._weight_log_std`.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch_blue import vi
 from torch_blue.vi.distributions import MeanFieldNormal
-from torch_blue.vi.utils.convert import ban_convert
+from torch_blue.vi.utils.convert import ban_convert, convert_to_vimodule
 
 from bayesian_lottery.masks import Mask
 from bayesian_lottery.models import layers
@@ -26,12 +26,12 @@ ban_convert([layers.BatchNorm2d, layers.LayerNorm, layers.Tokens])
 def convert(template: nn.Module, initial_std: float = 0.01, prior_std: float = 1.0) -> vi.VIModule:
     """A torch-blue copy of `template`: its weights as means, sigma = `initial_std` x Kaiming scale.
 
-    The scale is torch-blue's: 1/sqrt(3 fan_in) for matrices, 1/sqrt(fan_in) for biases. The prior of
-    every weight is N(0, `prior_std`^2). `template` and the global random state are left as they were.
+    The scale is what torch-blue 1.1.0 computes, 1/sqrt(fan_in) for weights and biases. The prior of
+    every weight is N(0, `prior_std`^2). `template` and the global random state stay as they were.
     """
     module = copy.deepcopy(template)
     with torch.random.fork_rng(devices=[]):
-        vi.utils.convert_to_vimodule(
+        convert_to_vimodule(
             module,
             keep_weights=True,
             variational_distribution=MeanFieldNormal(std=initial_std),

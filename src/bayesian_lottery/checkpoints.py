@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training run in one safetensors file, and signals that ask for one."""
+"""Checkpoints: the whole state of a training run in one file, and the signals that ask for one."""
 
 import contextlib
 import hashlib
@@ -66,7 +66,9 @@ def load(path: Path, expected: str, device: torch.device) -> tuple[dict[str, Ten
         print(f"{error} Starting from the beginning.", flush=True)
         return None
     if progress.get("fingerprint") != expected:
-        print(f"{path}: made from other settings or inputs. Starting from the beginning.", flush=True)
+        print(
+            f"{path}: made from other settings or inputs. Starting from the beginning.", flush=True
+        )
         return None
     return tensors, progress
 

@@ -68,11 +68,11 @@ def write_tensors(path: str | Path, tensors: dict, metadata: dict | None = None)
     import torch  # here, so that reading JSON does not cost torch's import
     from safetensors.torch import save_file
 
-    ready = {name: tensor.detach().to("cpu", copy=False).contiguous() for name, tensor in tensors.items()}
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     if len({tensor.untyped_storage().data_ptr() for tensor in ready.values()}) < len(ready):
         ready = {name: torch.clone(tensor) for name, tensor in ready.items()}
     with atomic(path) as temporary:
-        save_file(ready, temporary, metadata={"json": json.dumps(metadata or {}, sort_keys=True)})
+        save_file(ready, temporary, metadata={"json": json.dumps(metadata or {})})
 
 
 def read_tensors(path: str | Path, device: str = "cpu") -> tuple[dict, dict]:

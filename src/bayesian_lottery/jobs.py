@@ -87,7 +87,9 @@ def train_node(
     path = outputs.metrics.parent / "checkpoint.safetensors"
     digest = checkpoints.fingerprint({"node": dict(node), "settings": dict(settings)}, inputs)
     stream = [str(value) for value in node.values()]
-    record = train(network, images, settings, stream, Checkpointing(path, checkpoint_seconds, digest))
+    record = train(
+        network, images, settings, stream, Checkpointing(path, checkpoint_seconds, digest)
+    )
 
     parameters = network.scoring_parameters()
     for scorer, output in outputs.next_masks.items():

@@ -78,7 +78,7 @@ def evaluate(predictions: Predictions, labels: Tensor, bins: int, bayesian: bool
 
 
 def calibration_errors(confidence: Tensor, correct: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """(ECE, MACE): the gaps |accuracy - confidence| of the bins, averaged over images and over bins.
+    """(ECE, MACE): the bins' gaps |accuracy - confidence|, averaged over images and over bins.
 
     MACE (arXiv 2602.18825) is the unweighted mean over non-empty bins; bin i of n holds the
     confidences in (i/n, (i+1)/n].

@@ -1,8 +1,8 @@
 """A network in training: parameters under a mask, and a forward pass over weight samples.
 
-Two classes with one interface. Both call the same plain model (`template`) by `functional_call` with
-the weights of the moment: the masked parameters of a deterministic network, masked draws from the
-posterior of a Bayesian one. Samples ride in the channel dimension (see `models.layers`).
+Two classes with one interface. Both call the same plain model (`template`), by `functional_call`,
+with the weights of the moment: the masked parameters of a deterministic network, masked draws from
+the posterior of a Bayesian one. Samples ride in the channel dimension (see `models.layers`).
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ State = dict[str, Tensor]
 
 
 def reset(initial: Mapping[str, Tensor], previous: Mapping[str, Tensor] | None) -> State:
-    """Iterative magnitude pruning: everything (sigma, biases and norms too) to its initial value."""
+    """Iterative magnitude pruning: all (sigma, biases and norms too) back to the initial values."""
     return dict(initial)
 
 

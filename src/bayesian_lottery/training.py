@@ -88,8 +88,8 @@ def train(
 ) -> Record:
     """Train `network` in place by `settings` and measure it every epoch.
 
-    Every random number comes from the streams named by `stream`, so the same call on the same device
-    gives the same result, whether or not it was interrupted.
+    Every random number comes from the streams named by `stream`, so the same call on the same
+    device gives the same result, whether or not it was interrupted.
 
     Args:
         network: where to start from, on the device of `images`.
@@ -122,9 +122,9 @@ def train(
     totals = torch.zeros(4, dtype=torch.float64, device=device)  # loss, NLL, KL, correct
     record = Record()
     first_step = 0
-    if checkpointing and (found := checkpoints.load(
-        checkpointing.path, checkpointing.fingerprint, device
-    )):
+    if checkpointing and (
+        found := checkpoints.load(checkpointing.path, checkpointing.fingerprint, device)
+    ):
         first_step, record, totals = _restore(*found, network, optimizer, generators)
         print(f"resuming at step {first_step} of {steps}", flush=True)
 

@@ -1,0 +1,41 @@
+"""Gather the metrics of all nodes into the table of runs and the table of layers."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bayesian_lottery import results
+from bayesian_lottery.errors import InputError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--metrics-list",
+        type=Path,
+        required=True,
+        help="text file with the path of one metrics.json a line (a study has thousands, too many "
+        "for a command line)",
+    )
+    parser.add_argument("--runs-parquet", type=Path, required=True, help="table of runs to write")
+    parser.add_argument("--runs-csv", type=Path, required=True, help="the same table as CSV")
+    parser.add_argument(
+        "--layers-parquet", type=Path, required=True, help="table of layers to write"
+    )
+    parser.add_argument("--layers-csv", type=Path, required=True, help="the same table as CSV")
+    arguments = parser.parse_args()
+
+    try:
+        paths = arguments.metrics_list.read_text().splitlines()
+    except OSError as error:
+        raise InputError(f"{arguments.metrics_list}: {error.strerror}.") from None
+    runs, layers = results.tables([path for path in paths if path.strip()])
+    results.write(runs, arguments.runs_parquet, arguments.runs_csv)
+    results.write(layers, arguments.layers_parquet, arguments.layers_csv)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,32 @@
+"""Decode one data set into the file that every training job reads."""
+
+import argparse
+import json
+import sys
+
+from bayesian_lottery import sources
+from bayesian_lottery.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--name", required=True, help="the data set's name in the configuration")
+    parser.add_argument(
+        "--settings",
+        required=True,
+        type=json.loads,
+        help="its settings as JSON: source and, where the source has them, root, size (pixels)"
+        " and test_fraction",
+    )
+    parser.add_argument("--out", required=True, help="the safetensors file to write")
+    options = parser.parse_args(arguments)
+    try:
+        sources.prepare(options.name, options.settings, options.out)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Checks of the configuration, all before any job starts; each error is one sentence.
+
+The Snakefile imports this module; it needs no torch.
+"""
+
+import difflib
+import math
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError, validators
+from jsonschema.exceptions import best_match
+from safetensors import SafetensorError, safe_open
+
+from bayesian_lottery import models, sources
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.study import Trunk, data_file, expand
+
+# JSON Schema takes 3.0 for an integer, and NaN or infinity for a number within every limit.
+_TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: type(value) is int,
+        "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+    }
+)
+_Validator = validators.extend(Draft202012Validator, type_checker=_TYPES)
+
+_A_TYPE = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+_LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
+    "minItems": "of {} or more entries",
+    "minLength": "of {} or more characters",
+}
+
+# The size of a source before it is decoded; the source of images in folders has none.
+_TRAINING_IMAGES = {
+    "digits": 1438,
+    "mnist": 60_000,
+    "fashion_mnist": 60_000,
+    "cifar10": 50_000,
+    "cifar100": 50_000,
+}
+
+# The figures' options that name coordinates of trunks.
+_SHOWN = {
+    "dataset": "dataset",
+    "models": "model",
+    "curriculum": "curriculum",
+    "rewind": "rewind",
+    "scorer": "scorer",
+}
+
+
+def check_schema(config: Mapping, schema_file: str | Path) -> None:
+    """Check keys, types and ranges; defaults need not be filled in.
+
+    Raises:
+        InputError: names the key, its value, and what is allowed.
+    """
+    schema = yaml.safe_load(Path(schema_file).read_text())
+    error = best_match(_Validator(schema).iter_errors(config))
+    if error:
+        raise InputError(_sentence(error))
+
+
+def _sentence(error: ValidationError) -> str:
+    """What is wrong, in one sentence."""
+    steps = (f" entry {k + 1}" if isinstance(k, int) else f".{k}" for k in error.absolute_path)
+    key = "".join(steps).lstrip(".")
+    where = f"{key}: " if key else ""
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"{where}the key {missing[0]!r} is missing."
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        unknown = next(str(name) for name in error.instance if name not in known)
+        close = difflib.get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
+        return f"{where}{unknown!r} is not a key; {hint}"
+    if error.validator == "uniqueItems":
+        return f"{where}{reprlib.repr(error.instance)} holds a value twice."
+    return f"{where}{reprlib.repr(error.instance)} is not allowed; it must be {_allowed(error)}."
+
+
+def _allowed(error: ValidationError) -> str:
+    """What the part of the schema that was violated allows, in words."""
+    schema = error.schema
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    types = schema.get("type", "string")  # propertyNames gives no type: names are text
+    words = " or ".join(_A_TYPE[name] for name in ([types] if isinstance(types, str) else types))
+    limits = [text.format(schema[name]) for name, text in _LIMITS.items() if name in schema]
+    if "pattern" in schema:
+        limits.append("of letters, digits, '_' and '-', starting with a letter or digit")
+    hint = ""
+    if "number" in types and isinstance(error.instance, str) and "e" in error.instance:
+        hint = " (YAML reads 1e-3 as text: write 1.0e-3 or 0.001)"
+    return " ".join([words, " and ".join(limits)]).strip() + hint
+
+
+def validate(config: Mapping) -> list[Trunk]:
+    """Check what a schema cannot, and return the trunks.
+
+    Data sets that no trunk uses are not looked at. Nothing is downloaded.
+
+    Raises:
+        InputError: names the key, its value, and what is allowed.
+    """
+    trunks = expand(config)
+    for name, curriculum in config["curricula"].items():
+        _check_curriculum(f"curricula.{name}", curriculum)
+    for name in dict.fromkeys(trunk.dataset for trunk in trunks):
+        used = [trunk for trunk in trunks if trunk.dataset == name]
+        count, shape = _training_images(config, name)
+        for model in dict.fromkeys(trunk.model for trunk in used):
+            models.check(model, shape)
+        for curriculum in dict.fromkeys(trunk.curriculum for trunk in used):
+            batch_size = config["curricula"][curriculum]["batch_size"]
+            if count is not None and batch_size > count:
+                raise InputError(
+                    f"curricula.{curriculum}.batch_size: {batch_size} is more than the {count} "
+                    f"training images of {name}."
+                )
+    _check_figures(config, trunks)
+    return trunks
+
+
+def _check_curriculum(key: str, curriculum: Mapping) -> None:
+    epochs, warmup = curriculum["epochs"], curriculum["warmup_epochs"]
+    for milestone in curriculum["milestones"]:
+        if milestone >= epochs:
+            raise InputError(f"{key}.milestones: {milestone} must be below the {epochs} epochs.")
+    if warmup > epochs:
+        raise InputError(f"{key}.warmup_epochs: {warmup} is more than the {epochs} epochs.")
+
+
+def _training_images(config: Mapping, name: str) -> tuple[int | None, tuple[int, int, int] | None]:
+    """Number (not held out) and shape of the training images; None where not known yet."""
+    settings = config["datasets"][name]
+    prepared = Path(data_file(config, name))
+    if prepared.exists():
+        try:
+            with safe_open(prepared, framework="numpy") as file:
+                count, *shape = file.get_slice("train_images").get_shape()
+        except SafetensorError as error:
+            raise InputError(f"{prepared}: not a data set ({error}); delete it.") from None
+    else:
+        count, shape = _TRAINING_IMAGES.get(settings["source"]), sources.check(name, settings)[0]
+    left = None if count is None else round(count * (1 - settings["validation"]))
+    return left, None if shape is None else tuple(shape)
+
+
+def _check_figures(config: Mapping, trunks: list[Trunk]) -> None:
+    """Refuse figures of what the study does not hold, days before they would come out empty."""
+    for figure, options in config["figures"].items():
+        for option, coordinate in _SHOWN.items():
+            wanted = options.get(option, [])
+            present = {getattr(trunk, coordinate) for trunk in trunks}
+            for value in wanted if isinstance(wanted, list) else [wanted]:
+                if value not in present:
+                    raise choice(f"figures.{figure}.{option}", value, present)

@@ -1,0 +1,201 @@
+"""The look that all figures share: one style a word, labels at line ends, files that repeat."""
+
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import atomic
+
+# Okabe and Ito's palette, told apart with any kind of colour vision. Its yellow is left out: too
+# light for a line on white.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
+
+# Inches: a journal's column; a panel beside others, and its height; a line of text at 8 points, and
+# an entry of a legend.
+ONE_COLUMN, PANEL, HEIGHT, TEXT, ENTRY = 3.4, 2.4, 1.75, 0.155, 2.3
+
+
+@dataclass(frozen=True)
+class Line:
+    """How one scorer or branch looks in every figure: colour, marker and dashes all differ."""
+
+    label: str  # at the line's end
+    name: str  # in the legend
+    color: str
+    marker: str
+    dashes: str | tuple = "-"
+
+    def properties(self) -> dict:
+        """The keyword arguments of `Axes.plot`."""
+        return {"color": self.color, "marker": self.marker, "linestyle": self.dashes}
+
+
+_DASHED, _DOTTED, _LONG = (0, (4, 1.5)), (0, (1, 1.2)), (0, (8, 2))
+_DASH_DOT = (0, (5, 1.2, 1, 1.2))
+
+# Scorers share no panel with branches, except the ticket's own; so branches may take a scorer's
+# colour again, with another marker.
+LINES: Mapping[str, Line] = {
+    "magnitude": Line("magnitude", "magnitude |w| (deterministic)", BLACK, "o"),
+    "snr": Line("SNR", "SNR |μ|/σ (Bayesian)", BLUE, "s"),
+    "mu": Line("mu", "mu |μ| (Bayesian)", VERMILLION, "^", _DASHED),
+    "square": Line("square", "square √(μ² + σ²) (Bayesian)", GREEN, "D", _DASH_DOT),
+    "reinit": Line("reinit", "weights reinitialised", ORANGE, "v", _DASHED),
+    "shuffle_global": Line("global", "mask shuffled globally", PURPLE, "P", _DOTTED),
+    "shuffle_even": Line("even", "mask shuffled evenly", SKY, "X", _DASH_DOT),
+    "shuffle_layerwise": Line("layerwise", "mask shuffled in layers", GREEN, "<", _LONG),
+    "transplant": Line("transplant", "transplanted ticket", VERMILLION, "*"),
+}
+_SPARE = [(ORANGE, "v", _LONG), (PURPLE, "P", _DOTTED), (SKY, "X", _DASHED)]
+
+
+def lines(names: Iterable[str]) -> dict[str, Line]:
+    """The styles of `names` (scorers or branches), in the order of the legend.
+
+    A name that `LINES` does not know gets a spare style, so that a new scorer can be drawn at
+    once.
+    """
+    names = set(names)
+    known = {name: line for name, line in LINES.items() if name in names}
+    unknown = sorted(names - set(LINES))
+    return known | {
+        name: Line(name, name, *_SPARE[i % len(_SPARE)]) for i, name in enumerate(unknown)
+    }
+
+
+def shade(color: str, strength: float) -> tuple[float, float, float]:
+    """`color` mixed with white: 1 is the colour itself, 0 white."""
+    red, green, blue = (1 - strength * (1 - part) for part in to_rgb(color))
+    return red, green, blue
+
+
+def applied(path: str | Path) -> AbstractContextManager:
+    """A context in which the style file at `path` holds, over matplotlib's own defaults.
+
+    A user's matplotlibrc has no say, so that the same table gives the same figure everywhere.
+    """
+    try:
+        return matplotlib.style.context(Path(path).resolve(strict=True), after_reset=True)
+    except OSError as error:
+        raise InputError(f"{path}: no readable style file ({error.strerror}).") from None
+
+
+def canvas(rows: int, columns: int, **subplots) -> tuple[Figure, list[list[Axes]]]:
+    """An empty figure of `rows` by `columns` panels, one journal column wide at least.
+
+    It belongs to no window system: pyplot, which would look for one, is never imported.
+    """
+    width, labels = max(ONE_COLUMN, PANEL * columns), 4 * TEXT
+    figure = Figure(figsize=(width, HEIGHT * rows + labels))
+    return figure, figure.subplots(rows, columns, squeeze=False, **subplots).tolist()
+
+
+def headline(figure: Figure, text: str) -> None:
+    """One sentence above the panels, broken into lines that fit; the figure grows by them."""
+    per_line = int(figure.get_figwidth() * 14.5)  # characters an inch at 8 points
+    lines = textwrap.wrap(text, per_line, break_long_words=False)
+    figure.set_figheight(figure.get_figheight() + TEXT * len(lines))
+    figure.suptitle("\n".join(lines))
+
+
+def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+    """A legend below the panels, in as many columns as fit; the figure grows by its rows."""
+    columns = min(len(handles), int(figure.get_figwidth() // ENTRY) or 1)
+    rows = math.ceil(len(handles) / columns)
+    figure.set_figheight(figure.get_figheight() + TEXT * (rows + 0.5))
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+
+
+def weights_axis(axes: Axes, densities: Iterable[float]) -> None:
+    """A logarithmic axis of the weights remaining, in per cent, from 100 at the left downwards."""
+    low = 100 * min(densities)
+    if low < 10:
+        ticks = [100, 30, 10, 3, 1, 0.3, 0.1, 0.03, 0.01]
+    else:
+        ticks = [100, 50, 20, 10] if low < 40 else [100, 90, 80, 70, 60, 50, 40]
+    axes.set_xscale("log")
+    margin = (100 / low) ** 0.04 if low < 100 else 1.05
+    axes.set_xlim(100 * margin, low / margin)
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick >= low / margin]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_xlabel("Weights remaining (%)")
+
+
+def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Move `positions` as little as possible until all are `gap` apart within [low, high].
+
+    The least sum of squared moves that keeps the order; where [low, high] is too short for all,
+    the gap shrinks.
+    """
+    if not positions:
+        return []
+    count = len(positions)
+    gap = min(gap, (high - low) / max(count - 1, 1))
+    order = sorted(range(count), key=positions.__getitem__)
+    # Less rank * gap, "at least a gap apart" reads "never falling": isotonic regression, by
+    # pooling neighbours that fall into blocks at their mean.
+    blocks: list[tuple[float, int]] = []
+    for rank, index in enumerate(order):
+        mean, size = positions[index] - rank * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            before, members = blocks.pop()
+            mean = (before * members + mean * size) / (members + size)
+            size += members
+        blocks.append((mean, size))
+    level = [mean for mean, size in blocks for _ in range(size)]
+    top = high - (count - 1) * gap
+    moved = [0.0] * count
+    for rank, index in enumerate(order):
+        moved[index] = min(max(level[rank], low), top) + rank * gap
+    return moved
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, object]]) -> None:
+    """Write each (text, x, y, colour) beside the panel, a hairline leading to its point.
+
+    The texts stand at the height of their points, moved apart where they would overlap. Call it
+    once the axes' limits are final.
+    """
+    across = axes.get_yaxis_transform()  # x in fractions of the panel, y in data
+    edge = 1.03
+    texts = [
+        axes.annotate(
+            text, xy=(x, y), xytext=(edge, y), textcoords=across, va="center", color=color,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "shrinkA": 1,
+                        "shrinkB": 3, "relpos": (0, 0.5)},
+            annotation_clip=False,
+        )
+        for text, x, y, color in ends
+    ]  # fmt: skip
+    axes.figure.draw_without_rendering()  # the layout decides how many points a panel is high
+    bottom, top = axes.get_window_extent().intervaly
+    gap = max((text.get_window_extent().height for text in texts), default=0)
+    to_pixels, to_data = axes.transData, axes.transData.inverted()
+    wanted = [to_pixels.transform((x, y))[1] for _, x, y, _ in ends]
+    for text, pixel in zip(texts, spread(wanted, gap, bottom, top), strict=True):
+        text.set_y(to_data.transform((0, pixel))[1])
+
+
+def save(figure: Figure, png: str | Path, pdf: str | Path) -> None:
+    """Write the figure as PNG and PDF, atomically; the same figure gives the same bytes.
+
+    So the files carry neither a date nor the version of matplotlib.
+    """
+    with atomic(png) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+    with atomic(pdf) as temporary:
+        nobody = {"CreationDate": None, "Producer": None, "Creator": None}
+        figure.savefig(temporary, format="pdf", metadata=nobody)

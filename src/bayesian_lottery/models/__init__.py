@@ -1,0 +1,147 @@
+"""The models by name. To add one, add an entry to `MODELS`.
+
+Importing this loads no torch, so that the workflow can check names and image sizes quickly; `build`
+and `prunable` load what they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from bayesian_lottery.errors import InputError, choice
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How to build a model, and the image sizes that fit it.
+
+    Attributes:
+        module: the module of this package that has the class.
+        cls: the class, called with (image_shape, classes, **arguments).
+        arguments: the class's further arguments.
+        minimum: least height and width of an image.
+        maximum: greatest height and width; None is any.
+        multiple_of: what height and width must be multiples of.
+    """
+
+    module: str
+    cls: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    minimum: int = 1
+    maximum: int | None = None
+    multiple_of: int = 1
+
+    def fits(self, size: int) -> bool:
+        """Whether an image may be `size` pixels high or wide."""
+        below = self.maximum is None or size <= self.maximum
+        return self.minimum <= size and below and size % self.multiple_of == 0
+
+    def allowed(self) -> str:
+        """The sizes that fit, in words."""
+        words = f"at least {self.minimum}"
+        if self.maximum is not None:
+            words += f" and at most {self.maximum}"
+        if self.multiple_of > 1:
+            words += f", in multiples of {self.multiple_of}"
+        return words
+
+
+def _mlp(*hidden: int) -> Spec:
+    return Spec("mlp", "MLP", {"hidden": hidden})
+
+
+def _resnet(*blocks: int, width: int) -> Spec:
+    # Each stage but the first halves the image.
+    return Spec("resnet", "ResNet", {"blocks": blocks, "width": width}, 2 ** (len(blocks) - 1))
+
+
+def _vgg(*stages: tuple[int, ...]) -> Spec:
+    return Spec("vgg", "VGG", {"stages": stages}, minimum=2 ** len(stages))
+
+
+def _vit(*, patch: int, dim: int, depth: int, heads: int) -> Spec:
+    arguments = {"patch": patch, "dim": dim, "depth": depth, "heads": heads}
+    return Spec("vit", "ViT", arguments, minimum=patch, multiple_of=patch)
+
+
+MODELS: Mapping[str, Spec] = {
+    "lenet_300_100": _mlp(300, 100),
+    "lenet5": Spec("lenet", "LeNet5", minimum=28, maximum=32, multiple_of=4),
+    "resnet20": _resnet(3, 3, 3, width=16),
+    "resnet110": _resnet(18, 18, 18, width=16),
+    "resnet18": _resnet(2, 2, 2, 2, width=64),
+    "vgg11": _vgg((64,), (128,), (256,) * 2, (512,) * 2, (512,) * 2),
+    "vgg19": _vgg((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
+    "vit_tiny": _vit(patch=4, dim=192, depth=12, heads=3),
+    "vit_base": _vit(patch=4, dim=768, depth=12, heads=12),
+    # Small members of the families, for small images on a CPU.
+    "lenet_100_50": _mlp(100, 50),
+    "resnet8_slim": _resnet(1, 1, 1, width=8),
+    "resnet14_slim": _resnet(2, 2, 2, width=8),
+    "vgg5_slim": _vgg((8,), (16,), (32,) * 2),
+    "vit_nano": _vit(patch=2, dim=32, depth=2, heads=2),
+}
+
+
+def check(name: str, image_shape: tuple[int, int, int]) -> None:
+    """Raise `InputError` unless `name` is a model that takes images of shape (C, H, W)."""
+    if name not in MODELS:
+        raise choice("model", name, MODELS)
+    spec, (_, height, width) = MODELS[name], image_shape
+    if not (spec.fits(height) and spec.fits(width)):
+        raise InputError(
+            f"model: {name} does not take images of {height} x {width} pixels; "
+            f"height and width must be {spec.allowed()}."
+        )
+
+
+def build(
+    name: str, image_shape: tuple[int, int, int], classes: int, seed: int | None = None
+) -> torch.nn.Module:
+    """Build a model with PyTorch's initial weights (Kaiming uniform, a = sqrt 5).
+
+    Args:
+        name: a key of `MODELS`.
+        image_shape: (C, H, W).
+        classes: number of classes K.
+        seed: what the initial weights depend on, and nothing else; the global random state stays
+            as it was. None draws from the global random state.
+
+    Returns:
+        A module from float images (B, C, H, W) to logits (B, K), on the CPU, in training mode. Its
+        last layer is `classifier`. With weights for S samples (see `layers`) the logits are
+        (B, S·K).
+
+    Raises:
+        InputError: there is no such model, or it does not take such images.
+    """
+    check(name, image_shape)
+    import torch
+
+    spec = MODELS[name]
+    cls = getattr(import_module(f"{__name__}.{spec.module}"), spec.cls)
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            # Not torch.manual_seed, which would seed CUDA's generators too.
+            torch.default_generator.manual_seed(seed)
+        return cls(image_shape, classes, **spec.arguments)
+
+
+def prunable(model: torch.nn.Module) -> dict[str, torch.Size]:
+    """Names and shapes of the weights that may be pruned, in the order of the network's modules.
+
+    These are the weights of all convolutions and linear layers but the classifier's.
+    """
+    from bayesian_lottery.models.layers import Conv2d, Linear
+
+    return {
+        f"{name}.weight": module.weight.shape
+        for name, module in model.named_modules()
+        if isinstance(module, (Conv2d, Linear)) and module is not model.classifier
+    }

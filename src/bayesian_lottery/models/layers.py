@@ -1,0 +1,114 @@
+"""Layers that compute one network or S weight samples of it, by the same code.
+
+Samples ride in the channel (or feature) dimension, sample-major: the activations of S samples are
+(B, S·C, H, W), (B, T, S·D) or (B, S·F). A call by `torch.func.functional_call` may give the
+weights and biases of convolutions and linear layers for S samples, stacked in dimension 0:
+(S·O, I, kh, kw), (S·O, I), (S·O,). The image (B, C, H, W) is shared by all samples, so that the
+first layer needs no copies of it. Norms and tokens have one set of parameters for all samples. With
+the plain weights, S = 1, every layer is exactly PyTorch's.
+
+S is read off shapes, never off values, so that the layers compile and can be captured in CUDA
+graphs; no layer changes an activation in place, so that torch-blue can vmap over them.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def unfold_samples(logits: Tensor, classes: int) -> Tensor:
+    """View logits (B, S·classes) as (S, B, classes)."""
+    return logits.unflatten(1, (-1, classes)).transpose(0, 1)
+
+
+# torch-blue converts by class name: Conv2d and Linear become its VIConv2d and VILinear.
+class Conv2d(nn.Conv2d):
+    """Convolution of (B, C, H, W), shared by the samples, or (B, S·C, H, W) to (B, S·O, H', W')."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        # One group when the input is shared, for any S; else each sample is a group of its own.
+        groups = x.shape[1] // self.in_channels
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, groups)
+
+
+class Linear(nn.Linear):
+    """Linear map of (..., I), shared by the samples, or (..., S·I) to (..., S·O)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] == self.in_features:
+            return F.linear(x, self.weight, self.bias)
+        weight = self.weight.view(-1, self.out_features, self.in_features).transpose(1, 2)
+        bias = self.bias.view(-1, 1, self.out_features)
+        # (S, N, I): a strided view where x is contiguous, since bmm takes any leading strides.
+        inputs = x.reshape(-1, weight.shape[0], self.in_features).transpose(0, 1)
+        outputs = torch.baddbmm(bias, inputs, weight)
+        return outputs.transpose(0, 1).reshape(*x.shape[:-1], -1)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm of (B, S·C, H, W) with the statistics of each sample apart.
+
+    In training each sample is normalised by its own batch mean and variance, and the running
+    statistics move once, towards the means over samples of those. In evaluation all samples use
+    the running statistics; without any (`running_mean` None), those of the batch.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] == self.num_features:
+            return super().forward(x)
+        samples = x.shape[1] // self.num_features
+        weight, bias = self.weight.repeat(samples), self.bias.repeat(samples)
+        if self.running_mean is None:
+            return F.batch_norm(x, None, None, weight, bias, training=True, eps=self.eps)
+        mean, variance = self.running_mean.repeat(samples), self.running_var.repeat(samples)
+        # With momentum 1 the copies become the batch's own mean and unbiased variance.
+        output = F.batch_norm(
+            x, mean, variance, weight, bias, self.training, momentum=1.0, eps=self.eps
+        )
+        if self.training:
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean.view(samples, -1).mean(0), self.momentum)
+            self.running_var.lerp_(variance.view(samples, -1).mean(0), self.momentum)
+        return output
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm of (..., S·D), over the D features of each sample apart."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.unflatten(-1, (-1, *self.normalized_shape))).flatten(-2)
+
+
+class Tokens(nn.Module):
+    """Prepend the class token to (B, N, S·D) and add position embeddings: (B, N + 1, S·D)."""
+
+    def __init__(self, patches: int, dim: int):
+        super().__init__()
+        self.dim = dim
+        self.class_token = nn.Parameter(torch.empty(1, 1, dim))
+        self.positions = nn.Parameter(torch.empty(1, patches + 1, dim))
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+        nn.init.trunc_normal_(self.positions, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        samples = x.shape[-1] // self.dim
+        class_token = self.class_token.repeat(1, 1, samples).expand(x.shape[0], -1, -1)
+        return torch.cat([class_token, x], dim=1) + self.positions.repeat(1, 1, samples)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention of (B, T, S·D), each sample apart; D = heads · d."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.head_dim = dim // heads
+        self.qkv = Linear(dim, 3 * dim)
+        self.projection = Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The rows of qkv are (heads, 3, d), not the usual (3, heads, d): samples and heads are then
+        # neighbours and merge into S·heads heads without a copy.
+        qkv = self.qkv(x).unflatten(-1, (-1, 3, self.head_dim))
+        query, key, value = (part.transpose(1, 2) for part in qkv.unbind(-2))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.projection(attended.transpose(1, 2).flatten(2))

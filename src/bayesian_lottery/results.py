@@ -1,0 +1,268 @@
+"""The tidy tables: one row a node, and one row a layer of a node, from the nodes' metrics files.
+
+Nothing here needs torch, so that tables and figures start fast.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import atomic, read_json
+
+# The names in `metrics.METRICS`, whose module needs torch; a test keeps the two equal.
+METRICS = ("accuracy", "nll", "brier", "ece", "mace", "entropy", "mutual_information")
+
+# Which epoch a result is from: the best on the test images, the last, or the best on the
+# validation images.
+STATISTICS = ("peak", "final", "selected")
+
+# What names a node, in the order of the tables' columns and rows.
+COORDINATES = {
+    "dataset": "string",
+    "model": "string",
+    "inference": "string",
+    "curriculum": "string",
+    "seed": "Int64",
+    "scorer": "string",
+    "rewind": "string",
+    "branch": "string",
+    "replicate": "Int64",
+    "level": "Int64",
+}
+_SHARED_BY_DENSE = ["dataset", "model", "inference", "curriculum", "seed"]
+
+# Column of the table of runs -> (key in metrics.json, dtype).
+_RUN_COLUMNS = {
+    **{name: (f"node.{name}", dtype) for name, dtype in COORDINATES.items()},
+    "density": ("density", "float64"),
+    "survivors": ("survivors", "Int64"),
+    "prunable": ("prunable", "Int64"),
+    **{
+        f"{statistic}_{name}": (f"results.{statistic}.{name}", dtype)
+        for statistic in STATISTICS
+        for name, dtype in {"epoch": "Int64", **dict.fromkeys(METRICS, "float64")}.items()
+    },
+    "epochs": ("cost.epochs", "Int64"),
+    "seconds": ("cost.seconds", "float64"),
+    "seconds_training": ("cost.seconds_training", "float64"),
+    "seconds_evaluation": ("cost.seconds_evaluation", "float64"),
+    "peak_memory_bytes": ("cost.peak_memory_bytes", "Int64"),
+    "git_commit": ("provenance.git_commit", "string"),
+    "device": ("provenance.device", "string"),
+}
+_RUN_DTYPES = {
+    **{name: dtype for name, (_, dtype) in _RUN_COLUMNS.items()},
+    "sparsity": "float64",
+    "passes": "Int64",
+    **{f"passes_{what}_{name}": "float64" for name in METRICS for what in ("mean", "sd")},
+}
+_LAYER_COLUMNS = {"name": ("name", "string"), "size": ("size", "Int64"),
+                  "survivors": ("survivors", "Int64")}  # fmt: skip
+_LAYER_DTYPES = {
+    **COORDINATES,
+    "layer": "Int64",
+    **{name: dtype for name, (_, dtype) in _LAYER_COLUMNS.items()},
+    "density": "float64",
+}
+
+# Keys that may be null; all others must hold a value.
+_NULLABLE = {
+    *(f"node.{name}" for name in ("scorer", "rewind", "branch", "replicate")),
+    "results.selected",
+    *(f"results.{statistic}.mutual_information" for statistic in STATISTICS),
+    "passes.mutual_information",
+    "provenance.git_commit",
+}
+_PYTHON_TYPES = {"string": str, "Int64": int, "float64": (int, float), "list": list}
+
+
+def _is_a(value: object, dtype: str) -> bool:
+    # A bool is an int to Python, but true is no level.
+    return isinstance(value, _PYTHON_TYPES[dtype]) and not isinstance(value, bool)
+
+
+def _lookup(metrics: object, key: str, dtype: str):
+    """The value at the dotted `key`; None if the key, or a folder of it, is null and may be."""
+    parts = key.split(".")
+    value = metrics
+    for depth, part in enumerate(parts, 1):
+        here = ".".join(parts[:depth])
+        if not isinstance(value, dict) or part not in value:
+            raise InputError(f"key {here!r} is missing.")
+        value = value[part]
+        if value is None:
+            if here in _NULLABLE:
+                return None
+            raise InputError(f"key {here!r} is null.")
+    if not _is_a(value, dtype):
+        raise InputError(f"key {key!r} holds {value!r}, which is no {dtype}.")
+    return value
+
+
+def _passes(metrics: dict, inference: str) -> dict:
+    """Number, means and standard deviations of the repeated evaluation passes.
+
+    A deterministic network gives the same numbers on every pass, so its deviation is 0; the
+    deviation of a single stochastic pass is not known, and NaN.
+    """
+    columns = {}
+    for name in METRICS:
+        key = f"passes.{name}"
+        values = _lookup(metrics, key, "list")
+        if values is None:
+            continue
+        if not values or not all(_is_a(value, "float64") for value in values):
+            raise InputError(f"key {key!r} is no list of one number a pass.")
+        columns["passes"] = len(values)
+        columns[f"passes_mean_{name}"] = statistics.fmean(values)
+        single = 0.0 if inference == "deterministic" else math.nan
+        columns[f"passes_sd_{name}"] = statistics.stdev(values) if len(values) > 1 else single
+    return columns
+
+
+def row(metrics: dict) -> dict:
+    """The row of the table of runs that one node's metrics make.
+
+    Raises:
+        InputError: a key is missing, null or of another type; the message names it.
+    """
+    columns = {name: _lookup(metrics, key, dtype) for name, (key, dtype) in _RUN_COLUMNS.items()}
+    return {
+        **columns,
+        "sparsity": 1 - columns["density"],
+        **_passes(metrics, columns["inference"]),
+    }
+
+
+def _layer_rows(metrics: dict) -> list[dict]:
+    """The rows of the table of layers that one node's metrics make; layers count from 1."""
+    coordinates = {name: _lookup(metrics, *_RUN_COLUMNS[name]) for name in COORDINATES}
+    rows = []
+    for index, layer in enumerate(_lookup(metrics, "layers", "list"), 1):
+        try:
+            columns = {name: _lookup(layer, *source) for name, source in _LAYER_COLUMNS.items()}
+        except InputError as error:
+            raise InputError(f"layer {index}: {error}") from None
+        density = columns["survivors"] / columns["size"]
+        rows.append({**coordinates, "layer": index, **columns, "density": density})
+    return rows
+
+
+def _frame(rows: list[dict], dtypes: dict, by: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
+    return frame.sort_values(by, na_position="first", kind="stable", ignore_index=True)
+
+
+def tables(metrics_files: Iterable[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of runs and the table of layers; each file is read once.
+
+    The rows come sorted by coordinates, nulls first, whatever the order of the files.
+
+    Raises:
+        InputError: there are no files; a file cannot be read, or lacks a key; or two files hold
+            the same node.
+    """
+    run_rows, layer_rows, seen = [], [], {}
+    for path in metrics_files:
+        try:
+            metrics = read_json(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+        try:
+            run = row(metrics)
+            layer_rows += _layer_rows(metrics)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        node = tuple(run[name] for name in COORDINATES)
+        if node in seen:
+            raise InputError(f"{path}: the same node as {seen[node]}; give each node once.")
+        seen[node] = path
+        run_rows.append(run)
+    if not run_rows:
+        raise InputError("The list of metrics files is empty; a table needs one at least.")
+    by = list(COORDINATES)
+    return _frame(run_rows, _RUN_DTYPES, by), _frame(layer_rows, _LAYER_DTYPES, [*by, "layer"])
+
+
+def table(metrics_files: Iterable[str | Path]) -> pd.DataFrame:
+    """The table of runs: a row a node. See `tables`."""
+    return tables(metrics_files)[0]
+
+
+def layers(metrics_files: Iterable[str | Path]) -> pd.DataFrame:
+    """The table of layers: a row a node and prunable layer, in network order. See `tables`."""
+    return tables(metrics_files)[1]
+
+
+def write(frame: pd.DataFrame, parquet: str | Path, csv: str | Path) -> None:
+    """Write a table as Parquet (keeps the types) and as CSV (opens anywhere), each atomically."""
+    with atomic(parquet) as temporary:
+        frame.to_parquet(temporary, index=False)
+    with atomic(csv) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read(parquet: str | Path) -> pd.DataFrame:
+    """Read a table that `write` wrote; an `InputError` names a file that is none."""
+    try:
+        return pd.read_parquet(parquet)
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise InputError(f"{parquet}: not a readable Parquet file ({error}).") from None
+
+
+def trunk_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The trunks' rows, each trunk whole: the branches left out, the dense node as its level 0.
+
+    The dense node is in the table once for each (dataset, model, inference, curriculum, seed);
+    here it appears once for each (scorer, rewind) that prunes it. Works on both tables.
+    """
+    trunk = frame[frame["branch"].isna()]
+    dense, pruned = trunk[trunk["level"] == 0], trunk[trunk["level"] > 0]
+    trunks = pruned[[*_SHARED_BY_DENSE, "scorer", "rewind"]].drop_duplicates()
+    repeated = dense.drop(columns=["scorer", "rewind"]).merge(trunks, on=_SHARED_BY_DENSE)
+    whole = pd.concat([repeated[frame.columns], pruned])
+    return whole.sort_values(list(COORDINATES), kind="stable", ignore_index=True)
+
+
+def summary(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Mean and spread of `value` for each combination of the columns `by`.
+
+    With runs i = 1..n of a group (its seeds; for branches, their replicates too), value x_i, and
+    s_i the standard deviation of run i's repeated stochastic passes in the same metric:
+
+        mean = sum_i x_i / n
+        sd   = sqrt( sum_i (x_i - mean)^2 / (n - 1)  +  sum_i s_i^2 / n )
+
+    so that one run has the passes' deviation alone, and a column without passes (a density, a
+    time) the runs' alone; NaN where neither is known. For an x_i that was itself measured in one
+    pass, the first term already holds some of the second: the bands are then too wide rather than
+    too narrow, by at most a factor of sqrt(2).
+
+    Returns:
+        A row a group, sorted, with the columns `by`, `mean`, `sd` and `seeds`, the number of
+        distinct seeds. Runs whose `value` is null are left out.
+
+    Raises:
+        InputError: `frame` has no column `value`.
+    """
+    if value not in frame.columns:
+        raise InputError(f"The table has no column {value!r}.")
+    metric = next((name for name in METRICS if value.endswith(f"_{name}")), None)
+    passes = frame[f"passes_sd_{metric}"] ** 2 if metric else math.nan
+    groups = (
+        frame.assign(_value=frame[value], _passes=passes)
+        .dropna(subset="_value")
+        .groupby(list(by), dropna=False, as_index=False)
+        .agg(
+            mean=("_value", "mean"),
+            _runs=("_value", "var"),
+            _passes=("_passes", "mean"),
+            seeds=("seed", "nunique"),
+        )
+    )
+    variance = groups[["_runs", "_passes"]].sum(axis="columns", min_count=1)
+    return groups.assign(sd=variance**0.5)[[*by, "mean", "sd", "seeds"]]

@@ -1,0 +1,206 @@
+"""The study: a configuration expanded into the nodes to train, with their files and settings.
+
+The Snakefile and its jobs import this module, so it needs neither torch nor Snakemake. Everywhere
+`config` is a configuration whose defaults are filled in, and paths are relative to where the
+workflow runs.
+"""
+
+import difflib
+import itertools
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.scores import SCORERS, scorers_for
+
+REWINDS = ("imp", "lrr")
+COORDINATES = ("dataset", "model", "inference", "scorer", "rewind", "curriculum")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One training run. Level 0 is dense; scorers and rewinds share it, so there both are None."""
+
+    dataset: str
+    model: str
+    inference: str
+    curriculum: str
+    seed: int
+    scorer: str | None
+    rewind: str | None
+    level: int
+
+    @property
+    def folder(self) -> str:
+        """Where the node's files lie, below the root of the results."""
+        shared = f"runs/{self.dataset}/{self.model}/{self.inference}/{self.curriculum}"
+        trunk = f"{self.scorer}_{self.rewind}/level{self.level:02}" if self.level else "dense"
+        return f"{shared}/seed{self.seed}/{trunk}"
+
+    @property
+    def previous(self) -> "Node | None":
+        """The node whose pruning made this one's mask."""
+        if self.level == 0:
+            return None
+        if self.level == 1:
+            return replace(self, scorer=None, rewind=None, level=0)
+        return replace(self, level=self.level - 1)
+
+    @property
+    def scorers(self) -> list[str]:
+        """The scorers by which the node is pruned: its own; a dense one by all of its inference."""
+        return [self.scorer] if self.scorer else scorers_for(self.inference)
+
+    def coordinates(self) -> dict:
+        """What names the node in its metrics file; `branch` and `replicate` are null in a trunk."""
+        return {**vars(self), "branch": None, "replicate": None}
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A chain of levels, from the dense network to the last one."""
+
+    dataset: str
+    model: str
+    inference: str
+    scorer: str
+    rewind: str
+    curriculum: str
+    seed: int
+    levels: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.inference}/{self.scorer}/{self.rewind} of {self.model} on {self.dataset} "
+            f"with curriculum {self.curriculum}, seed {self.seed}"
+        )
+
+    def nodes(self) -> list[Node]:
+        """The nodes of all levels, the dense one first."""
+        shared = (self.dataset, self.model, self.inference, self.curriculum, self.seed)
+        levels = range(1, self.levels + 1)
+        return [
+            Node(*shared, scorer=None, rewind=None, level=0),
+            *(Node(*shared, self.scorer, self.rewind, level) for level in levels),
+        ]
+
+
+def expand(config: Mapping) -> list[Trunk]:
+    """All trunks of the configuration: of each entry, every combination of its coordinates.
+
+    Raises:
+        InputError: a coordinate is not known, a scorer does not fit the inference, or a trunk is
+            listed twice.
+    """
+    entries: dict[Trunk, int] = {}  # of each trunk, whatever its levels, the entry that lists it
+    trunks = []
+    for number, entry in enumerate(config["trunks"], 1):
+        for values in itertools.product(*(_as_list(entry[name]) for name in COORDINATES)):
+            coordinates = dict(zip(COORDINATES, values, strict=True))
+            _check(f"trunks entry {number}", coordinates, config)
+            for seed in entry["seeds"]:
+                trunk = Trunk(**coordinates, seed=seed, levels=entry["levels"])
+                key = replace(trunk, levels=0)
+                if key in entries:
+                    raise InputError(
+                        f"trunks: {trunk}, is listed twice (entries {entries[key]} and {number})."
+                    )
+                entries[key] = number
+                trunks.append(trunk)
+    return trunks
+
+
+def _as_list(value: object) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
+    """Raise `InputError` for the first coordinate of an entry's combination that is not allowed."""
+    inference, scorer = coordinates["inference"], coordinates["scorer"]
+    allowed: dict[str, Collection[str]] = {
+        "dataset": config["datasets"],
+        "curriculum": config["curricula"],
+        "inference": {known.inference for known in SCORERS.values()},
+        "scorer": SCORERS,
+        "rewind": REWINDS,
+    }
+    for name, values in allowed.items():
+        if coordinates[name] not in values:
+            raise choice(f"{entry}.{name}", coordinates[name], values)
+    if SCORERS[scorer].inference != inference:
+        fitting = ", ".join(scorers_for(inference))
+        raise InputError(
+            f"{entry}.scorer: {scorer!r} cannot score {inference} networks; use {fitting} there."
+        )
+
+
+def nodes(trunks: Iterable[Trunk]) -> list[Node]:
+    """The nodes of all trunks, each once, in the order of the trunks."""
+    return list(dict.fromkeys(node for trunk in trunks for node in trunk.nodes()))
+
+
+def find(known: Mapping[str, Node], folder: str) -> Node:
+    """The node of `folder`, among nodes by their folders.
+
+    Raises:
+        InputError: there is none; the message says the trunk's last level, or what comes closest.
+    """
+    if folder in known:
+        return known[folder]
+    trunk = folder.rpartition("/")[0]
+    levels = [node.level for path, node in known.items() if path.rpartition("/")[0] == trunk]
+    if max(levels, default=0) > 0:
+        raise InputError(f"{folder} is not in the configuration: its last level is {max(levels)}.")
+    close = difflib.get_close_matches(folder, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else "."
+    raise InputError(f"{folder} is not in the configuration{hint}")
+
+
+def metrics_files(config: Mapping) -> list[str]:
+    """The metrics files of all nodes: what the tables are made of."""
+    root = config["results"]
+    return [f"{root}/{node.folder}/metrics.json" for node in nodes(expand(config))]
+
+
+def data_file(config: Mapping, dataset: str) -> str:
+    """The decoded data set."""
+    return f"{config['results']}/data/{dataset}.safetensors"
+
+
+def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
+    """The files that training `node` starts from, by name.
+
+    They are `data` and `initial`; above level 0 `mask`, and for the rewind `lrr`
+    `previous_weights`.
+    """
+    root = config["results"]
+    initial = f"{root}/initial/{node.dataset}/{node.model}/seed{node.seed}.safetensors"
+    inputs = {"data": data_file(config, node.dataset), "initial": initial}
+    if node.previous:
+        folder = f"{root}/{node.previous.folder}"
+        scorer = f"_{node.scorer}" if node.previous.level == 0 else ""
+        inputs["mask"] = f"{folder}/next_mask{scorer}.safetensors"
+        if node.rewind == "lrr":
+            inputs["previous_weights"] = f"{folder}/weights.safetensors"
+    return inputs
+
+
+def node_settings(config: Mapping, node: Node) -> dict:
+    """All that training `node` depends on besides its input files, and nothing else.
+
+    The workflow retrains a node when this changes. A deterministic network gives one prediction,
+    whatever the configuration's numbers of samples and passes.
+    """
+    dataset = config["datasets"][node.dataset]
+    evaluation = dict(config["evaluation"])
+    settings = {
+        **vars(node),
+        "augment": dict(dataset["augment"]),
+        "validation": dataset["validation"],
+        "curriculum": dict(config["curricula"][node.curriculum]),
+        "prune_fraction": config["prune_fraction"],
+        "scorers": node.scorers,
+    }
+    if node.inference == "bayesian":
+        return {**settings, "bayesian": dict(config["bayesian"]), "evaluation": evaluation}
+    return {**settings, "evaluation": {**evaluation, "samples": 1, "passes": 1}}

@@ -1,0 +1,121 @@
+"""Made-up metrics files for tests of tables and figures: repeatable, shaped like a study."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from bayesian_lottery.files import write_json
+from bayesian_lottery.results import METRICS
+
+LAYERS = {"resnet20": 19, "vgg11": 8, "vit_tiny": 49}
+SCORERS = {"deterministic": ("magnitude",), "bayesian": ("snr", "square", "mu")}
+_CEILING = {"resnet20": 0.91, "vgg11": 0.89, "vit_tiny": 0.78}
+
+
+def metrics(
+    level: int = 0,
+    *,
+    dataset: str = "digits",
+    model: str = "resnet20",
+    inference: str = "bayesian",
+    curriculum: str = "paper",
+    seed: int = 0,
+    scorer: str | None = "snr",
+    rewind: str | None = "imp",
+    branch: str | None = None,
+    selected: bool = True,
+) -> dict:
+    """The metrics of one node, as its metrics.json holds them."""
+    if level == 0:
+        scorer = rewind = None
+    sizes = [500 * (2 + layer % 4) for layer in range(LAYERS[model])]
+    survivors = sum(sizes)
+    for _ in range(level):
+        survivors -= int(0.2 * survivors)
+    prunable = sum(sizes)
+    density = survivors / prunable
+    noise = random.Random(f"{dataset}{model}{inference}{seed}{scorer}{rewind}{level}")
+    bayesian = inference == "bayesian"
+    steepness = 0.9 + 0.3 * bayesian  # deeper layers are pruned more
+    harm = {"square": 0.006, "mu": 0.0013}.get(scorer, 0.001)
+    accuracy = _CEILING[model] - 0.015 * bayesian - harm * (1 / density - 1)
+    accuracy = max(0.1, accuracy + noise.gauss(0, 0.004))
+
+    def measured(best: float, epoch: int) -> dict:
+        values = {
+            "accuracy": best,
+            "nll": 2 * (1 - best),
+            "brier": 1 - best,
+            "ece": 0.05,
+            "mace": max(0.01, (0.06 if bayesian else 0.12) - 0.0004 / density + (1 - best) / 8),
+            "entropy": 0.4,
+            "mutual_information": 0.1 if bayesian else None,
+        }
+        return {"epoch": epoch, **values}
+
+    final = measured(accuracy - 0.005, 40)
+    passes = {
+        name: None if final[name] is None
+        else [final[name] + 0.002 * noise.gauss(0, 1) * bayesian for _ in range(9 * bayesian + 1)]
+        for name in METRICS
+    }  # fmt: skip
+    return {
+        "node": {
+            "dataset": dataset, "model": model, "inference": inference, "curriculum": curriculum,
+            "seed": seed, "scorer": scorer, "rewind": rewind, "level": level, "branch": branch,
+            "replicate": None,
+        },
+        "settings": {"prune": {"fraction": 0.2}},
+        "density": density,
+        "survivors": survivors,
+        "prunable": prunable,
+        "layers": [
+            {
+                "name": f"layers.{index}.weight",
+                "size": size,
+                "survivors": round(size * density ** (0.6 + steepness * index / len(sizes))),
+            }
+            for index, size in enumerate(sizes)
+        ],
+        "results": {
+            "peak": measured(accuracy, 31),
+            "final": final,
+            "selected": measured(accuracy - 0.002, 35) if selected else None,
+        },
+        "passes": passes,
+        "cost": {
+            "seconds": 60.5, "seconds_training": 50.0, "seconds_evaluation": 10.5, "epochs": 40,
+            "peak_memory_bytes": 2**30,
+        },
+        "provenance": {
+            "git_commit": "0123abc", "device": "cpu", "versions": {"torch": "2.11.0"},
+            "finished": "2026-01-01T00:00:00+00:00",
+        },
+    }  # fmt: skip
+
+
+def study(
+    models=("resnet20",),
+    inferences=("deterministic", "bayesian"),
+    seeds=(0, 1, 2),
+    levels: int = 20,
+    **coordinates,
+) -> Iterator[dict]:
+    """The metrics of all trunks of a study; each dense node once."""
+    for model in models:
+        for inference in inferences:
+            for seed in seeds:
+                shared = {"model": model, "inference": inference, "seed": seed, **coordinates}
+                yield metrics(0, **shared)
+                for scorer in SCORERS[inference]:
+                    for level in range(1, levels + 1):
+                        yield metrics(level, scorer=scorer, **shared)
+
+
+def write(folder: Path, nodes) -> list[Path]:
+    """Write each node's metrics to a file of its own."""
+    paths = []
+    for index, node in enumerate(nodes):
+        paths.append(folder / f"{index}.json")
+        write_json(paths[-1], node)
+    return paths

@@ -1,0 +1,235 @@
+"""The tidy tables: what is in them, what they refuse, how spreads are summed."""
+
+import copy
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import synthetic
+
+from bayesian_lottery import metrics as measuring
+from bayesian_lottery import results
+from bayesian_lottery.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+def without(metrics: dict, key: str) -> dict:
+    metrics = copy.deepcopy(metrics)
+    *folders, last = key.split(".")
+    inner = metrics
+    for folder in folders:
+        inner = inner[folder]
+    del inner[last]
+    return metrics
+
+
+def leaves(value: dict, prefix: str = ""):
+    for key, inner in value.items():
+        yield f"{prefix}{key}"
+        if isinstance(inner, dict):
+            yield from leaves(inner, f"{prefix}{key}.")
+
+
+# What a table needs nothing of: kept in the metrics files for people.
+UNUSED = ("settings", "provenance.versions", "provenance.finished")
+
+
+def test_metrics_are_those_that_training_measures():
+    assert results.METRICS == measuring.METRICS
+
+
+def test_row_holds_every_part():
+    metrics = synthetic.metrics(3, seed=7)
+    row = results.row(metrics)
+    assert (row["model"], row["scorer"], row["seed"], row["level"]) == ("resnet20", "snr", 7, 3)
+    assert row["density"] + row["sparsity"] == pytest.approx(1)
+    assert row["selected_accuracy"] == metrics["results"]["selected"]["accuracy"]
+    assert (row["peak_epoch"], row["final_epoch"]) == (31, 40)
+    assert row["passes"] == 10
+    assert row["passes_sd_mace"] == pytest.approx(statistics.stdev(metrics["passes"]["mace"]))
+    assert row["git_commit"] == "0123abc"
+
+
+def test_passes_of_one():
+    deterministic = results.row(synthetic.metrics(inference="deterministic"))
+    assert deterministic["passes"] == 1
+    assert deterministic["passes_sd_accuracy"] == 0
+    assert "passes_mean_mutual_information" not in deterministic
+    bayesian = synthetic.metrics()
+    bayesian["passes"] = {name: values[:1] for name, values in bayesian["passes"].items()}
+    assert pd.isna(results.row(bayesian)["passes_sd_accuracy"])
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in leaves(synthetic.metrics()) if not key.startswith(UNUSED)]
+)
+def test_a_missing_key_is_named_with_its_file(tmp_path, key):
+    [path] = synthetic.write(tmp_path, [without(synthetic.metrics(), key)])
+    with pytest.raises(InputError) as caught:
+        results.tables([path])
+    assert str(path) in str(caught.value)
+    assert f"{key}" in str(caught.value)
+    assert "missing" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"density": "half"}, "'density' holds 'half'"),
+        ({"density": None}, "'density' is null"),
+        ({"survivors": True}, "'survivors' holds True"),
+        ({"survivors": 1.5}, "'survivors' holds 1.5"),
+        ({"results": []}, "'results.peak' is missing"),
+        ({"layers": [{"name": "a", "size": 2}]}, "layer 1: key 'survivors' is missing"),
+        ({"passes": {"accuracy": []}}, "'passes.accuracy'"),
+    ],
+)
+def test_wrong_values_are_refused(tmp_path, change, said):
+    [path] = synthetic.write(tmp_path, [synthetic.metrics() | change])
+    with pytest.raises(InputError, match=f"{path.name}: .*{said}"):
+        results.tables([path])
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path):
+    cut = tmp_path / "cut.json"
+    cut.write_text('{"node": {')
+    for path in (tmp_path / "absent.json", cut, tmp_path):
+        with pytest.raises(InputError, match=str(path)):
+            results.table([path])
+    with pytest.raises(InputError, match="empty"):
+        results.table([])
+
+
+def test_duplicates_are_refused(tmp_path):
+    first, second = synthetic.write(tmp_path, [synthetic.metrics(2), synthetic.metrics(2)])
+    with pytest.raises(InputError, match=f"{second}.*{first}"):
+        results.table([first, second])
+
+
+def test_order_and_types_do_not_depend_on_the_files(tmp_path):
+    paths = synthetic.write(tmp_path, synthetic.study(seeds=(0, 1), levels=2))
+    runs, layers = results.tables(paths)
+    again = results.tables(reversed(paths))
+    pd.testing.assert_frame_equal(runs, again[0])
+    pd.testing.assert_frame_equal(layers, again[1])
+
+    assert len(runs) == 2 * (1 + 2) + 2 * (1 + 3 * 2)
+    assert len(layers) == len(runs) * synthetic.LAYERS["resnet20"]
+    assert list(layers["layer"][:3]) == [1, 2, 3]
+    assert {runs[name].dtype.name for name in ("level", "seed", "replicate")} == {"Int64"}
+    assert {runs[name].dtype.name for name in ("scorer", "branch", "git_commit")} == {"string"}
+    assert runs["passes_sd_mutual_information"].dtype == "float64"
+
+    alone = results.table([paths[0]])  # every nullable column is null, and keeps its type
+    pd.testing.assert_series_equal(alone.dtypes, runs.dtypes)
+
+
+def test_no_validation_split(tmp_path):
+    runs = results.table(synthetic.write(tmp_path, [synthetic.metrics(selected=False)]))
+    assert runs[["selected_epoch", "selected_accuracy"]].isna().all(axis=None)
+    assert runs["peak_accuracy"].notna().all()
+
+
+def test_files_keep_the_table(tmp_path):
+    runs = results.table(synthetic.write(tmp_path, synthetic.study(seeds=(0,), levels=1)))
+    parquet, csv = tmp_path / "runs.parquet", tmp_path / "runs.csv"
+    results.write(runs, parquet, csv)
+    pd.testing.assert_frame_equal(results.read(parquet), runs)
+    pd.testing.assert_frame_equal(pd.read_csv(csv, dtype=runs.dtypes.to_dict()), runs)
+    before = parquet.read_bytes()
+    results.write(runs, parquet, csv)
+    assert parquet.read_bytes() == before
+    for path in (csv, tmp_path / "absent.parquet"):
+        with pytest.raises(InputError, match=str(path)):
+            results.read(path)
+
+
+def test_trunks_share_their_dense_row(tmp_path):
+    nodes = [
+        synthetic.metrics(0),
+        synthetic.metrics(1),
+        synthetic.metrics(1, scorer="mu"),
+        synthetic.metrics(1, scorer="mu", rewind="lrr"),
+        synthetic.metrics(1, branch="reinit"),
+        synthetic.metrics(0, seed=5),  # no scorer has pruned it yet
+    ]
+    runs, layers = results.tables(synthetic.write(tmp_path, nodes))
+    trunks = results.trunk_rows(runs)
+    assert list(trunks.columns) == list(runs.columns)
+    assert list(zip(trunks["scorer"], trunks["rewind"], trunks["level"], strict=True)) == [
+        ("mu", "imp", 0),
+        ("mu", "imp", 1),
+        ("mu", "lrr", 0),
+        ("mu", "lrr", 1),
+        ("snr", "imp", 0),
+        ("snr", "imp", 1),
+    ]
+    assert trunks.query("level == 0")["peak_accuracy"].nunique() == 1
+    assert len(results.trunk_rows(layers)) == 6 * synthetic.LAYERS["resnet20"]
+    assert len(results.trunk_rows(runs[runs["level"] == 0])) == 0
+
+
+def spread_of(values, passes_sd, column="peak_accuracy"):
+    frame = pd.DataFrame(
+        {"level": 1, "seed": range(len(values)), column: values, "passes_sd_accuracy": passes_sd}
+    )
+    return results.summary(frame, ["level"], column).iloc[0]
+
+
+def test_summary_adds_both_variances():
+    summary = spread_of([0.8, 0.9], [0.03, 0.04])
+    assert summary["mean"] == pytest.approx(0.85)
+    assert summary["sd"] ** 2 == pytest.approx(0.005 + (0.03**2 + 0.04**2) / 2)
+    assert summary["seeds"] == 2
+
+
+def test_summary_of_one_seed_has_the_passes_alone():
+    assert spread_of([0.8], [0.03])["sd"] == pytest.approx(0.03)
+    assert pd.isna(spread_of([0.8], [None])["sd"])
+    assert spread_of([0.8, 0.9], [None, None])["sd"] ** 2 == pytest.approx(0.005)
+
+
+def test_summary_of_a_column_without_passes():
+    assert spread_of([1.0, 3.0], [9.0, 9.0], "seconds")["sd"] ** 2 == pytest.approx(2)
+
+
+def test_summary_leaves_out_nulls_and_keeps_null_groups():
+    frame = pd.DataFrame(
+        {
+            "branch": pd.array([None, None, "reinit"], dtype="string"),
+            "seed": [0, 1, 0],
+            "peak_mace": [0.1, None, 0.3],
+            "passes_sd_mace": 0.0,
+        }
+    )
+    summary = results.summary(frame, ["branch"], "peak_mace")
+    assert sorted(summary["mean"]) == [0.1, 0.3]
+    assert list(summary["seeds"]) == [1, 1]
+    with pytest.raises(InputError, match="peak_mage"):
+        results.summary(frame, ["branch"], "peak_mage")
+
+
+def test_aggregate_script(tmp_path):
+    paths = synthetic.write(tmp_path, synthetic.study(seeds=(0,), levels=1))
+    listing = tmp_path / "metrics.txt"
+    listing.write_text("\n".join(map(str, paths)) + "\n")
+    outputs = {
+        option: tmp_path / "tables" / option.replace("-", ".")
+        for option in ("runs-parquet", "runs-csv", "layers-parquet", "layers-csv")
+    }
+    command = [sys.executable, str(ROOT / "scripts/aggregate.py"), "--metrics-list", str(listing)]
+    command += [word for name, path in outputs.items() for word in (f"--{name}", str(path))]
+    subprocess.run(command, check=True)
+    expected = results.tables(paths)
+    pd.testing.assert_frame_equal(results.read(outputs["runs-parquet"]), expected[0])
+    pd.testing.assert_frame_equal(results.read(outputs["layers-parquet"]), expected[1])
+
+    os.remove(paths[0])
+    failed = subprocess.run(command, capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert failed.stderr == f"error: {paths[0]}: no such file.\n"

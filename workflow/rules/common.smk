@@ -1,0 +1,82 @@
+import json
+
+from snakemake.exceptions import WorkflowError
+
+# The package, where it is not installed; src is relative to where Snakemake runs, as scripts are.
+sys.path.insert(0, str(Path(workflow.basedir).parent / "src"))
+shell.prefix("set -euo pipefail; export PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}}; ")
+
+from bayesian_lottery import configuration, study
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.figures import FIGURES
+from bayesian_lottery.models import MODELS
+from bayesian_lottery.scores import scorers_for
+
+try:
+    configuration.check_schema(config, Path(workflow.basedir) / "schemas/config.schema.yaml")
+    validate(config, "../schemas/config.schema.yaml")  # fills in the defaults
+    NODES = {node.folder: node for node in study.nodes(configuration.validate(config))}
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+pathvars:
+    results=config["results"],
+    logs=f"{config['results']}/logs",
+    benchmarks=f"{config['results']}/benchmarks",
+
+
+FIGURE_FILES = expand("<results>/figures/{figure}.{format}", figure=FIGURES, format=["png", "pdf"])
+TABLE_FILES = expand(
+    "<results>/tables/{table}.{format}", table=["runs", "layers"], format=["parquet", "csv"]
+)
+METRICS_FILES = study.metrics_files(config)
+
+
+wildcard_constraints:
+    dataset="|".join(config["datasets"]),
+    model="|".join(MODELS),
+    seed=r"\d+",
+    figure="|".join(FIGURES),
+
+
+# For the trained weights of levels from which no other level starts.
+unneeded = temp if config["weights"] == "needed" else str
+
+
+def node_of(wildcards):
+    try:
+        return study.find(NODES, wildcards.node)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def node_inputs(wildcards):
+    return study.node_inputs(config, node_of(wildcards))
+
+
+def node_coordinates(wildcards):
+    return json.dumps(node_of(wildcards).coordinates())
+
+
+def node_settings(wildcards):
+    return json.dumps(study.node_settings(config, node_of(wildcards)))
+
+
+def start(wildcards, input):
+    """The options of train.py for what a level starts from besides the initial weights."""
+    given = {name: path for name, path in input.items() if name in ("mask", "previous_weights")}
+    return [f"--{name.replace('_', '-')} {path}" for name, path in given.items()]
+
+
+def next_masks(wildcards, output):
+    """The options of train.py for the masks to write, one a scorer."""
+    pairs = zip(node_of(wildcards).scorers, output.next_masks, strict=True)
+    return [f"--next-mask {scorer}={path}" for scorer, path in pairs]
+
+
+def prepare_settings(wildcards):
+    """The settings of a data set that its decoded file depends on."""
+    settings = config["datasets"][wildcards.dataset]
+    used = ("source", "root", "size", "test_fraction")
+    return json.dumps({name: settings[name] for name in used if name in settings})

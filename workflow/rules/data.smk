@@ -1,0 +1,34 @@
+rule prepare_data:
+    output:
+        "<results>/data/{dataset}.safetensors",
+    log:
+        "<logs>/data/{dataset}.log",
+    benchmark:
+        "<benchmarks>/data/{dataset}.tsv"
+    conda:
+        "../envs/lottery.yaml"
+    params:
+        settings=prepare_settings,
+    message:
+        "Decode {wildcards.dataset}"
+    shell:
+        "python scripts/prepare_data.py --name {wildcards.dataset} --settings {params.settings:q}"
+        " --out {output} > {log} 2>&1"
+
+
+rule initialise:
+    input:
+        data="<results>/data/{dataset}.safetensors",
+    output:
+        "<results>/initial/{dataset}/{model}/seed{seed}.safetensors",
+    log:
+        "<logs>/initial/{dataset}/{model}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/initial/{dataset}/{model}/seed{seed}.tsv"
+    conda:
+        "../envs/lottery.yaml"
+    message:
+        "Draw the initial weights of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
+    shell:
+        "python scripts/initialise.py --data {input.data} --model {wildcards.model}"
+        " --seed {wildcards.seed} --out {output} > {log} 2>&1"
