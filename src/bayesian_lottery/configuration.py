@@ -37,9 +37,9 @@ _A_TYPE = {
     "string": "text",
 }
 _LIMITS = {
-    "minimum": "at least {}",
+    "minimum": "of at least {}",
     "exclusiveMinimum": "above {}",
-    "maximum": "at most {}",
+    "maximum": "of at most {}",
     "exclusiveMaximum": "below {}",
     "minItems": "of {} or more entries",
     "minLength": "of {} or more characters",
@@ -125,7 +125,7 @@ def validate(config: Mapping) -> list[Trunk]:
     for name in dict.fromkeys(trunk.dataset for trunk in trunks):
         used = [trunk for trunk in trunks if trunk.dataset == name]
         count, shape = _training_images(config, name)
-        for model in dict.fromkeys(trunk.model for trunk in used):
+        for model in dict.fromkeys(trunk.model for trunk in used if shape):
             models.check(model, shape)
         for curriculum in dict.fromkeys(trunk.curriculum for trunk in used):
             batch_size = config["curricula"][curriculum]["batch_size"]

@@ -257,10 +257,11 @@ def _walk(root: Path) -> Iterator[tuple[Parts, Path | None]]:
     """The visible folders and images of a folder, as deep as a layout can be."""
     for where, folders, names in os.walk(root, followlinks=True):
         above = Path(where).relative_to(root).parts
+        folders.sort()
         for folder in folders:
             if _visible((*above, folder)):
                 yield (*above, folder), None
-        for name in names:
+        for name in sorted(names):
             if _visible((*above, name)) and _is_image(name):
                 yield (*above, name), Path(where, name)
         if len(above) == 3:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import SCORERS, scorers_for
 
 REWINDS = ("imp", "lrr")
@@ -119,6 +120,7 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
     inference, scorer = coordinates["inference"], coordinates["scorer"]
     allowed: dict[str, Collection[str]] = {
         "dataset": config["datasets"],
+        "model": MODELS,
         "curriculum": config["curricula"],
         "inference": {known.inference for known in SCORERS.values()},
         "scorer": SCORERS,

@@ -49,9 +49,13 @@ class Job(NamedTuple):
     name: str
 
 
+def _which(command: str) -> str | None:
+    return shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin")  # daemons
+
+
 def obstacle() -> str | None:
     """What keeps a cluster from starting on this machine, as a sentence; None if nothing does."""
-    missing = [command for command in COMMANDS if shutil.which(command) is None]
+    missing = [command for command in COMMANDS if _which(command) is None]
     if missing:
         return (
             f"SLURM is not installed ({', '.join(missing)} not found): install the packages "
@@ -68,7 +72,7 @@ def obstacle() -> str | None:
 
 def install() -> None:
     """Install the packages where their commands are missing."""
-    if all(shutil.which(command) for command in COMMANDS):
+    if all(_which(command) for command in COMMANDS):
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ClusterError(f"Needs root and apt-get; ask for the packages {' '.join(PACKAGES)}.")
@@ -281,7 +285,7 @@ class Cluster:
         name = name or program
         with open(self.state / f"{name}.log", "ab") as log:
             daemon = subprocess.Popen(
-                [shutil.which(program), *options],
+                [_which(program), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

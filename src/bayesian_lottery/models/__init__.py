@@ -85,7 +85,7 @@ MODELS: Mapping[str, Spec] = {
     "resnet8_slim": _resnet(1, 1, 1, width=8),
     "resnet14_slim": _resnet(2, 2, 2, width=8),
     "vgg5_slim": _vgg((8,), (16,), (32,) * 2),
-    "vit_nano": _vit(patch=2, dim=32, depth=2, heads=2),
+    "vit_nano": _vit(patch=4, dim=32, depth=2, heads=2),
 }
 
 

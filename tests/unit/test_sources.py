@@ -1,0 +1,402 @@
+"""Decoding sources, and the sentences that meet wrong settings and damaged data."""
+
+import importlib.util
+import json
+import struct
+import subprocess
+import sys
+import tarfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bayesian_lottery import data, sources
+from bayesian_lottery.errors import InputError
+
+TARS = (".tar", ".tar.gz", ".tar.xz", ".tar.bz2")
+
+
+def write_image(path: Path, seed: int, size=(6, 5), mode="RGB") -> None:
+    """A random image, width x height `size`, in a format without loss."""
+    shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], len(mode))
+    pixels = np.random.default_rng(seed).integers(256, size=shape, dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def write_folder(root: Path, halves=("train", "test"), **image) -> Path:
+    """cat and dog, three images each a half, as `write_image` makes them."""
+    for number in range(3 * 2 * len(halves)):
+        half, label = halves[number // 6], ("dog", "cat")[number % 2]
+        write_image(root / half / label / f"{number}.png", number, **image)
+    return root
+
+
+def pack(root: Path, archive: Path, backwards: bool = False) -> Path:
+    """A tar archive of `root`, every file after its folder, compressed as its suffix says."""
+    mode = archive.suffix[1:] if archive.suffix != ".tar" else ""
+    with tarfile.open(archive, f"w:{mode}") as tar:
+        for path in sorted(root.rglob("*"), reverse=backwards):
+            tar.add(path, path.relative_to(root), recursive=False)
+    return archive
+
+
+def settings(root: Path, **more) -> dict:
+    return {"source": "imagefolder", "root": str(root), **more}
+
+
+def prepared(tmp_path: Path, given: dict) -> data.Images:
+    sources.prepare("pets", given, tmp_path / "out" / "pets.safetensors")
+    return data.load(tmp_path / "out" / "pets.safetensors")
+
+
+def refusal(given: dict, function=sources.check, *arguments) -> str:
+    """The one sentence that refuses the settings."""
+    with pytest.raises(InputError) as caught:
+        function("pets", given, *arguments)
+    sentence = str(caught.value)
+    assert sentence.startswith("datasets.pets.") and sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+def refusals(tmp_path: Path, given: dict) -> list[str]:
+    """The refusals of `check` and of `prepare`, which writes nothing."""
+    out = tmp_path / "refused.safetensors"
+    found = [refusal(given), refusal(given, sources.prepare, out)]
+    assert not out.exists()
+    return found
+
+
+def same(one: data.Split, other: data.Split) -> bool:
+    return torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)
+
+
+def test_importing_sources_imports_nothing_slow():
+    command = (
+        "import sys, bayesian_lottery.sources;"
+        "sys.exit(bool({'torch', 'torchvision', 'sklearn', 'PIL', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", command]).returncode == 0
+
+
+# Digits
+
+
+def test_digits_are_whole_and_divided_class_by_class(tmp_path):
+    from sklearn.datasets import load_digits
+
+    given = {"source": "digits", "augment": {}, "root": None, "size": None}
+    assert sources.check("digits", given) == ((1, 8, 8), 10)
+    images = prepared(tmp_path, given)
+    assert images.image_shape == (1, 8, 8) and images.classes == tuple("0123456789")
+    assert (len(images.train), len(images.test)) == (1438, 359)
+    counts = [part.labels.bincount() for part in (images.train, images.test)]
+    assert ((counts[1] / (counts[0] + counts[1]) - 0.2).abs() < 0.005).all()
+
+    original = load_digits()
+    decoded = torch.cat([images.train.images, images.test.images]).double().mul(16 / 255).round()
+    rows = torch.cat(
+        [decoded.flatten(1), torch.cat([images.train.labels, images.test.labels])[:, None]], 1
+    )
+    expected = np.column_stack([original.data, original.target])
+    assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, expected.tolist()))
+
+
+def test_preparing_twice_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        sources.prepare("digits", {"source": "digits"}, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+# torchvision
+
+
+def write_mnist(root: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Twenty images and their labels in MNIST's own files, the same for training and test."""
+    images = np.random.default_rng(0).integers(256, size=(20, 28, 28), dtype=np.uint8)
+    labels = np.arange(20, dtype=np.uint8) % 10
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for half in ("train", "t10k"):
+        header = struct.pack(">iiii", 0x803, *images.shape)
+        (raw / f"{half}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        header = struct.pack(">ii", 0x801, len(labels))
+        (raw / f"{half}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+    return images, labels
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*_, **__):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+def test_mnist_is_read_from_a_local_root(tmp_path, no_network):
+    pixels, labels = write_mnist(tmp_path)
+    given = {"source": "mnist", "root": str(tmp_path)}
+    assert sources.check("pets", given) == ((1, 28, 28), 10)
+    images = prepared(tmp_path, given)
+    assert images.image_shape == (1, 28, 28) and len(images.classes) == 10
+    for part in (images.train, images.test):
+        assert np.array_equal(part.images[:, 0].numpy(), pixels)
+        assert np.array_equal(part.labels.numpy(), labels)
+
+
+@pytest.mark.parametrize("source", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
+def test_without_a_network_the_missing_files_are_named(tmp_path, no_network, source):
+    given = {"source": source, "root": str(tmp_path / "nothing")}
+    assert sources.check("pets", given)[1] == sources.SOURCES[source].classes
+    sentence = refusal(given, sources.prepare, tmp_path / "out")
+    assert str(tmp_path / "nothing") in sentence and sources.SOURCES[source].needs in sentence
+
+
+def test_a_truncated_mnist_is_refused(tmp_path, no_network):
+    write_mnist(tmp_path)
+    images = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    images.write_bytes(images.read_bytes()[:-100])
+    sentence = refusal({"source": "mnist", "root": str(tmp_path)}, sources.prepare, tmp_path / "o")
+    assert "complete MNIST/raw" in sentence
+
+
+# Image folders
+
+
+def test_an_image_folder_keeps_pixels_classes_and_the_order_of_names(tmp_path):
+    root = write_folder(tmp_path / "root")
+    (root / "train" / "cat" / "notes.txt").write_text("not an image")
+    (root / "train" / "cat" / "._1.png").write_bytes(b"left by macOS")
+    assert sources.check("pets", settings(root)) == ((3, 5, 6), 2)
+    images = prepared(tmp_path, settings(root))
+    assert images.classes == ("cat", "dog") and images.image_shape == (3, 5, 6)
+    assert images.train.labels.tolist() == images.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    expected = [1, 3, 5, 0, 2, 4]  # the numbers in the names; odd ones are cats
+    for pixels, number in zip(images.train.images, expected, strict=True):
+        label = "cat" if number % 2 else "dog"
+        with Image.open(root / "train" / label / f"{number}.png") as original:
+            assert np.array_equal(pixels.permute(1, 2, 0).numpy(), np.asarray(original))
+
+
+@pytest.mark.parametrize("suffix", TARS)
+def test_an_archive_equals_its_folder_whatever_its_order(tmp_path, suffix):
+    root = write_folder(tmp_path / "root")
+    archive = pack(root, tmp_path / f"pets{suffix}", backwards=True)
+    assert sources.check("pets", settings(archive)) == sources.check("pets", settings(root))
+    folder, packed = (prepared(tmp_path, settings(where)) for where in (root, archive))
+    assert same(folder.train, packed.train) and same(folder.test, packed.test)
+    assert folder.classes == packed.classes
+
+
+@pytest.mark.parametrize("test", ["val", "valid"])
+def test_other_names_of_the_test_folder(tmp_path, test):
+    root = write_folder(tmp_path / "root", ("train", test))
+    assert len(prepared(tmp_path, settings(root)).test) == 6
+
+
+def test_a_validation_folder_beside_test_is_left_alone(tmp_path):
+    root = write_folder(tmp_path / "root", ("train", "test"))
+    write_image(root / "val" / "lion" / "0.png", 0, size=(2, 2))
+    images = prepared(tmp_path, settings(root))
+    assert images.classes == ("cat", "dog") and len(images.test) == 6
+    assert sources.check("pets", settings(root)) == ((3, 5, 6), 2)
+
+
+def test_classes_alone_are_divided(tmp_path):
+    root = write_folder(tmp_path / "root", ("",))
+    first, second = (prepared(tmp_path, settings(root, test_fraction=0.34)) for _ in range(2))
+    assert first.train.labels.tolist() == [0, 0, 1, 1] and first.test.labels.tolist() == [0, 1]
+    assert same(first.train, second.train) and same(first.test, second.test)
+    assert sources.check("pets", settings(root, test_fraction=0.34)) == ((3, 5, 6), 2)
+    few = refusals(tmp_path, settings(root, test_fraction=0.1))
+    assert all("too few images of the class cat to test on 0.1 of it" in each for each in few)
+
+
+def test_size_resizes_to_a_square(tmp_path):
+    root = write_folder(tmp_path / "root", size=(12, 8))
+    write_image(root / "train" / "cat" / "0.png", 0, size=(40, 40))
+    assert sources.check("pets", settings(root, size=4)) == ((3, 4, 4), 2)
+    images = prepared(tmp_path, settings(root, size=4))
+    assert images.image_shape == (3, 4, 4)
+    with Image.open(root / "train" / "cat" / "0.png") as original:
+        # Antialiased: close to the mean of each 10x10 block, far from any one of its pixels.
+        blocks = np.asarray(original).reshape(4, 10, 4, 10, 3).mean((1, 3))
+    assert np.abs(images.train.images[0].permute(1, 2, 0).numpy() - blocks).max() < 40
+
+
+def test_grey_images_stay_grey_unless_one_is_coloured(tmp_path):
+    root = write_folder(tmp_path / "root", mode="L")
+    assert sources.check("pets", settings(root)) == ((1, 5, 6), 2)
+    grey = prepared(tmp_path, settings(root))
+    assert grey.image_shape == (1, 5, 6)
+    write_image(root / "train" / "dog" / "z.png", 0, mode="RGBA")
+    mixed = prepared(tmp_path, settings(root))
+    assert mixed.image_shape == (3, 5, 6)
+    assert torch.equal(mixed.train.images[:-1], grey.train.images.expand(-1, 3, -1, -1))
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"source": "svhn"}, ["source: 'svhn'", "cifar10", "imagefolder"]),
+        ({}, ["source: None"]),
+        ({"source": "digits", "size": 8}, ["size: 8", "imagefolder"]),
+        ({"source": "imagefolder"}, ["root: missing"]),
+        ({"source": "mnist"}, ["root: missing"]),
+        ({"source": "imagefolder", "root": "nowhere/at/all"}, ["root: 'nowhere/at/all'", "exist"]),
+        ({"source": "imagefolder", "root": ".", "size": 0}, ["size: 0", "above 0"]),
+        ({"source": "imagefolder", "root": ".", "size": "32"}, ["size: '32'"]),
+        (
+            {"source": "imagefolder", "root": ".", "test_fraction": 1},
+            ["test_fraction: 1", "0 and 1"],
+        ),
+        ({"source": "mnist", "root": __file__}, ["is a file", "MNIST/raw"]),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, given, words):
+    for sentence in refusals(tmp_path, given):
+        assert all(word in sentence for word in words), sentence
+
+
+@pytest.mark.parametrize("suffix", TARS)
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.7, 0.99])
+def test_a_truncated_archive_is_refused(tmp_path, suffix, kept):
+    archive = pack(write_folder(tmp_path / "root"), tmp_path / f"pets{suffix}")
+    whole = archive.read_bytes().rstrip(b"\0") if suffix == ".tar" else archive.read_bytes()
+    archive.write_bytes(whole[: int(kept * len(whole))])
+    for sentence in refusals(tmp_path, settings(archive)):
+        assert str(archive) in sentence and "complete .tar" in sentence
+
+
+@pytest.mark.parametrize("suffix", TARS)
+def test_an_archive_damaged_in_the_middle_is_refused(tmp_path, suffix):
+    root = write_folder(tmp_path / "root", size=(40, 40))
+    archive = pack(root, tmp_path / f"pets{suffix}")
+    content = bytearray(archive.read_bytes())
+    middle = content.index(b"test/dog/10.png") if suffix == ".tar" else len(content) // 2
+    content[middle : middle + 4] = b"oops"
+    archive.write_bytes(content)
+    assert "complete .tar" in refusals(tmp_path, settings(archive))[0]
+
+
+def test_a_plain_archive_cut_between_members_is_refused(tmp_path):
+    archive = pack(write_folder(tmp_path / "root"), tmp_path / "pets.tar")
+    content = archive.read_bytes()
+    archive.write_bytes(content[: content.index(b"test/dog/10.png")])  # where a header begins
+    assert "end of a tar archive is missing" in refusals(tmp_path, settings(archive))[0]
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    (tmp_path / "pets.zip").write_bytes(b"PK" + bytes(range(256)) * 20)
+    assert "neither a folder nor" in refusals(tmp_path, settings(tmp_path / "pets.zip"))[0]
+
+
+def test_a_link_in_an_archive_is_refused(tmp_path):
+    root = write_folder(tmp_path / "root")
+    (root / "train" / "cat" / "link.png").symlink_to("1.png")
+    archive = pack(root, tmp_path / "pets.tar")
+    assert (
+        "train/cat/link.png' in the archive is a link" in refusals(tmp_path, settings(archive))[0]
+    )
+    assert len(prepared(tmp_path, settings(root)).train) == 7
+
+
+def make_empty_class(root):
+    for half in ("train", "test"):
+        (root / half / "bird").mkdir()
+
+
+def make_misplaced_image(root):
+    write_image(root / "train" / "0.png", 0)
+
+
+def make_class_in_train_only(root):
+    write_image(root / "train" / "bird" / "0.png", 0)
+
+
+def make_train_alone(root):
+    (root / "test").rename(root.parent / "elsewhere")
+
+
+def make_test_alone(root):
+    (root / "train").rename(root.parent / "elsewhere")
+
+
+def make_one_class(root):
+    for half in ("train", "test"):
+        (root / half / "dog").rename(root.parent / half)
+
+
+def make_wrong_size(root):
+    write_image(root / "test" / "dog" / "0.png", 0, size=(9, 5))
+
+
+def make_deep_colour(root):
+    Image.fromarray(np.zeros((5, 6), np.uint16)).save(root / "train" / "cat" / "0.png")
+
+
+def make_damaged_image(root):
+    (root / "train" / "cat" / "0.png").write_bytes(b"\x89PNG and no more")
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (make_empty_class, "no image of the class test/bird, train/bird"),
+        (make_misplaced_image, "misplaced image train/0.png"),
+        (make_class_in_train_only, "class bird in only one of train/ and test/"),
+        (make_train_alone, "train/ without test/"),
+        (make_test_alone, "test/ without train/"),
+        (make_one_class, "1 classes"),
+        (make_wrong_size, "test/dog/0.png 9x5"),
+        (make_deep_colour, "more than 8 bits"),
+        (make_damaged_image, "train/cat/0.png cannot be decoded"),
+    ],
+)
+def test_faults_inside_are_named(tmp_path, damage, words, packed):
+    root = write_folder(tmp_path / "root")
+    damage(root)
+    where = pack(root, tmp_path / "pets.tar.gz") if packed else root
+    for sentence in refusals(tmp_path, settings(where)):
+        assert words in sentence, sentence
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "root").mkdir()
+    assert "0 classes" in refusals(tmp_path, settings(tmp_path / "root"))[0]
+
+
+# The program
+
+
+def run_program(*arguments: str) -> int:
+    path = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
+    spec = importlib.util.spec_from_file_location("prepare_data", path)
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    return program.main(list(arguments))
+
+
+def test_the_program_writes_the_file(tmp_path):
+    out = tmp_path / "data" / "digits.safetensors"
+    given = json.dumps({"source": "digits"})
+    assert run_program("--name", "digits", "--settings", given, "--out", str(out)) == 0
+    assert data.load(out).name == "digits"
+
+
+def test_the_program_says_what_is_wrong_and_fails(tmp_path, capsys):
+    out = tmp_path / "out"
+    given = json.dumps(settings(tmp_path / "absent"))
+    assert run_program("--name", "pets", "--settings", given, "--out", str(out)) == 1
+    assert capsys.readouterr().err.startswith("datasets.pets.root: ")
+    assert not out.exists()

@@ -1,0 +1,224 @@
+"""The configuration expanded into trunks, nodes, files and settings."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+
+from bayesian_lottery import study
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.study import Node, Trunk
+
+CURRICULUM = {"epochs": 2, "learning_rate": 0.1, "batch_size": 8, "milestones": []}
+DENSE = Node("digits", "lenet5", "bayesian", "short", 0, None, None, 0)
+
+
+@pytest.fixture
+def config() -> dict:
+    """Two deterministic and four Bayesian trunks, with all defaults filled in."""
+    shared = {"dataset": "digits", "model": "lenet5", "rewind": "imp", "seeds": [0, 1]}
+    return {
+        "results": "out",
+        "datasets": {
+            "digits": {
+                "source": "digits",
+                "validation": 0.1,
+                "augment": {"flip": False, "crop": 1},
+            },
+            "other": {"source": "digits", "validation": 0.0, "augment": {}},
+        },
+        "curricula": {"short": CURRICULUM, "long": {**CURRICULUM, "epochs": 9}},
+        "prune_fraction": 0.2,
+        "bayesian": {"samples": 3, "heat": 0.1},
+        "evaluation": {"samples": 4, "passes": 5, "every": 1, "bins": 10, "batch_size": 100},
+        "checkpoint_seconds": 300,
+        "device": "auto",
+        "weights": "needed",
+        "trunks": [
+            {
+                **shared,
+                "inference": "deterministic",
+                "scorer": "magnitude",
+                "curriculum": "short",
+                "levels": 3,
+            },
+            {
+                **shared,
+                "inference": "bayesian",
+                "scorer": ["snr", "mu"],
+                "curriculum": ["short", "long"],
+                "seeds": [0],
+                "levels": 2,
+            },
+        ],
+    }
+
+
+def level(number: int, scorer: str = "snr", rewind: str = "imp") -> Node:
+    return Node("digits", "lenet5", "bayesian", "short", 0, scorer, rewind, number)
+
+
+def test_folders_spell_the_coordinates():
+    assert DENSE.folder == "runs/digits/lenet5/bayesian/short/seed0/dense"
+    assert level(3).folder == "runs/digits/lenet5/bayesian/short/seed0/snr_imp/level03"
+
+
+def test_every_level_follows_the_one_before_and_level_1_the_shared_dense_network():
+    assert level(3).previous == level(2)
+    assert level(1).previous == level(1, "mu", "lrr").previous == DENSE
+    assert DENSE.previous is None
+
+
+def test_entries_expand_to_every_combination(config):
+    trunks = study.expand(config)
+    assert len(trunks) == 2 + 4
+    assert trunks[0] == Trunk(
+        "digits", "lenet5", "deterministic", "magnitude", "imp", "short", seed=0, levels=3
+    )
+    assert {(t.scorer, t.curriculum) for t in trunks[2:]} == {
+        (scorer, curriculum) for scorer in ("snr", "mu") for curriculum in ("short", "long")
+    }
+
+
+def test_trunks_share_dense_nodes(config):
+    nodes = study.nodes(study.expand(config))
+    # two seeds of dense + 3 levels; two curricula of dense + 2 scorers x 2 levels
+    assert len(nodes) == len(set(nodes)) == 2 * (1 + 3) + 2 * (1 + 2 * 2)
+    assert nodes.count(DENSE) == 1
+
+
+def test_metrics_files_are_those_of_all_nodes(config):
+    files = study.metrics_files(config)
+    assert len(files) == len(study.nodes(study.expand(config)))
+    assert f"out/{level(2).folder}/metrics.json" in files
+
+
+@pytest.mark.parametrize(
+    ("entry", "key", "value", "sentence"),
+    [
+        (0, "dataset", "cifar", "trunks entry 1.dataset: 'cifar' is not known; choose from digits"),
+        (1, "curriculum", ["short", "slow"], "trunks entry 2.curriculum: 'slow' is not known"),
+        (0, "inference", "bayes", "'bayes' is not known; choose from bayesian, deterministic."),
+        (1, "scorer", "sigma", "'sigma' is not known; choose from magnitude, mu, snr, square."),
+        (1, "rewind", "none", "trunks entry 2.rewind: 'none' is not known; choose from imp, lrr."),
+        (0, "scorer", "snr", "'snr' cannot score deterministic networks; use magnitude there."),
+        (1, "scorer", "magnitude", "cannot score bayesian networks; use snr, square, mu there."),
+    ],
+)
+def test_coordinates_that_are_not_allowed_are_refused(config, entry, key, value, sentence):
+    config["trunks"][entry][key] = value
+    with pytest.raises(InputError) as refused:
+        study.expand(config)
+    assert sentence in str(refused.value)
+
+
+def test_a_trunk_listed_twice_is_refused_even_with_other_levels(config):
+    config["trunks"].append({**config["trunks"][0], "seeds": [7, 1], "levels": 9})
+    with pytest.raises(InputError) as refused:
+        study.expand(config)
+    assert str(refused.value) == (
+        "trunks: deterministic/magnitude/imp of lenet5 on digits with curriculum short, seed 1, "
+        "is listed twice (entries 1 and 3)."
+    )
+
+
+def test_find_says_the_last_level_or_what_comes_closest(config):
+    known = {node.folder: node for node in study.nodes(study.expand(config))}
+    assert study.find(known, level(2).folder) == level(2)
+    with pytest.raises(InputError, match="its last level is 2"):
+        study.find(known, level(99).folder)
+    with pytest.raises(InputError, match=f"did you mean {level(2).folder}"):
+        study.find(known, level(2).folder.replace("lenet5", "lenet"))
+    with pytest.raises(InputError, match="is not in the configuration"):
+        study.find(known, "nonsense")
+
+
+def test_a_level_starts_from_the_mask_of_the_one_before(config):
+    seed = "out/runs/digits/lenet5/bayesian/short/seed0"
+    shared = {
+        "data": "out/data/digits.safetensors",
+        "initial": "out/initial/digits/lenet5/seed0.safetensors",
+    }
+    assert study.node_inputs(config, DENSE) == shared
+    assert study.node_inputs(config, level(1)) == {
+        **shared,
+        "mask": f"{seed}/dense/next_mask_snr.safetensors",
+    }
+    assert study.node_inputs(config, level(2, rewind="lrr")) == {
+        **shared,
+        "mask": f"{seed}/snr_lrr/level01/next_mask.safetensors",
+        "previous_weights": f"{seed}/snr_lrr/level01/weights.safetensors",
+    }
+
+
+def test_a_dense_network_is_pruned_by_all_scorers_whatever_the_trunks():
+    assert DENSE.scorers == ["snr", "square", "mu"]
+    assert level(1).scorers == ["snr"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "changed"),
+    [
+        (("curricula", "short", "epochs"), 5, {"deterministic/short", "bayesian/short"}),
+        (("curricula", "long", "epochs"), 5, {"bayesian/long"}),
+        (("bayesian", "heat"), 1.0, {"bayesian/short", "bayesian/long"}),
+        (("evaluation", "samples"), 99, {"bayesian/short", "bayesian/long"}),
+        (
+            ("evaluation", "bins"),
+            15,
+            {"deterministic/short", "bayesian/short", "bayesian/long"},
+        ),
+        (
+            ("datasets", "digits", "augment", "crop"),
+            2,
+            {"deterministic/short", "bayesian/short", "bayesian/long"},
+        ),
+        (("datasets", "other", "validation"), 0.5, set()),
+        (("datasets", "digits", "root"), "elsewhere", set()),
+        (("device",), "cpu", set()),
+        (("checkpoint_seconds",), 1, set()),
+        (("weights",), "all", set()),
+        (("results",), "elsewhere", set()),
+    ],
+)
+def test_a_change_touches_the_settings_of_the_nodes_concerned_only(config, path, value, changed):
+    other = copy.deepcopy(config)
+    *parents, last = path
+    place = other
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    nodes = study.nodes(study.expand(config))
+    different = {
+        node
+        for node in nodes
+        if study.node_settings(config, node) != study.node_settings(other, node)
+    }
+    expected = {node for node in nodes if f"{node.inference}/{node.curriculum}" in changed}
+    assert different == expected
+
+
+def test_settings_say_everything_that_training_uses(config):
+    assert study.node_settings(config, level(2)) == {
+        "dataset": "digits",
+        "model": "lenet5",
+        "inference": "bayesian",
+        "curriculum": CURRICULUM,
+        "seed": 0,
+        "scorer": "snr",
+        "rewind": "imp",
+        "level": 2,
+        "augment": {"flip": False, "crop": 1},
+        "validation": 0.1,
+        "prune_fraction": 0.2,
+        "scorers": ["snr"],
+        "bayesian": {"samples": 3, "heat": 0.1},
+        "evaluation": {"samples": 4, "passes": 5, "every": 1, "bins": 10, "batch_size": 100},
+    }
+
+
+def test_importing_needs_neither_torch_nor_snakemake():
+    code = "import sys, bayesian_lottery.study; print({'torch', 'snakemake'} & set(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert printed.strip() == "set()"

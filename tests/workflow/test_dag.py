@@ -1,0 +1,158 @@
+"""The graph, as Snakemake's dry run sees it: no job runs, and nothing is downloaded."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+STUDY = {
+    "datasets": {"digits": {"source": "digits"}},
+    "curricula": {"short": {"epochs": 2, "learning_rate": 0.01}},
+    "trunks": [
+        {
+            "dataset": "digits",
+            "model": "lenet_100_50",
+            "inference": "bayesian",
+            "scorer": ["snr", "mu"],
+            "rewind": ["imp", "lrr"],
+            "curriculum": "short",
+            "seeds": [0, 1],
+            "levels": 3,
+        }
+    ],
+}
+SEED = "results/runs/digits/lenet_100_50/bayesian/short/seed0"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """The repository without results, and a small study in study.yaml."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("config", "profiles", "scripts", "slurm", "src", "workflow"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    return folder
+
+
+def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=checkout,
+        env={**os.environ, "NO_COLOR": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def jobs(checkout: Path, *arguments: str) -> dict[str, int]:
+    """How many jobs of each rule a dry run finds."""
+    run = snakemake(checkout, *arguments, "--dry-run", "--quiet", "rules")
+    assert run.returncode == 0, run.stdout
+    rows = re.findall(r"^(\w+) +(\d+)$", run.stdout, flags=re.MULTILINE)
+    return {rule: int(count) for rule, count in rows}
+
+
+def test_every_node_is_trained_once(checkout):
+    assert jobs(checkout, "--configfile", "study.yaml") == {
+        "prepare_data": 1,
+        "initialise": 2,
+        "train_dense_bayesian": 2,
+        "train_level": 2 * 2 * 3,
+        "train_level_lrr": 2 * 2 * 3,
+        "aggregate": 1,
+        "figure": 2,
+        "all": 1,
+        "total": 33,
+    }
+
+
+def test_a_level_is_asked_for_by_its_path_and_needs_the_levels_before_it(checkout):
+    target = f"{SEED}/snr_lrr/level02/metrics.json"
+    found = jobs(checkout, target, "--configfile", "study.yaml")
+    assert found["train_level_lrr"] == 2
+    assert found["total"] == 5
+
+
+@pytest.mark.parametrize("target", ["trunks", "tables", "figures"])
+def test_there_is_a_target_for_each_stage(checkout, target):
+    assert jobs(checkout, target, "--configfile", "study.yaml")[target] == 1
+
+
+def test_a_configuration_without_trunks_is_laid_over_the_default_one(checkout):
+    (checkout / "overlay.yaml").write_text("bayesian: {samples: 2}\n")
+    assert jobs(checkout, "--configfile", "overlay.yaml") == jobs(checkout)
+
+
+def test_the_slurm_profile_is_found_by_its_short_name(checkout):
+    found = jobs(checkout, "--profile", "slurm", "--configfile", "study.yaml")
+    assert found["total"] == 33
+
+
+def test_the_paper_takes_seconds_to_plan(checkout):
+    def cpu_seconds() -> float:  # the wall clock would measure this machine's other work too
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = cpu_seconds()
+    found = jobs(checkout, "--configfile", "config/cifar10.yaml")
+    seconds = cpu_seconds() - before
+    print(f"{found['total']} jobs in {seconds:.1f} s of CPU")
+    assert found["train_dense_deterministic"] == found["train_dense_bayesian"]
+    assert found["total"] > 4000
+    assert seconds < 15
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"trunk": []}, "'trunk' is not a key; did you mean 'trunks'?"),
+        (
+            {"curricula": {"short": {"epochs": 2, "learning_rate": -1}}},
+            "it must be a number above 0",
+        ),
+        ({"curricula": {}}, "trunks entry 1.curriculum: 'short' is not known"),
+        ({"trunks": STUDY["trunks"] * 2}, "is listed twice (entries 1 and 2)."),
+        ({"datasets": {"digits": {"source": "digit"}}}, "'digit' is not known; choose from"),
+    ],
+)
+def test_a_bad_configuration_is_refused_in_a_sentence(checkout, change, sentence):
+    (checkout / "bad.yaml").write_text(yaml.safe_dump({**STUDY, **change}))
+    run = snakemake(checkout, "--configfile", "bad.yaml", "--dry-run")
+    assert run.returncode != 0
+    assert sentence in run.stdout
+    assert "Traceback" not in run.stdout
+    assert len(run.stdout.splitlines()) < 10
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        (f"{SEED}/snr_imp/level99/metrics.json", "its last level is 3."),
+        (f"{SEED}/sn_imp/level02/metrics.json", f"did you mean {SEED[8:]}/snr_imp/level02?"),
+        (f"{SEED}/snr_imp/levl02/metrics.json", "No rule to produce"),
+        ("results/figures/figure99.png", "No rule to produce"),
+    ],
+)
+def test_a_target_outside_the_study_is_refused_in_a_sentence(checkout, target, sentence):
+    run = snakemake(checkout, target, "--configfile", "study.yaml", "--dry-run")
+    assert run.returncode != 0
+    assert sentence in run.stdout
+    assert "Traceback (most recent call last)" not in run.stdout
+
+
+def test_snakemake_lints_clean(checkout):
+    run = snakemake(checkout, "--configfile", "study.yaml", "--lint")
+    assert run.returncode == 0, run.stdout
+
+
+def test_the_rules_are_formatted():
+    command = [sys.executable, "-m", "snakefmt", "--check", "workflow"]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0
