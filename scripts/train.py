@@ -1,4 +1,4 @@
-"""Train one node: a dense network, or a level of a trunk; then prune it for the next level.
+"""Train one node: a dense network or a level of a trunk, then pruned for the next; or a branch.
 
 Started again with the same arguments after a kill, it resumes from its last checkpoint, which lies
 beside the metrics file. SIGUSR1 saves one; SIGTERM saves one and stops with exit status 143.
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--initial", type=Path, required=True, help="initial weights")
     parser.add_argument("--mask", type=Path, help="this level's mask (default: keep everything)")
     parser.add_argument("--previous-weights", type=Path, help="last level's weights (rewind lrr)")
+    parser.add_argument("--trained-weights", type=Path, help="this level's, for some branches")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--history", type=Path, required=True, help="CSV file to write")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors file to write")
@@ -41,6 +42,7 @@ def main() -> None:
         metavar="SCORER=PATH",
         help="mask to write for the next level, by this scorer; may be repeated",
     )
+    parser.add_argument("--branch-mask", type=Path, help="where a branch writes its mask")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument(
         "--checkpoint-seconds", type=float, default=300, help="how often to save (default: 300)"
@@ -49,20 +51,17 @@ def main() -> None:
     warm.delegate()
 
     from bayesian_lottery.checkpoints import Stopped  # these import torch
-    from bayesian_lottery.jobs import Outputs, train_node
+    from bayesian_lottery.jobs import Inputs, Outputs, train_node
 
-    outputs = Outputs(given.metrics, given.history, given.weights, dict(given.next_mask))
+    inputs = Inputs(
+        given.data, given.initial, given.mask, given.previous_weights, given.trained_weights
+    )
+    outputs = Outputs(
+        given.metrics, given.history, given.weights, dict(given.next_mask), given.branch_mask
+    )
     try:
         train_node(
-            given.node,
-            given.settings,
-            given.data,
-            given.initial,
-            given.mask,
-            given.previous_weights,
-            outputs,
-            given.device,
-            given.checkpoint_seconds,
+            given.node, given.settings, inputs, outputs, given.device, given.checkpoint_seconds
         )
     except InputError as error:
         sys.exit(str(error))

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from bayesian_lottery import models, sources
 from bayesian_lottery.errors import InputError, choice
-from bayesian_lottery.study import Trunk, data_file, expand
+from bayesian_lottery.study import Trunk, branches, data_file, expand
 
 # JSON Schema takes 3.0 for an integer, and NaN or infinity for a number within every limit.
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -120,6 +120,7 @@ def validate(config: Mapping) -> list[Trunk]:
         InputError: names the key, its value, and what is allowed.
     """
     trunks = expand(config)
+    branches(config, trunks)
     for name, curriculum in config["curricula"].items():
         _check_curriculum(f"curricula.{name}", curriculum)
     for name in dict.fromkeys(trunk.dataset for trunk in trunks):

@@ -6,8 +6,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,20 +17,42 @@ import torch
 from bayesian_lottery import checkpoints, data, masks, models, networks
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
-from bayesian_lottery.randomness import seed_of
+from bayesian_lottery.randomness import generator, seed_of
 from bayesian_lottery.scores import SCORERS
-from bayesian_lottery.tickets import REWINDS
+from bayesian_lottery.tickets import BRANCHES, REWINDS, Ticket
 from bayesian_lottery.training import Checkpointing, peak_memory, summarise, train
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """The files that a training job starts from.
+
+    data: the decoded data set.
+    initial: w0, as `initialise` wrote it.
+    mask: this level's mask; None keeps everything (level 0).
+    previous_weights: the previous level's weights, from which rewind `lrr` starts.
+    trained_weights: the trunk's trained weights at this level, for branches that start from them.
+    """
+
+    data: Path
+    initial: Path
+    mask: Path | None = None
+    previous_weights: Path | None = None
+    trained_weights: Path | None = None
+
+
+@dataclass(frozen=True)
 class Outputs:
-    """The files that a training job writes; `next_masks` maps scorers to paths."""
+    """The files that a training job writes.
+
+    `next_masks` maps scorers to paths; `branch_mask` is where a branch puts the mask of its ticket.
+    """
 
     metrics: Path
     history: Path
     weights: Path
-    next_masks: Mapping[str, Path]
+    next_masks: Mapping[str, Path] = field(default_factory=dict)
+    branch_mask: Path | None = None
 
 
 def initialise(data_file: Path, model: str, seed: int, output: Path) -> None:
@@ -46,47 +68,36 @@ def initialise(data_file: Path, model: str, seed: int, output: Path) -> None:
 def train_node(
     node: Mapping,
     settings: Mapping,
-    data_file: Path,
-    initial_file: Path,
-    mask_file: Path | None,
-    previous_file: Path | None,
+    inputs: Inputs,
     outputs: Outputs,
     device: str = "auto",
     checkpoint_seconds: float = 300,
 ) -> None:
-    """Train one node of a trunk, prune it, and write its files, the metrics last.
+    """Train one node of a trunk or branch, prune it, and write its files, the metrics last.
 
     Args:
         node: the coordinates, as `study.Node` has them; they name the random streams.
         settings: as `study.node_settings` gives them.
-        data_file: the decoded data set.
-        initial_file: w0, as `initialise` wrote it.
-        mask_file: this level's mask; None keeps everything (level 0).
-        previous_file: the previous level's weights, which rewind `lrr` starts from.
+        inputs: what to start from.
         outputs: where to write.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
         checkpoint_seconds: how often to save.
+
+    Raises:
+        InputError: an input file is missing, truncated or of another network.
+        Diverged, Stopped: as `training.train` says.
     """
     started = time.perf_counter()
     torch.use_deterministic_algorithms(True, warn_only=True)
     place = choose_device(device)
-    inputs = [f for f in (data_file, initial_file, mask_file, previous_file) if f is not None]
-    images = data.load(data_file, place)
-    initial, _ = read_tensors(initial_file)
-    template = models.build(settings["model"], images.image_shape, len(images.classes), seed=None)
-    expected = {name: tensor.shape for name, tensor in template.state_dict().items()}
-    if expected != {name: tensor.shape for name, tensor in initial.items()}:
-        raise InputError(f"{initial_file}: not the initial weights of {settings['model']}.")
-    template.load_state_dict(initial)
-    network = networks.build(settings["inference"], template.to(place), settings.get("bayesian"))
-    mask = masks.load(mask_file) if mask_file else masks.ones(models.prunable(template))
-    previous = read_tensors(previous_file)[0] if previous_file else None
-    rewind = REWINDS[settings["rewind"] or "imp"]
-    network.load(rewind(network.state(), previous), mask)
+    images = data.load(inputs.data, place)
+    stream = [str(value) for value in node.values()]
+    network = start(images, settings, inputs, stream, place)
+    mask = {name: layer.cpu() for name, layer in network.mask.items()}
 
     path = outputs.metrics.parent / "checkpoint.safetensors"
-    digest = checkpoints.fingerprint({"node": dict(node), "settings": dict(settings)}, inputs)
-    stream = [str(value) for value in node.values()]
+    files = [file for file in vars(inputs).values() if file is not None]
+    digest = checkpoints.fingerprint({"node": dict(node), "settings": dict(settings)}, files)
     record = train(
         network, images, settings, stream, Checkpointing(path, checkpoint_seconds, digest)
     )
@@ -95,6 +106,8 @@ def train_node(
     for scorer, output in outputs.next_masks.items():
         scores = {name: SCORERS[scorer].score(*tensors) for name, tensors in parameters.items()}
         masks.save(output, masks.prune(mask, scores, settings["prune_fraction"]))
+    if outputs.branch_mask:
+        masks.save(outputs.branch_mask, mask)
     write_tensors(outputs.weights, network.state(), {"node": dict(node)})
     write_text(outputs.history, as_csv(record.history))
     write_json(
@@ -118,6 +131,42 @@ def train_node(
         },
     )
     path.unlink(missing_ok=True)
+
+
+def start(
+    images: data.Images,
+    settings: Mapping,
+    inputs: Inputs,
+    stream: Sequence[str],
+    device: torch.device,
+) -> networks.Network:
+    """The network as training starts from it: the ticket of a level, or of a branch from it."""
+    template = models.build(settings["model"], images.image_shape, len(images.classes))
+    shapes = models.prunable(template)
+    mask = masks.load(inputs.mask) if inputs.mask else masks.ones(shapes)
+    masks.check(mask, shapes)
+    source = inputs.trained_weights or inputs.initial
+    weights, _ = read_tensors(source)
+    check_shapes(source, weights, template.state_dict())
+    ticket = Ticket(mask, weights)
+    if settings["branch"]:
+        branch = BRANCHES[settings["branch"]]
+        ticket = branch.ticket(ticket, generator(*stream, "ticket"))
+    template.load_state_dict(ticket.weights)
+    network = networks.build(settings["inference"], template.to(device), settings.get("bayesian"))
+    previous = read_tensors(inputs.previous_weights)[0] if inputs.previous_weights else None
+    rewind = REWINDS["imp" if settings["branch"] else settings["rewind"] or "imp"]
+    network.load(rewind(network.state(), previous), ticket.mask)
+    return network
+
+
+def check_shapes(path: Path, given: Mapping, wanted: Mapping) -> None:
+    """Raise `InputError`, naming both shapes, unless two states have the same names and shapes."""
+    for name in [*wanted, *given]:
+        theirs = tuple(given[name].shape) if name in given else "absent"
+        ours = tuple(wanted[name].shape) if name in wanted else "absent"
+        if theirs != ours:
+            raise InputError(f"{path}: {name} has shape {theirs}, the network's has {ours}.")
 
 
 def describe(mask: masks.Mask) -> dict:

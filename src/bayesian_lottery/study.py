@@ -13,14 +13,18 @@ from dataclasses import dataclass, replace
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import SCORERS, scorers_for
+from bayesian_lottery.tickets import BRANCHES, REWINDS
 
-REWINDS = ("imp", "lrr")
 COORDINATES = ("dataset", "model", "inference", "scorer", "rewind", "curriculum")
 
 
 @dataclass(frozen=True)
 class Node:
-    """One training run. Level 0 is dense; scorers and rewinds share it, so there both are None."""
+    """One training run, of a trunk or of a branch from one of its levels.
+
+    Level 0 is dense; scorers and rewinds share it, so there both are None. A branch's coordinates
+    are those of the level that it starts from, and its own name and replicate.
+    """
 
     dataset: str
     model: str
@@ -30,13 +34,16 @@ class Node:
     scorer: str | None
     rewind: str | None
     level: int
+    branch: str | None = None
+    replicate: int | None = None
 
     @property
     def folder(self) -> str:
         """Where the node's files lie, below the root of the results."""
         shared = f"runs/{self.dataset}/{self.model}/{self.inference}/{self.curriculum}"
         trunk = f"{self.scorer}_{self.rewind}/level{self.level:02}" if self.level else "dense"
-        return f"{shared}/seed{self.seed}/{trunk}"
+        branch = f"/{self.branch}_{self.replicate}" if self.branch else ""
+        return f"{shared}/seed{self.seed}/{trunk}{branch}"
 
     @property
     def previous(self) -> "Node | None":
@@ -44,17 +51,33 @@ class Node:
         if self.level == 0:
             return None
         if self.level == 1:
-            return replace(self, scorer=None, rewind=None, level=0)
-        return replace(self, level=self.level - 1)
+            dense = {"scorer": None, "rewind": None, "level": 0}
+            return replace(self.trunk, **dense)
+        return replace(self.trunk, level=self.level - 1)
+
+    @property
+    def trunk(self) -> "Node":
+        """The node of the trunk at this level: of a branch where it starts from, else itself."""
+        return replace(self, branch=None, replicate=None)
+
+    @property
+    def trained(self) -> str:
+        """The inference by which the node is trained, which a transplant changes."""
+        return (self.branch and BRANCHES[self.branch].inference) or self.inference
 
     @property
     def scorers(self) -> list[str]:
-        """The scorers by which the node is pruned: its own; a dense one by all of its inference."""
+        """The scorers by which the node is pruned: its own; a dense one by all of its inference.
+
+        A branch is not pruned.
+        """
+        if self.branch:
+            return []
         return [self.scorer] if self.scorer else scorers_for(self.inference)
 
     def coordinates(self) -> dict:
         """What names the node in its metrics file; `branch` and `replicate` are null in a trunk."""
-        return {**vars(self), "branch": None, "replicate": None}
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
@@ -136,9 +159,71 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
         )
 
 
-def nodes(trunks: Iterable[Trunk]) -> list[Node]:
-    """The nodes of all trunks, each once, in the order of the trunks."""
-    return list(dict.fromkeys(node for trunk in trunks for node in trunk.nodes()))
+def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
+    """The nodes of all branches: of each entry, at its levels of all trunks that it matches.
+
+    Raises:
+        InputError: a branch is not known or does not fit the trunks' inference, a level lies beyond
+            a trunk, an entry matches no trunk, or a node is listed twice.
+    """
+    trunks = list(trunks)
+    entries: dict[Node, int] = {}  # of each node the entry that lists it
+    for number, entry in enumerate(config["branches"], 1):
+        key = f"branches entry {number}"
+        matched = [trunk for trunk in trunks if _matches(trunk, entry)]
+        if not matched:
+            raise InputError(f"{key}: it matches no trunk; see its coordinates.")
+        for name in _as_list(entry["branch"]):
+            if name not in BRANCHES:
+                raise choice(f"{key}.branch", name, BRANCHES)
+            found = [
+                replace(node, branch=name, replicate=replicate)
+                for trunk in matched
+                for node in _levels(key, name, trunk, entry["levels"])
+                for replicate in range(entry["replicates"])
+            ]
+            for node in dict.fromkeys(found):  # trunks share their dense level
+                if entries.setdefault(node, number) != number:
+                    raise InputError(
+                        f"branches: {node.folder} is listed twice "
+                        f"(entries {entries[node]} and {number})."
+                    )
+    return list(entries)
+
+
+def _matches(trunk: Trunk, entry: Mapping) -> bool:
+    wanted = {name: _as_list(entry[name]) for name in COORDINATES if name in entry}
+    seeds = entry.get("seeds", [trunk.seed])
+    return trunk.seed in seeds and all(getattr(trunk, k) in v for k, v in wanted.items())
+
+
+def _levels(key: str, branch: str, trunk: Trunk, levels: str | list[int]) -> list[Node]:
+    """The trunk's nodes at `levels`, which may be "all"."""
+    needed = BRANCHES[branch].of
+    if needed not in (None, trunk.inference):
+        raise InputError(
+            f"{key}: {branch} starts from {needed} trunks, but it matches {trunk}; "
+            f"add 'inference: {needed}'."
+        )
+    if levels == "all":
+        return trunk.nodes()
+    if max(levels) > trunk.levels:
+        raise InputError(
+            f"{key}.levels: {max(levels)} lies beyond level {trunk.levels}, the last of {trunk}."
+        )
+    chosen = set(levels)
+    return [node for node in trunk.nodes() if node.level in chosen]
+
+
+def nodes(config: Mapping) -> list[Node]:
+    """The nodes of all trunks and branches, each once, trunks first.
+
+    Raises:
+        InputError: as `expand` and `branches` do.
+    """
+    trunks = expand(config)
+    levels = (node for trunk in trunks for node in trunk.nodes())
+    return [*dict.fromkeys(levels), *branches(config, trunks)]
 
 
 def find(known: Mapping[str, Node], folder: str) -> Node:
@@ -150,7 +235,11 @@ def find(known: Mapping[str, Node], folder: str) -> Node:
     if folder in known:
         return known[folder]
     trunk = folder.rpartition("/")[0]
-    levels = [node.level for path, node in known.items() if path.rpartition("/")[0] == trunk]
+    levels = [
+        node.level
+        for path, node in known.items()
+        if path.rpartition("/")[0] == trunk and not node.branch
+    ]
     if max(levels, default=0) > 0:
         raise InputError(f"{folder} is not in the configuration: its last level is {max(levels)}.")
     close = difflib.get_close_matches(folder, known, n=1)
@@ -161,7 +250,7 @@ def find(known: Mapping[str, Node], folder: str) -> Node:
 def metrics_files(config: Mapping) -> list[str]:
     """The metrics files of all nodes: what the tables are made of."""
     root = config["results"]
-    return [f"{root}/{node.folder}/metrics.json" for node in nodes(expand(config))]
+    return [f"{root}/{node.folder}/metrics.json" for node in nodes(config)]
 
 
 def data_file(config: Mapping, dataset: str) -> str:
@@ -172,8 +261,8 @@ def data_file(config: Mapping, dataset: str) -> str:
 def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
     """The files that training `node` starts from, by name.
 
-    They are `data` and `initial`; above level 0 `mask`, and for the rewind `lrr`
-    `previous_weights`.
+    They are `data` and `initial`; above level 0 `mask`; for a level with the rewind `lrr`
+    `previous_weights`; for a branch from trained weights `trained_weights`.
     """
     root = config["results"]
     initial = f"{root}/initial/{node.dataset}/{node.model}/seed{node.seed}.safetensors"
@@ -182,8 +271,10 @@ def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
         folder = f"{root}/{node.previous.folder}"
         scorer = f"_{node.scorer}" if node.previous.level == 0 else ""
         inputs["mask"] = f"{folder}/next_mask{scorer}.safetensors"
-        if node.rewind == "lrr":
+        if node.rewind == "lrr" and not node.branch:
             inputs["previous_weights"] = f"{folder}/weights.safetensors"
+    if node.branch and BRANCHES[node.branch].weights == "trained":
+        inputs["trained_weights"] = f"{root}/{node.trunk.folder}/weights.safetensors"
     return inputs
 
 
@@ -197,12 +288,13 @@ def node_settings(config: Mapping, node: Node) -> dict:
     evaluation = dict(config["evaluation"])
     settings = {
         **vars(node),
+        "inference": node.trained,
         "augment": dict(dataset["augment"]),
         "validation": dataset["validation"],
         "curriculum": dict(config["curricula"][node.curriculum]),
         "prune_fraction": config["prune_fraction"],
         "scorers": node.scorers,
     }
-    if node.inference == "bayesian":
+    if node.trained == "bayesian":
         return {**settings, "bayesian": dict(config["bayesian"]), "evaluation": evaluation}
     return {**settings, "evaluation": {**evaluation, "samples": 1, "passes": 1}}

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -35,6 +36,7 @@ def config() -> dict:
         "checkpoint_seconds": 300,
         "device": "auto",
         "weights": "needed",
+        "branches": [],
         "trunks": [
             {
                 **shared,
@@ -82,7 +84,7 @@ def test_entries_expand_to_every_combination(config):
 
 
 def test_trunks_share_dense_nodes(config):
-    nodes = study.nodes(study.expand(config))
+    nodes = study.nodes(config)
     # two seeds of dense + 3 levels; two curricula of dense + 2 scorers x 2 levels
     assert len(nodes) == len(set(nodes)) == 2 * (1 + 3) + 2 * (1 + 2 * 2)
     assert nodes.count(DENSE) == 1
@@ -90,7 +92,7 @@ def test_trunks_share_dense_nodes(config):
 
 def test_metrics_files_are_those_of_all_nodes(config):
     files = study.metrics_files(config)
-    assert len(files) == len(study.nodes(study.expand(config)))
+    assert len(files) == len(study.nodes(config))
     assert f"out/{level(2).folder}/metrics.json" in files
 
 
@@ -124,7 +126,7 @@ def test_a_trunk_listed_twice_is_refused_even_with_other_levels(config):
 
 
 def test_find_says_the_last_level_or_what_comes_closest(config):
-    known = {node.folder: node for node in study.nodes(study.expand(config))}
+    known = {node.folder: node for node in study.nodes(config)}
     assert study.find(known, level(2).folder) == level(2)
     with pytest.raises(InputError, match="its last level is 2"):
         study.find(known, level(99).folder)
@@ -189,7 +191,7 @@ def test_a_change_touches_the_settings_of_the_nodes_concerned_only(config, path,
     for key in parents:
         place = place[key]
     place[last] = value
-    nodes = study.nodes(study.expand(config))
+    nodes = study.nodes(config)
     different = {
         node
         for node in nodes
@@ -209,6 +211,8 @@ def test_settings_say_everything_that_training_uses(config):
         "scorer": "snr",
         "rewind": "imp",
         "level": 2,
+        "branch": None,
+        "replicate": None,
         "augment": {"flip": False, "crop": 1},
         "validation": 0.1,
         "prune_fraction": 0.2,
@@ -216,6 +220,64 @@ def test_settings_say_everything_that_training_uses(config):
         "bayesian": {"samples": 3, "heat": 0.1},
         "evaluation": {"samples": 4, "passes": 5, "every": 1, "bins": 10, "batch_size": 100},
     }
+
+
+def with_branches(config, **entry):
+    return {**config, "branches": [{"levels": [1], "replicates": 1, **entry}]}
+
+
+def test_branches_start_from_the_levels_of_all_trunks_that_match(config):
+    config = with_branches(config, branch=["reinit", "shuffle_even"], levels=[0, 2], replicates=2)
+    found = [node for node in study.nodes(config) if node.branch]
+    # levels 0 and 2 of 2 deterministic trunks; of Bayesian ones, level 0 is shared by 2 scorers
+    levels = 2 * 2 + 2 * (1 + 2)
+    assert len(found) == len(set(found)) == 2 * 2 * levels
+    assert {node.replicate for node in found} == {0, 1}
+    config = with_branches(config, branch="reinit", scorer="mu", curriculum="long", levels="all")
+    found = [node for node in study.nodes(config) if node.branch]
+    assert [node.level for node in found] == [0, 1, 2]
+    assert found[2].folder.endswith("bayesian/long/seed0/mu_imp/level02/reinit_0")
+
+
+def test_a_branch_depends_on_its_level_alone(config):
+    branch = replace(level(2), branch="shuffle_even", replicate=1)
+    assert study.node_inputs(config, branch) == study.node_inputs(config, level(2))
+    learning_rate_rewinding = replace(level(2, rewind="lrr"), branch="reinit", replicate=0)
+    assert "previous_weights" not in study.node_inputs(config, learning_rate_rewinding)
+    trunk = Node("digits", "lenet5", "deterministic", "short", 0, "magnitude", "imp", 2)
+    transplant = replace(trunk, branch="transplant_trained", replicate=0)
+    weights = study.node_inputs(config, transplant)["trained_weights"]
+    assert weights == f"out/{trunk.folder}/weights.safetensors"
+    assert branch.scorers == []
+
+
+def test_a_transplant_is_trained_by_variational_inference(config):
+    trunk = Node("digits", "lenet5", "deterministic", "short", 0, "magnitude", "imp", 2)
+    settings = study.node_settings(config, replace(trunk, branch="transplant_initial", replicate=0))
+    assert settings["inference"] == "bayesian" and settings["bayesian"] == config["bayesian"]
+    assert settings["evaluation"]["passes"] == 5
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"branch": "shuffle"}, "branches entry 1.branch: 'shuffle' is not known; choose from"),
+        ({"branch": "reinit", "model": "vgg11"}, "branches entry 1: it matches no trunk"),
+        ({"branch": "reinit", "levels": [3]}, "branches entry 1.levels: 3 lies beyond level 2"),
+        ({"branch": "transplant_initial"}, "add 'inference: deterministic'"),
+    ],
+)
+def test_branches_that_make_no_sense_are_refused(config, entry, sentence):
+    with pytest.raises(InputError) as refused:
+        study.nodes(with_branches(config, **entry))
+    assert sentence in str(refused.value)
+
+
+def test_a_branch_listed_twice_is_refused(config):
+    config = with_branches(config, branch="reinit")
+    config["branches"].append({**config["branches"][0], "scorer": "snr", "replicates": 3})
+    with pytest.raises(InputError, match=r"reinit_0 is listed twice \(entries 1 and 2\)"):
+        study.nodes(config)
 
 
 def test_importing_needs_neither_torch_nor_snakemake():

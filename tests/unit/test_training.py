@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from bayesian_lottery import checkpoints, data, jobs, masks, models, training
 from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.files import read_json, read_tensors
+from bayesian_lottery.tickets import BRANCHES, Branch
 
 ROOT = Path(__file__).parents[2]
 CURRICULUM = {
@@ -44,6 +46,7 @@ def settings(model="lenet_100_50", inference="bayesian", **changes):
         "scorer": scorer,
         "rewind": "imp",
         "level": 1,
+        "branch": None,
     }
     if inference == "bayesian":
         found["bayesian"] = {
@@ -100,10 +103,7 @@ def run(inputs, folder, options, checkpoint_seconds=1000.0):
     jobs.train_node(
         NODE,
         options,
-        inputs / "data",
-        inputs / model,
-        inputs / f"{model}.mask",
-        None,
+        jobs.Inputs(inputs / "data", inputs / model, inputs / f"{model}.mask"),
         out,
         "cpu",
         checkpoint_seconds,
@@ -271,13 +271,34 @@ def test_imp_resets_and_lrr_keeps(inputs, tmp_path, monkeypatch):
     for rewind, expected in (("imp", initial), ("lrr", trained)):
         options = {**settings(inference="deterministic"), "rewind": rewind}
         out = jobs.Outputs(*(tmp_path / name for name in "mhw"), {})
-        jobs.train_node(
-            NODE, options, inputs / "data", inputs / "lenet_100_50",
-            inputs / "lenet_100_50.mask", tmp_path / "previous", out, "cpu",
-        )  # fmt: skip
+        start = jobs.Inputs(
+            inputs / "data",
+            inputs / "lenet_100_50",
+            inputs / "lenet_100_50.mask",
+            tmp_path / "previous",
+        )
+        jobs.train_node(NODE, options, start, out, "cpu")
         for name, tensor in started[0].items():
             wanted = expected[name] * mask[name] if name in mask else expected[name]
             assert torch.equal(tensor, wanted), name
+
+
+def test_a_branch_is_one_function_and_one_line(inputs, tmp_path, monkeypatch):
+    """What README.md says under "How to add": registered, it trains like any other."""
+
+    def negate(ticket, stream):
+        return replace(ticket, weights={n: -tensor for n, tensor in ticket.weights.items()})
+
+    monkeypatch.setitem(BRANCHES, "negate", Branch(negate))
+    options = {**settings(inference="deterministic", epochs=1), "branch": "negate"}
+    start = jobs.Inputs(inputs / "data", inputs / "lenet_100_50", inputs / "lenet_100_50.mask")
+    network = jobs.start(data.load(start.data), options, start, ["any"], torch.device("cpu"))
+    initial, _ = read_tensors(start.initial)
+    assert torch.equal(network.state()["classifier.weight"], -initial["classifier.weight"])
+    out = jobs.Outputs(*(tmp_path / name for name in "mhw"), branch_mask=tmp_path / "mask")
+    jobs.train_node(NODE, options, start, out, "cpu")
+    assert (tmp_path / "mask").read_bytes() == start.mask.read_bytes()
+    assert read_json(tmp_path / "m")["settings"]["branch"] == "negate"
 
 
 def test_learning_rate_schedule():

@@ -11,11 +11,13 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import scorers_for
+from bayesian_lottery.tickets import BRANCHES
 
 try:
     configuration.check_schema(config, Path(workflow.basedir) / "schemas/config.schema.yaml")
     validate(config, "../schemas/config.schema.yaml")  # fills in the defaults
-    NODES = {node.folder: node for node in study.nodes(configuration.validate(config))}
+    configuration.validate(config)
+    NODES = {node.folder: node for node in study.nodes(config)}
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -65,7 +67,7 @@ def node_settings(wildcards):
 
 def start(wildcards, input):
     """The options of train.py for what a level starts from besides the initial weights."""
-    given = {name: path for name, path in input.items() if name in ("mask", "previous_weights")}
+    given = {name: path for name, path in input.items() if name not in ("data", "initial")}
     return [f"--{name.replace('_', '-')} {path}" for name, path in given.items()]
 
 

@@ -22,6 +22,7 @@ rule aggregate:
                 "datasets": list(config["datasets"]),
                 "curricula": list(config["curricula"]),
                 "trunks": config["trunks"],
+                "branches": config["branches"],
             }
         ),
     message:

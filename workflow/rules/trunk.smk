@@ -27,14 +27,14 @@ rule train_level:
         node=node_coordinates,
         settings=node_settings,
         start=start,
-        next_masks=next_masks,
+        masks=next_masks,
     message:
         "Train {wildcards.node}"
     shell:
         "python scripts/train.py --node {params.node:q} --settings {params.settings:q}"
         " --data {input.data} --initial {input.initial} {params.start}"
         " --metrics {output.metrics} --history {output.history} --weights {output.weights}"
-        " {params.next_masks} --device {resources.device}"
+        " {params.masks} --device {resources.device}"
         " --checkpoint-seconds {resources.checkpoint_seconds} > {log} 2>&1"
 
 
@@ -72,3 +72,18 @@ use rule train_level as train_dense_bayesian with:
         ),
     wildcard_constraints:
         node=r"runs/[^/]+/[^/]+/bayesian/.+/dense",
+
+
+use rule train_level as train_branch with:
+    output:
+        metrics="<results>/{node}/metrics.json",
+        history="<results>/{node}/history.csv",
+        weights=unneeded("<results>/{node}/weights.safetensors"),
+        mask="<results>/{node}/mask.safetensors",
+    params:
+        node=node_coordinates,
+        settings=node_settings,
+        start=start,
+        masks=lambda wildcards, output: f"--branch-mask {output.mask}",
+    wildcard_constraints:
+        node=rf"runs/.+/({'|'.join(BRANCHES)})_\d+",
