@@ -1,0 +1,47 @@
+"""Judge the paper's claims by the tables of runs and layers."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from bayesian_lottery import claims, results
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import atomic
+
+
+def _options(text: str) -> dict:
+    options = json.loads(text)  # argparse reports a ValueError, which a JSON error is
+    if not isinstance(options, dict):
+        raise ValueError
+    return options
+
+
+_options.__name__ = "JSON object"  # argparse puts it in "invalid ... value"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True, help="table of runs (Parquet)")
+    parser.add_argument("--layers", type=Path, required=True, help="table of layers (Parquet)")
+    parser.add_argument(
+        "--options",
+        type=_options,
+        default={},
+        help="""margins and the like as a JSON object, such as '{"margin": 0.005}': the keys of
+        the configuration's section claims""",
+    )
+    parser.add_argument("--csv", type=Path, required=True, help="table of claims to write")
+    arguments = parser.parse_args()
+
+    runs, layers = results.read(arguments.runs), results.read(arguments.layers)
+    table = claims.table(runs, layers, arguments.options)
+    with atomic(arguments.csv) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
