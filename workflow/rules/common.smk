@@ -6,7 +6,9 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir).parent / "src"))
 shell.prefix("set -euo pipefail; export PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}}; ")
 
-from bayesian_lottery import configuration, study
+from snakemake.logging import logger
+
+from bayesian_lottery import configuration, figures, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES
 from bayesian_lottery.models import MODELS
@@ -18,6 +20,10 @@ try:
     validate(config, "../schemas/config.schema.yaml")  # fills in the defaults
     configuration.validate(config)
     NODES = {node.folder: node for node in study.nodes(config)}
+    COORDINATES = [node.coordinates() for node in NODES.values()]
+    LEFT_OUT = {
+        name: figures.missing(name, COORDINATES, config["figures"][name]) for name in FIGURES
+    }
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -28,10 +34,20 @@ pathvars:
     benchmarks=f"{config['results']}/benchmarks",
 
 
-FIGURE_FILES = expand("<results>/figures/{figure}.{format}", figure=FIGURES, format=["png", "pdf"])
+FIGURE_FILES = [
+    f"<results>/figures/{name}.{suffix}"
+    for name, figure in FIGURES.items()
+    if not LEFT_OUT[name]
+    for suffix in figure.formats
+]
+if workflow.is_main_process:
+    for name, reason in LEFT_OUT.items():
+        if reason:
+            logger.info(f"{name} is left out: {reason}")
+
 TABLE_FILES = expand(
     "<results>/tables/{table}.{format}", table=["runs", "layers"], format=["parquet", "csv"]
-)
+) + ["<results>/tables/claims.csv"]
 METRICS_FILES = study.metrics_files(config)
 
 
@@ -39,7 +55,6 @@ wildcard_constraints:
     dataset="|".join(config["datasets"]),
     model="|".join(MODELS),
     seed=r"\d+",
-    figure="|".join(FIGURES),
 
 
 # For the trained weights of levels from which no other level starts.

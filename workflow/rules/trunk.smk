@@ -80,10 +80,10 @@ use rule train_level as train_branch with:
         history="<results>/{node}/history.csv",
         weights=unneeded("<results>/{node}/weights.safetensors"),
         mask="<results>/{node}/mask.safetensors",
+    wildcard_constraints:
+        node=rf"runs/.+/({'|'.join(BRANCHES)})_\d+",
     params:
         node=node_coordinates,
         settings=node_settings,
         start=start,
         masks=lambda wildcards, output: f"--branch-mask {output.mask}",
-    wildcard_constraints:
-        node=rf"runs/.+/({'|'.join(BRANCHES)})_\d+",

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bayesian_lottery.claims import branches, depth, trunks
 from bayesian_lottery.claims.branches import TICKET
-from bayesian_lottery.claims.subjects import Options, Subject, subjects
+from bayesian_lottery.claims.subjects import CONVOLUTIONAL, KINDS, Options, Subject, subjects
 from bayesian_lottery.claims.verdicts import (
     NOT_TESTED,
     Evidence,
@@ -24,7 +24,7 @@ from bayesian_lottery.claims.verdicts import (
     judge,
 )
 
-CONVOLUTIONAL = ("resnet", "vgg")
+_DIGITS = 6  # of the numbers in the table
 
 COLUMNS = {
     "number": "Int64",
@@ -55,7 +55,7 @@ class Claim:
     Attributes:
         number: in docs/claims.md; the parts of a claim share it.
         text: the claim, in a sentence.
-        paper: where the paper shows it, as far as this project knows.
+        paper: the figure or table of the paper that shows it.
         find: from a subject to the evidence; it raises `NotTested` where data is missing.
         families: the model families (modules of `models`) it speaks of; empty is all.
     """
@@ -72,7 +72,7 @@ def _compared(
 ) -> Claim:
     verb = {beats: "beats", equals: "equals"}[region]
     find = partial(branches.compare, first=first, second=second, region=region)
-    return Claim(6, f"In accuracy, {first} {verb} {second}.", "", find, families)
+    return Claim(6, f"In accuracy, {first} {verb} {second}.", "figure 4", find, families)
 
 
 def _each_inference(name: str, number: int, text: str, paper: str, find: Callable) -> dict:
@@ -81,7 +81,7 @@ def _each_inference(name: str, number: int, text: str, paper: str, find: Callabl
         f"{name}_{inference}": Claim(
             number, text.format(kind), paper, partial(find, inference=inference)
         )
-        for inference, kind in trunks.KINDS.items()
+        for inference, kind in KINDS.items()
     }
 
 
@@ -134,11 +134,11 @@ CLAIMS: Mapping[str, Claim] = {
         "shuffle_layerwise", "shuffle_global", beats, CONVOLUTIONAL
     ),
     "transplant_matches": Claim(
-        7, "Transplanted deterministic tickets match Bayesian tickets.", "",
+        7, "Transplanted deterministic tickets match Bayesian tickets.", "figure 5",
         branches.transplant_matches, CONVOLUTIONAL,
     ),
     "transplant_fails_for_vit": Claim(
-        7, "Transplanted deterministic tickets do not match Bayesian tickets for ViT.", "",
+        7, "Transplanted deterministic tickets do not match Bayesian tickets for ViT.", "figure 5",
         branches.transplant_fails, ("vit",),
     ),
     "transplant_saves": Claim(
@@ -151,15 +151,15 @@ CLAIMS: Mapping[str, Claim] = {
     **_each_inference(
         "rewinding_helps", 9,
         "Rewinding the learning rate beats IMP at high sparsity, in {} networks.",
-        "appendix on learning-rate rewinding", trunks.rewinding_helps,
+        "figure 8", trunks.rewinding_helps,
     ),
     **_each_inference(
         "low_lr_costs", 10, "A low learning rate costs accuracy, in {} networks.",
-        "appendix on curricula", _LOW_LR,
+        "figure 7", _LOW_LR,
     ),
     **_each_inference(
         "warmup_costs", 10, "A warm-up costs accuracy, in {} networks.",
-        "appendix on curricula", _WARMUP,
+        "figure 7", _WARMUP,
     ),
     "bayesian_equals_deterministic": Claim(
         11, "Bayesian tickets are as accurate as deterministic ones of equal density.",
@@ -209,13 +209,18 @@ def _row(claim: Claim, subject: Subject) -> dict:
     except NotTested as missing:
         return {**names, "verdict": NOT_TESTED, "reason": str(missing)}
     verdict, reason = judge(evidence.interval, evidence.region)
-    bounds = {"holds_above": evidence.region.above, "holds_below": evidence.region.below}
+    found, region = evidence.interval, evidence.region
+    bounds = {"holds_above": region.above, "holds_below": region.below}
     return {
         **names,
         "statistic": evidence.statistic,
-        **{name: getattr(evidence.interval, name) for name in ("estimate", "low", "high", "seeds")},
+        # Adding 0 makes 0 of -0, which is what rounding leaves of differences like -1e-17.
+        **{
+            name: round(getattr(found, name), _DIGITS) + 0.0 for name in ("estimate", "low", "high")
+        },
         "confidence": subject.options.confidence,
         **{name: bound for name, bound in bounds.items() if math.isfinite(bound)},
+        "seeds": found.seeds,
         "verdict": verdict,
         "reason": reason,
     }

@@ -1,5 +1,6 @@
 """Claims on branches: ablated and transplanted tickets, and what a transplantation costs."""
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -73,11 +74,10 @@ def _saving(subject: Subject, region: Region) -> Evidence:
     """
     transplants = subject.branch(TRANSPLANT, "deterministic")
     cheap, full = (subject.trunk(name) for name in ("deterministic", "bayesian"))
-    devices = pd.concat([transplants, cheap, full])["device"].dropna().unique()
-    if len(devices) > 1:
-        names = subjects.together(sorted(devices))
-        raise NotTested(f"seconds of different devices cannot be compared ({names})")
-
+    seeds = _of_one_device(pd.concat([transplants, cheap, full]))
+    cheap, full, transplants = (
+        rows[rows["seed"].isin(seeds)] for rows in (cheap, full, transplants)
+    )
     once = subjects.shared_levels(subjects.series(transplants, "seconds"))
     last = once.index.unique("level").max()
     once = subjects.at(once, last)
@@ -87,13 +87,23 @@ def _saving(subject: Subject, region: Region) -> Evidence:
             "full": _total(full, range(last + 1)),
         }
     ).dropna()
-    values = pd.DataFrame({"value": 1 - search["cheap"] / search["full"], "variance": float("nan")})
+    values = pd.DataFrame({"value": 1 - search["cheap"] / search["full"], "variance": math.nan})
     statistic = (
         f"share of seconds saved: 1 - (deterministic levels 0 to {last - 1} + one Bayesian "
         f"training) / (Bayesian {subject.options.scorer} levels 0 to {last}), at "
         f"{100 * once['density'].mean():.3g} % density"
     )
     return subject.evidence(values, statistic, region)
+
+
+def _of_one_device(rows: pd.DataFrame) -> list[int]:
+    """The seeds whose rows were all timed on the same device."""
+    devices = rows.groupby("seed")["device"].nunique()
+    seeds = devices.index[devices <= 1].tolist()
+    if not seeds:
+        names = ", ".join(sorted(rows["device"].dropna().unique()))
+        raise NotTested(f"seconds of different devices cannot be compared ({names})")
+    return seeds
 
 
 def _total(trunk: pd.DataFrame, levels: range) -> pd.Series:

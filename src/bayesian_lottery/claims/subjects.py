@@ -5,7 +5,8 @@ value, from repeated stochastic passes; NaN if not known) and `density`. Average
 has the index seed.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 import pandas as pd
@@ -14,8 +15,10 @@ from bayesian_lottery import results
 from bayesian_lottery.claims.verdicts import Evidence, NotTested, Region, interval
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.models import MODELS
+from bayesian_lottery.scores import scorers_for
 
-MAIN_SCORER = {"deterministic": "magnitude"}  # of Bayesian networks an option
+KINDS = {"deterministic": "deterministic", "bayesian": "Bayesian"}  # in words
+CONVOLUTIONAL = ("resnet", "vgg")  # the families of convolutional networks in the paper
 CURRICULA = {"main": None, "low_lr": "low_lr", "warmup": "warmup"}
 ABOUT = 2  # "about 10 %" is less than twice, and more than half as much
 
@@ -36,6 +39,8 @@ class Options:
     def __post_init__(self):
         if self.statistic not in results.STATISTICS:
             raise choice("claims.statistic", self.statistic, results.STATISTICS)
+        if self.scorer not in scorers_for("bayesian"):
+            raise choice("claims.scorer", self.scorer, scorers_for("bayesian"))
         for name in ("margin", "mace_margin", "confidence", "density", "sparse"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < 1:
@@ -85,7 +90,7 @@ class Subject:
 
     def scorer(self, inference: str) -> str:
         """The scorer of claims that name none."""
-        return MAIN_SCORER.get(inference, self.options.scorer)
+        return self.options.scorer if inference == "bayesian" else "magnitude"
 
     def trunk(
         self,
@@ -174,7 +179,7 @@ def _rows(table: pd.DataFrame, wanted: Mapping[str, str]) -> pd.DataFrame:
     for name, value in wanted.items():
         table = table[table[name] == value]
     if table.empty:
-        kind = "Bayesian" if wanted["inference"] == "bayesian" else wanted["inference"]
+        kind = KINDS[wanted["inference"]]
         branch = f"branch {wanted['branch']} of a " if "branch" in wanted else ""
         last = ", ".join(f"{name} {wanted[name]}" for name in ("scorer", "rewind", "curriculum"))
         raise NotTested(f"no {branch}{kind} trunk with {last}")
@@ -190,7 +195,7 @@ def series(rows: pd.DataFrame, value: str, deviation: str | None = None) -> pd.D
     known = rows.dropna(subset=value)
     if known.empty:
         raise NotTested(f"no run has a {value.replace('_', ' ')}")
-    variance = known[deviation] ** 2 if deviation else float("nan")
+    variance = known[deviation] ** 2 if deviation else math.nan
     groups = known.assign(_value=known[value], _variance=variance).groupby(["seed", "level"])
     means = groups[["_value", "_variance", "density"]].mean()
     # Replicates differ, besides their passes, in what they drew.
@@ -257,8 +262,3 @@ def words(levels: pd.DataFrame) -> str:
     if len(densities) == 1:
         return f"at {percent[0]} % density"
     return f"mean over {len(densities)} levels from {' to '.join(percent)} % density"
-
-
-def together(names: Iterable[str]) -> str:
-    """Names as a list in words."""
-    return ", ".join(names)

@@ -3,10 +3,11 @@
 import math
 
 from bayesian_lottery.claims import subjects
-from bayesian_lottery.claims.subjects import ABOUT, Subject
+from bayesian_lottery.claims.subjects import ABOUT, CONVOLUTIONAL, KINDS, Subject
 from bayesian_lottery.claims.verdicts import (
     CONTRADICTED,
     SUPPORTED,
+    UNDECIDED,
     Evidence,
     Interval,
     NotTested,
@@ -19,7 +20,7 @@ from bayesian_lottery.claims.verdicts import (
     matches,
 )
 
-KINDS = {"deterministic": "deterministic", "bayesian": "Bayesian"}
+_ADVERSE = (SUPPORTED, UNDECIDED, CONTRADICTED)  # in rising order
 
 
 def matching_ticket(subject: Subject) -> Evidence:
@@ -97,14 +98,14 @@ def square_fails(subject: Subject) -> Evidence:
 
 
 def square_worst(subject: Subject) -> Evidence:
-    """The squared sum's deficit in this model against that in each model of another family.
+    """The squared sum's deficit in this model against that in each convolutional model.
 
     Reported is the comparison least in favour of the claim, which holds if all do.
     """
     mine = subjects.shared_levels(_square(subject))
     found = []
     for peer in subject.peers:
-        if peer.dataset != subject.dataset or peer.family == subject.family:
+        if peer.dataset != subject.dataset or peer.family not in CONVOLUTIONAL:
             continue
         try:
             theirs = subjects.shared_levels(_square(peer))
@@ -118,13 +119,13 @@ def square_worst(subject: Subject) -> Evidence:
         region = falls_behind(subject.options.margin)
         found.append(subject.evidence(difference, statistic, region))
     if not found:
-        raise NotTested("no model of another family with scorers square and snr")
+        raise NotTested("no convolutional model with scorers square and snr to compare with")
     return max(found, key=_least_in_favour)
 
 
 def _least_in_favour(evidence: Evidence) -> tuple:
-    """A key: what carries no verdict first, then what reaches highest."""
-    return bool(evidence.interval.caveat), evidence.interval.high
+    verdict, _ = judge(evidence.interval, evidence.region)
+    return _ADVERSE.index(verdict), evidence.interval.high
 
 
 def _square(subject: Subject):
@@ -175,6 +176,8 @@ def curriculum_costs(subject: Subject, inference: str, name: str) -> Evidence:
     other = subject.options.curriculum(name)
     if other is None:
         raise NotTested(f"claims.curricula names no {name}")
+    if other == subject.curriculum:
+        raise NotTested(f"{other} is the main curriculum")
     sides = (
         subject.measured(subject.trunk(inference, curriculum=curriculum))
         for curriculum in (other, subject.curriculum)

@@ -14,6 +14,7 @@ SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = VERDICTS = (
     "not tested",
 )
 
+FEW = 2  # seeds from which a verdict comes with a note
 _EQUAL = 1e-9  # numbers that differ by less are the same up to rounding
 
 
@@ -116,15 +117,16 @@ def interval(
 
 
 def judge(found: Interval, region: Region) -> tuple[str, str]:
-    """The verdict, and the reason where it is undecided.
+    """The verdict, and the reason where it is undecided or rests on few seeds.
 
     Supported if the whole interval lies in the region, contradicted if the whole lies outside.
     """
     if found.caveat:
         return UNDECIDED, found.caveat
+    note = "" if found.seeds > FEW else f"{found.seeds} seeds; rests on their being normal"
     if region.above < found.low and found.high < region.below:
-        return SUPPORTED, ""
+        return SUPPORTED, note
     if found.high <= region.above or found.low >= region.below:
-        return CONTRADICTED, ""
+        return CONTRADICTED, note
     crossed = [b for b in (region.above, region.below) if found.low <= b <= found.high]
     return UNDECIDED, f"the interval holds {' and '.join(f'{b:g}' for b in crossed)}"

@@ -1,0 +1,172 @@
+"""Partial work on a real study: what a change reruns, and what it leaves alone."""
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SHARED = {
+    "dataset": "digits",
+    "model": "lenet_100_50",
+    "curriculum": "short",
+    "seeds": [0],
+    "levels": 3,
+}
+STUDY = {
+    "datasets": {"digits": {"source": "digits"}},
+    "curricula": {
+        "short": {"epochs": 1, "learning_rate": 0.01},
+        "other": {"epochs": 1, "learning_rate": 0.02},
+    },
+    "bayesian": {"samples": 2},
+    "evaluation": {"samples": 2, "passes": 2},
+    "trunks": [
+        {**SHARED, "inference": "deterministic", "scorer": "magnitude"},
+        {**SHARED, "inference": "bayesian", "scorer": "snr", "levels": 2},
+        {**SHARED, "inference": "deterministic", "scorer": "magnitude", "curriculum": "other"},
+    ],
+    "branches": [{"branch": "reinit", "scorer": "magnitude", "curriculum": "short", "levels": [2]}],
+}
+TRUNK = "results/runs/digits/lenet_100_50/deterministic/short/seed0/magnitude_imp"
+
+
+class Study:
+    """A checkout with a configuration and whatever has been computed in it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config = copy.deepcopy(STUDY)
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
+        command = [sys.executable, ROOT / "scripts/warm.py"] if "--dry-run" not in arguments else []
+        command += [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        run = subprocess.run(
+            [*command, "--configfile", "study.yaml"],
+            cwd=self.folder,
+            env={**os.environ, "NO_COLOR": "1"},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert not check or run.returncode == 0, run.stdout
+        return run.stdout
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """How many jobs of each rule would run."""
+        text = self.snakemake("--dry-run", "--quiet", "rules", *arguments)
+        rows = re.findall(r"^(\w+) +(\d+)$", text, flags=re.MULTILINE)
+        found = {rule: int(count) for rule, count in rows}
+        return {rule: n for rule, n in found.items() if rule not in ("all", "total")}
+
+    def trained(self, *arguments: str) -> dict[str, int]:
+        """The jobs that would train."""
+        return {r: n for r, n in self.planned(*arguments).items() if r.startswith("train_")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A study that has run to its end."""
+    folder = tmp_path_factory.mktemp("finished")
+    for name in ("config", "profiles", "scripts", "src", "workflow"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    Study(folder).snakemake()
+    return folder
+
+
+@pytest.fixture
+def study(finished, tmp_path) -> Study:
+    """A copy of the finished study, to change as a test likes."""
+    shutil.copytree(finished, tmp_path / "study", symlinks=True)
+    return Study(tmp_path / "study")
+
+
+def test_a_finished_study_has_nothing_to_do(study):
+    assert study.planned() == {}
+
+
+def test_one_level_again_reruns_that_level_and_nothing_below_it(study):
+    level = f"{TRUNK}/level02"
+    mask = (study.folder / level / "next_mask.safetensors").read_bytes()
+    assert study.trained("--force", f"{level}/metrics.json") == {"train_level": 1}
+    study.snakemake("--force", f"{level}/metrics.json")
+    assert (study.folder / level / "next_mask.safetensors").read_bytes() == mask
+    rest = study.planned()
+    assert not any(rule.startswith("train_") for rule in rest), rest
+    assert "aggregate" in rest  # its metrics may say another time
+
+
+def test_a_new_seed_model_or_branch_runs_only_the_new_nodes(study):
+    study.config["trunks"][0]["seeds"] = [0, 1]
+    expected = {"train_dense_deterministic": 1, "train_level": 3, "train_branch": 1}
+    assert study.trained() == expected
+    study.config["trunks"][0]["seeds"] = [0]
+    study.config["trunks"][1]["model"] = ["lenet_100_50", "lenet_300_100"]
+    assert study.trained() == {"train_dense_bayesian": 1, "train_level": 2}
+    study.config["trunks"][1]["model"] = "lenet_100_50"
+    study.config["branches"][0]["branch"] = ["reinit", "shuffle_even"]
+    study.config["branches"][0]["replicates"] = 2
+    assert study.trained() == {"train_branch": 3}
+
+
+def test_more_levels_continue_the_trunk(study):
+    study.config["trunks"][1]["levels"] = 3
+    assert study.trained() == {"train_level": 1}
+
+
+def test_a_changed_curriculum_reruns_its_trunk_alone(study):
+    study.config["curricula"]["other"]["learning_rate"] = 0.03
+    assert study.trained() == {"train_dense_deterministic": 1, "train_level": 3}
+
+
+def test_unrelated_keys_rerun_nothing(study):
+    study.config |= {"checkpoint_seconds": 7, "device": "cpu"}
+    study.config["curricula"]["unused"] = {"epochs": 1, "learning_rate": 0.1}
+    study.config["datasets"]["unused"] = {"source": "digits"}
+    assert study.planned() == {}
+
+
+def test_a_deleted_figure_is_drawn_again_alone(study):
+    figure = study.folder / "results/figures/figure1.png"
+    figure.unlink()
+    assert study.planned() == {"plot_figure1": 1}
+    study.snakemake()
+    assert figure.exists()
+
+
+def test_another_style_redraws_and_trains_nothing(study):
+    style = study.folder / "config/figures.mplstyle"
+    style.write_text(style.read_text() + "\nlines.linewidth: 3\n")
+    planned = study.planned()
+    assert planned and all(rule.startswith("plot_") for rule in planned), planned
+
+
+def test_a_truncated_mask_is_noticed_and_not_used(study):
+    mask = study.folder / TRUNK / "level01/next_mask.safetensors"
+    mask.write_bytes(mask.read_bytes()[:-100])
+    output = study.snakemake(check=False)
+    assert "Error" in output
+    log = study.folder / TRUNK.replace("results", "results/logs", 1) / "level02.log"
+    assert "truncated" in log.read_text() and "level01/next_mask" in log.read_text()
+    assert not (study.folder / TRUNK / "level02/metrics.json").exists()
+    mask.unlink()
+    study.snakemake()
+    assert study.planned() == {}
+
+
+def test_truncated_metrics_are_noticed_and_not_used(study):
+    metrics = study.folder / TRUNK / "level02/metrics.json"
+    metrics.write_text(metrics.read_text()[:200])
+    assert "Error" in study.snakemake(check=False)
+    log = (study.folder / "results/logs/aggregate.log").read_text()
+    assert "level02/metrics.json" in log and "not a complete JSON file" in log
+    metrics.unlink()
+    study.snakemake()
+    assert study.planned() == {}

@@ -1,0 +1,20 @@
+rule claims:
+    input:
+        runs="<results>/tables/runs.parquet",
+        layers="<results>/tables/layers.parquet",
+        code=sorted(Path().glob("src/bayesian_lottery/claims/*.py")),
+    output:
+        csv=report("<results>/tables/claims.csv", caption="../report/claims.rst", category="Tables"),
+    log:
+        "<logs>/claims.log",
+    benchmark:
+        "<benchmarks>/claims.tsv"
+    conda:
+        "../envs/lottery.yaml"
+    params:
+        options=json.dumps(config["claims"]),
+    message:
+        "Judge the paper's claims"
+    shell:
+        "python scripts/claims.py --runs {input.runs} --layers {input.layers}"
+        " --options {params.options:q} --csv {output.csv} > {log} 2>&1"
