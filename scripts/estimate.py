@@ -1,0 +1,62 @@
+"""Say what a study costs before it runs: jobs, hours and gigabytes, and how much is done already.
+
+Start it where you start Snakemake. docs/cost.md says where the numbers come from.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bayesian_lottery import cost, progress
+from bayesian_lottery.errors import InputError
+
+SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
+
+
+def main() -> None:
+    gpu, core = (cost.ASSUMED[device].tflops for device in ("gpu", "cpu"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--configfile", nargs="+", default=[], help="as Snakemake's (default: config/config.yaml)"
+    )
+    parser.add_argument(
+        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"
+    )
+    parser.add_argument(
+        "--by", choices=["stage", "model"], default="stage", help="what the table has a row for"
+    )
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        nargs="+",
+        default=[1, 8, 50],
+        metavar="N",
+        help="say the time that it takes with N jobs at once, each on a GPU or a core",
+    )
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "gpu"],
+        default="auto",
+        help="what to train on (default: as configured, else as most results were, else a GPU)",
+    )
+    parser.add_argument(
+        "--tflops",
+        type=float,
+        help="1e12 operations a second that a job sustains, where nothing was measured (default:"
+        f" {gpu:g} on a GPU, {core:g} a core)",
+    )
+    given = parser.parse_args()
+    if min(given.gpus) < 1 or (given.tflops is not None and given.tflops <= 0):
+        parser.error("--gpus and --tflops take numbers above 0")
+    config, nodes = progress.load(given.configfile, given.config, SCHEMA)
+    estimated = cost.estimate(config, nodes, given.device, given.tflops)
+    print(cost.report(estimated, given.gpus, given.by))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

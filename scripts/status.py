@@ -1,0 +1,64 @@
+"""Say how far a study is: what is done, running, failed and left, and until when it will take.
+
+Start it where Snakemake was started; it only reads, so it may run beside it at any time.
+"""
+
+import argparse
+import functools
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bayesian_lottery import cost, progress, study
+from bayesian_lottery.errors import InputError
+
+SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
+
+
+def look(config: Mapping, nodes: list[study.Node]) -> progress.Status:
+    """The study at this moment."""
+    found = progress.runs(config["results"])
+    measured = cost.measure(config, found)
+    images = functools.cache(functools.partial(cost.images_of, config))
+
+    def duration_of(settings: Mapping) -> float | None:
+        return measured.seconds(settings, images(settings["dataset"]))
+
+    return progress.status(config, nodes, found, duration_of)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--configfile", nargs="+", default=[], help="as Snakemake's (default: config/config.yaml)"
+    )
+    parser.add_argument(
+        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"
+    )
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="look again so often until all is done"
+    )
+    given = parser.parse_args()
+    if given.watch is not None and given.watch <= 0:
+        parser.error("--watch takes a number above 0")
+    config, nodes = progress.load(given.configfile, given.config, SCHEMA)
+    while True:
+        status = look(config, nodes)
+        clear = "\033[H\033[2J" if given.watch and sys.stdout.isatty() else ""
+        print(f"{clear}{progress.report(status)}", flush=True)
+        done = status.count(progress.State.DONE) == len(status.jobs)
+        if given.watch is None or done:
+            return
+        time.sleep(given.watch)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

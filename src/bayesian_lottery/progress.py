@@ -1,0 +1,406 @@
+"""How far a study is, told from its files alone: what is done, running, failed and left.
+
+Nothing here needs torch, or a cluster's queue: a job's own log and Snakemake's folder `.snakemake`
+say it all, wherever the job runs. docs/cost.md has the rules.
+"""
+
+import base64
+import binascii
+import os
+import re
+import statistics
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+
+from bayesian_lottery import configuration, study
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_json
+from bayesian_lottery.study import Node
+from bayesian_lottery.tickets import BRANCHES
+
+# A job that has neither a log nor a checkpoint younger than this does not run. Logs grow every ten
+# seconds in training, but not in the tests between.
+QUIET_SECONDS = 1800
+# The same for a job that Snakemake does not list as started, such as one started by hand.
+QUIET_SECONDS_UNLISTED = 60
+
+_PROGRESS = re.compile(r"step (\d+)(?:/| of )(\d+).*?(?:(\d+)m(\d+)s left)?$")  # by training.py
+_STOPPED = re.compile(r"stopped after step|KeyboardInterrupt")
+_FAILED = re.compile(r"^    log: (\S+) \(check log file", re.MULTILINE)  # by Snakemake
+
+
+def load(
+    configfiles: Sequence[str | Path], overrides: Sequence[str], schema: str | Path
+) -> tuple[dict, list[Node]]:
+    """The configuration as the Snakefile sees it, defaults filled in, and its nodes.
+
+    Args:
+        configfiles: as `snakemake --configfile` takes them; later ones are laid over earlier ones.
+            Without trunks in any, all are laid over config/config.yaml.
+        overrides: as `snakemake --config` takes them, KEY=VALUE.
+        schema: the configuration's JSON schema.
+
+    Raises:
+        InputError: a file is missing, or the configuration is not allowed.
+    """
+    from snakemake.common.configfile import load_configfile
+    from snakemake.utils import update_config, validate
+
+    def read(path: str | Path) -> dict:
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such file; start in the folder that Snakemake runs in.")
+        return load_configfile(str(path))
+
+    config: dict = {}
+    for path in configfiles:
+        update_config(config, read(path))
+    if overrides:
+        from snakemake.cli import parse_config  # here, because it takes seconds to import
+
+        update_config(config, parse_config(overrides))
+    if "trunks" not in config:
+        given, config = config, read("config/config.yaml")
+        update_config(config, given)
+    configuration.check_schema(config, schema)
+    validate(config, str(Path(schema).resolve()))
+    configuration.validate(config)
+    return config, study.nodes(config)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the workflow.
+
+    Attributes:
+        stage: the row of the table that it belongs to.
+        output: the file that it writes last.
+        log: its log.
+        dataset, model: what it prepares, initialises or trains.
+        node: the node that it trains, if it does.
+    """
+
+    stage: str
+    output: Path
+    log: Path
+    dataset: str
+    model: str | None = None
+    node: Node | None = None
+
+
+def jobs(config: Mapping, nodes: Iterable[Node]) -> list[Job]:
+    """All jobs that prepare data or train, stage by stage. Tables and figures take seconds."""
+    root = Path(config["results"])
+    nodes = sorted(nodes, key=lambda node: (node.branch or "", node.inference != "deterministic"))
+
+    def job(stage: str, path: str, *what, output: str = "{}.safetensors") -> Job:
+        return Job(stage, root / output.format(path), root / f"logs/{path}.log", *what)
+
+    data = dict.fromkeys(node.dataset for node in nodes)
+    initial = dict.fromkeys((node.dataset, node.model, node.seed) for node in nodes)
+    return [
+        *(job("data", f"data/{name}", name) for name in data),
+        *(job("initial weights", f"initial/{d}/{m}/seed{seed}", d, m) for d, m, seed in initial),
+        *(
+            job(stage_of(n), n.folder, n.dataset, n.model, n, output="{}/metrics.json")
+            for n in nodes
+        ),
+    ]
+
+
+def stage_of(node: Node) -> str:
+    """The stage of a node: of a branch its name, of a trunk's level the inference."""
+    return f"branches, {node.branch}" if node.branch else f"trunks, {node.inference}"
+
+
+def runs(root: str | Path) -> dict[str, dict]:
+    """All metrics below the results `root`, by their nodes' folders, whatever the configuration.
+
+    A file that cannot be read, or that a rerun has just deleted, is left out.
+    """
+    found = {}
+    for folder, _, names in os.walk(Path(root) / "runs"):
+        if "metrics.json" in names:
+            try:
+                metrics = read_json(f"{folder}/metrics.json")
+            except (InputError, OSError):
+                continue
+            found[Path(folder).relative_to(root).as_posix()] = metrics
+    return found
+
+
+def finished(job: Job, config: Mapping, found: Mapping[str, Mapping]) -> bool:
+    """Whether the job's result is there and, of a node, made by the settings of today."""
+    if job.node is None:
+        return job.output.exists()
+    metrics = found.get(job.node.folder)
+    return metrics is not None and metrics["settings"] == study.node_settings(config, job.node)
+
+
+class State(Enum):
+    """What a job is doing; the last three all count as left."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    QUEUED = "queued"  # handed to the cluster, which has not started it
+    STOPPED = "stopped"  # before its end
+    LEFT = "left"
+
+
+COLUMNS = (State.DONE, State.RUNNING, State.FAILED, State.LEFT)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A job as its files show it.
+
+    Attributes:
+        job: which.
+        state: what it is doing.
+        line: the last line of its log.
+        total: seconds that all of it takes, by the job's own reckoning; None where it says none.
+        left: seconds until its end, likewise.
+    """
+
+    job: Job
+    state: State
+    line: str = ""
+    total: float | None = None
+    left: float | None = None
+
+
+def started_jobs(folder: Path) -> dict[str, float]:
+    """The outputs of jobs that Snakemake started or queued and that have not ended: since when.
+
+    Snakemake keeps a marker for each in `incomplete`, named by the output's path in Base64; of a
+    name too long for a file all parts but the last are folders that begin with "@".
+    """
+    found = {}
+    root = folder / "incomplete"
+    for place, _, names in os.walk(root):
+        for name in names:
+            path = Path(place, name)
+            coded = "".join(part.removeprefix("@") for part in path.relative_to(root).parts)
+            try:
+                found[base64.urlsafe_b64decode(coded).decode()] = path.stat().st_mtime
+            except (binascii.Error, UnicodeDecodeError, OSError):
+                continue  # not a marker, or it has just gone
+    return found
+
+
+def failed_logs(folder: Path) -> set[str]:
+    """The logs of the jobs that failed in the last run of Snakemake."""
+    logs = sorted((folder / "log").glob("*.snakemake.log"))  # their names begin with the time
+    return set(_FAILED.findall(logs[-1].read_text(errors="replace"))) if logs else set()
+
+
+def look(job: Job, started: Mapping[str, float], failed: set[str], now: float) -> Seen:
+    """What `job`, which is not done, is doing, by `started_jobs` and `failed_logs`."""
+    written, line = _tail(job.log)
+    checkpoint = job.output.with_name("checkpoint.safetensors")
+    saved = _tail(checkpoint)[0] if job.node else None
+    since = started.get(str(job.output))
+    if since is not None and (written is None or written < since - 1):
+        return Seen(job, State.QUEUED)  # a log, if there is one, is an earlier attempt's
+    if since is None and job.output.exists():
+        return Seen(job, State.LEFT, line)  # a result of other settings, and the log of its making
+    progress = _PROGRESS.search(line)
+    if _STOPPED.search(line):
+        return Seen(job, State.STOPPED, line)
+    quiet = now - max(written or 0.0, saved or 0.0)
+    if since is not None:
+        if quiet < QUIET_SECONDS:
+            return _running(job, line, progress)
+    elif str(job.log) in failed or (line and not progress):
+        return Seen(job, State.FAILED, line)
+    elif progress and quiet < QUIET_SECONDS_UNLISTED:
+        return _running(job, line, progress)
+    return Seen(job, State.STOPPED if progress or saved else State.LEFT, line)
+
+
+def _tail(path: Path) -> tuple[float | None, str]:
+    """When the file was last written, and its last line; (None, "") without a file."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            file.seek(max(0, status.st_size - 4096))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return None, ""
+    return status.st_mtime, lines[-1] if lines else ""
+
+
+def _running(job: Job, line: str, progress: re.Match | None) -> Seen:
+    seen = Seen(job, State.RUNNING, line)
+    if progress is None or progress[3] is None:
+        return seen
+    step, steps = int(progress[1]), int(progress[2])
+    left = 60.0 * int(progress[3]) + int(progress[4])
+    return replace(seen, left=left, total=left * steps / (steps - step) if step < steps else None)
+
+
+@dataclass(frozen=True)
+class Status:
+    """All jobs as seen at one moment.
+
+    Attributes:
+        jobs: each of them.
+        seconds: what is left of each node that is not done; nothing for those of a kind that no
+            run has told the time of.
+    """
+
+    jobs: list[Seen]
+    seconds: Mapping[Node, float]
+
+    def count(self, state: State) -> int:
+        """How many jobs are in `state`."""
+        return sum(seen.state is state for seen in self.jobs)
+
+    @property
+    def unknown(self) -> int:
+        """How many nodes are left of which nothing tells how long they take."""
+        left = [s.job.node for s in self.jobs if s.job.node and s.state is not State.DONE]
+        return sum(node not in self.seconds for node in left)
+
+    @property
+    def at_once(self) -> int:
+        """How many nodes are being trained."""
+        return sum(s.state is State.RUNNING and s.job.node is not None for s in self.jobs)
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until all nodes in `seconds` are done, with as many at once as now.
+
+        The longer of two: all work over the jobs at once, and the longest chain of jobs that wait
+        for one another. None while nothing runs, or nothing is known.
+        """
+        if not self.at_once or not self.seconds:
+            return None
+        return max(sum(self.seconds.values()) / self.at_once, longest_chain(self.seconds))
+
+
+def status(
+    config: Mapping,
+    nodes: Iterable[Node],
+    found: Mapping[str, Mapping],
+    duration_of: Callable[[Mapping], float | None],
+    snakemake: Path = Path(".snakemake"),
+    now: float | None = None,
+) -> Status:
+    """Look at all files of a study once.
+
+    Args:
+        config: the configuration, defaults filled in.
+        nodes: its nodes.
+        found: their metrics, by `runs`.
+        duration_of: from a node's settings to the seconds that it takes; None where not known.
+        snakemake: the folder that Snakemake keeps its notes in.
+        now: seconds since 1970; None is the present.
+    """
+    started, failed = started_jobs(snakemake), failed_logs(snakemake)
+    now = time.time() if now is None else now
+    seen = [
+        Seen(job, State.DONE) if finished(job, config, found) else look(job, started, failed, now)
+        for job in jobs(config, nodes)
+    ]
+    left = [s for s in seen if s.job.node and s.state is not State.DONE]
+    reckoned = defaultdict(list)  # what running jobs say of their like
+    for s in left:
+        if s.total is not None:
+            reckoned[_like(s.job.node)].append(s.total)
+    seconds = {}
+    for s in left:
+        total = duration_of(study.node_settings(config, s.job.node))
+        if total is None and (totals := reckoned.get(_like(s.job.node))):
+            total = statistics.median(totals)
+        if (remaining := total if s.left is None else s.left) is not None:
+            seconds[s.job.node] = remaining
+    return Status(seen, seconds)
+
+
+def _like(node: Node) -> tuple:
+    """Nodes that are alike in this take as long as one another."""
+    return node.dataset, node.model, node.trained, node.curriculum
+
+
+def longest_chain(seconds: Mapping[Node, float]) -> float:
+    """The time of the longest chain of nodes in `seconds`, each of which waits for the last one."""
+    end: dict[Node, float] = {}
+    for node in sorted(seconds, key=lambda node: (bool(node.branch), node.level)):
+        trained = node.branch and BRANCHES[node.branch].weights == "trained"
+        before = node.trunk if trained else node.previous
+        end[node] = seconds[node] + end.get(before, 0.0)
+    return max(end.values(), default=0.0)
+
+
+def report(status: Status, now: float | None = None, reasons: int = 5) -> str:
+    """The table of `status`, its ETA, and why jobs failed (`reasons` of them)."""
+    stages: dict[str, list[Seen]] = defaultdict(list)
+    for seen in status.jobs:
+        stages[seen.job.stage].append(seen)
+    rows = [("", "jobs", *(state.value for state in COLUMNS), ""), None]
+    rows += [_row(stage, seen) for stage, seen in stages.items()]
+    rows += [None, _row("total", status.jobs)]
+    lines = [aligned(rows), "", _time_left(status, time.time() if now is None else now)]
+    if queued := status.count(State.QUEUED):
+        lines.append(f"Waiting in the cluster's queue: {queued}.")
+    if stopped := status.count(State.STOPPED):
+        lines.append(f"Stopped midway, to resume from a checkpoint: {stopped}.")
+    failed = [seen for seen in status.jobs if seen.state is State.FAILED]
+    lines += [f"Failed: {s.job.log}: {s.line or 'nothing in the log'}" for s in failed[:reasons]]
+    if len(failed) > reasons:
+        lines.append(f"... and {len(failed) - reasons} more.")
+    return "\n".join(lines)
+
+
+def _row(name: str, seen: Sequence[Seen]) -> tuple:
+    tally = Counter(s.state if s.state in COLUMNS else State.LEFT for s in seen)
+    share = f"{100 * tally[State.DONE] // len(seen)} %"
+    return name, len(seen), *(tally[state] for state in COLUMNS), share
+
+
+def _time_left(status: Status, now: float) -> str:
+    if status.count(State.DONE) == len(status.jobs):
+        return "Everything is trained."
+    unknown = f", besides {status.unknown} of kinds that none has run of yet"
+    beside = unknown if status.unknown else ""
+    if not status.count(State.RUNNING):
+        work = duration(sum(status.seconds.values()))
+        known = f" {work} of work are left{beside}." if status.seconds else ""
+        return f"Nothing is running.{known}"
+    if status.eta is None:
+        return "Nothing has been trained yet that would tell the time left."
+    return (
+        f"About {duration(status.eta)} left with {status.at_once} at once, until"
+        f" {datetime.fromtimestamp(now + status.eta):%a %d %b, %H:%M}{beside}."
+    )
+
+
+def aligned(rows: Sequence[Sequence[object] | None]) -> str:
+    """A table as text: the first and the last column flush left, the others right; None a rule."""
+    texts = [row and [str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*filter(None, texts), strict=True)]
+    sides = ["<", *">" * (len(widths) - 2), "<"]
+    lines = []
+    for row in texts:
+        cells = row or ["-" * width for width in widths]
+        padded = (f"{c:{s}{w}}" for c, s, w in zip(cells, sides, widths, strict=True))
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: "3d 4h", "1h 20m", "4m 10s", "45s"."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days:,}d {hour}h"
+    if hours:
+        return f"{hours}h {minute}m"
+    return f"{minutes}m {second}s" if minutes else f"{second}s"

@@ -1,0 +1,327 @@
+"""What a study costs: counted sizes and operations, measured times, and the table of them."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from bayesian_lottery import configuration, cost, models, networks, progress, study
+from bayesian_lottery.cost import Images, Measured, Speed
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.study import Node
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+DIGITS = Images(train=1294, validation=144, test=359, shape=(1, 8, 8), classes=10)
+STUDY = {
+    "datasets": {"digits": {"source": "digits"}},
+    "curricula": {"short": {"epochs": 4, "learning_rate": 0.01, "batch_size": 64}},
+    "bayesian": {"samples": 3},
+    "evaluation": {"samples": 5, "passes": 2, "every": 2},
+    "trunks": [
+        {
+            "dataset": "digits",
+            "model": "lenet_100_50",
+            "inference": inference,
+            "scorer": scorer,
+            "curriculum": "short",
+            "seeds": [0],
+            "levels": 2,
+        }
+        for inference, scorer in (("deterministic", "magnitude"), ("bayesian", "snr"))
+    ],
+    "branches": [{"branch": "transplant_trained", "inference": "deterministic", "levels": [1]}],
+}
+
+
+@pytest.fixture
+def loaded(tmp_path, monkeypatch) -> tuple[dict, list[Node]]:
+    """The study's configuration, in an empty working directory, and its 7 nodes."""
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(yaml.safe_dump(STUDY))
+    return progress.load(["study.yaml"], [], SCHEMA)
+
+
+def node(nodes: list[Node], inference: str, level: int, branch: str | None = None) -> Node:
+    wanted = (inference, level, branch)
+    return next(n for n in nodes if (n.inference, n.level, n.branch) == wanted)
+
+
+def finish(
+    config: dict, node: Node, an_epoch: float, a_test: float, device: str = "AMD EPYC", **changes
+) -> None:
+    """Write the metrics of a node that took so long."""
+    settings = study.node_settings(config, node)
+    epochs = settings["curriculum"]["epochs"]
+    training, test = epochs * an_epoch, cost.evaluated(settings, DIGITS) * a_test
+    metrics = {
+        "settings": {**settings, **changes},
+        "cost": {
+            "epochs": epochs,
+            "seconds": training + test,
+            "seconds_training": training,
+            "seconds_evaluation": test,
+            "resumed_at_steps": [],
+        },
+        "provenance": {"device": device, "threads": 2},
+    }
+    folder = Path(config["results"]) / node.folder
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    benchmark = Path(config["results"]) / f"benchmarks/{node.folder}.tsv"
+    benchmark.parent.mkdir(parents=True, exist_ok=True)
+    benchmark.write_text(f"s\th:m:s\n{training + test + 5}\t0:00:01\n")
+
+
+@pytest.mark.parametrize(
+    ("model", "billions"),
+    [
+        ("resnet20", 0.041),
+        ("resnet110", 0.253),
+        ("resnet18", 0.555),
+        ("vgg11", 0.153),
+        ("vgg19", 0.398),
+        ("vit_tiny", 0.365),
+        ("vit_base", 5.60),
+    ],
+)
+def test_multiply_adds(model, billions):
+    found = cost.size(model, (3, 32, 32), 10).multiply_adds / 1e9
+    assert found == pytest.approx(billions, abs=0.5 * 10 ** -len(str(billions).partition(".")[2]))
+
+
+def test_multiply_adds_of_a_perceptron_by_hand():
+    found = cost.size("lenet_100_50", (1, 8, 8), 10)
+    weights = 64 * 100 + 100 * 50 + 50 * 10
+    assert found.multiply_adds == weights
+    assert found.parameters == found.random == weights + 100 + 50 + 10
+    assert found.prunable == 64 * 100 + 100 * 50
+
+
+@pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+@pytest.mark.parametrize("model", ["resnet8_slim", "vit_nano", "lenet_100_50"])
+def test_bytes_of_weights_are_those_that_are_saved(model, inference):
+    template = models.build(model, (1, 8, 8), 10)
+    network = networks.build(inference, template, {"initial_std": 0.1, "prior_std": 1.0})
+    saved = sum(tensor.numel() * tensor.element_size() for tensor in network.state().values())
+    assert cost.size(model, (1, 8, 8), 10).weight_bytes(inference) == saved
+
+
+def test_counting_needs_no_memory_and_leaves_the_random_state():
+    before = torch.get_rng_state()
+    cost.size.cache_clear()
+    cost.size("vit_nano", (1, 8, 8), 10)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_known_numbers_of_images_are_the_configurations():
+    assert {name: train for name, (train, _) in cost.IMAGES.items()} == (
+        configuration._TRAINING_IMAGES
+    )
+
+
+def test_images_are_read_from_the_decoded_file_where_there_is_one(loaded):
+    config, _ = loaded
+    assert cost.images_of(config, "digits") == DIGITS
+    pytest.importorskip("sklearn")
+    from bayesian_lottery import sources
+
+    sources.prepare("digits", {"source": "digits"}, study.data_file(config, "digits"))
+    assert cost.images_of(config, "digits") == DIGITS
+    stored = Path(study.data_file(config, "digits")).stat().st_size
+    assert stored == pytest.approx(DIGITS.stored_bytes, rel=0.01)
+
+
+def test_tests_count_epochs_passes_and_samples(loaded):
+    config, nodes = loaded
+    dense = study.node_settings(config, node(nodes, "deterministic", 0))
+    assert cost.evaluated(dense, DIGITS) == 2 * (359 + 144) + 359
+    bayesian = study.node_settings(config, node(nodes, "bayesian", 0))
+    assert cost.evaluated(bayesian, DIGITS) == 5 * (2 * (359 + 144) + 2 * 359)
+
+
+def test_flops_are_three_forward_passes_a_sample_and_the_tests(loaded):
+    config, nodes = loaded
+    settings = study.node_settings(config, node(nodes, "bayesian", 0))
+    tests = cost.evaluated(settings, DIGITS)
+    assert cost.flops(settings, DIGITS, 1000) == 2 * 1000 * (3 * 1294 * 4 * 3 + tests)
+
+
+def test_a_small_network_takes_as_long_as_its_steps(loaded):
+    config, nodes = loaded
+    settings = study.node_settings(config, node(nodes, "bayesian", 0))
+    steps = 4 * (1294 // 64)
+    assert cost.assumed_seconds(settings, DIGITS, 1, Speed(10, 0.01)) == pytest.approx(steps / 100)
+    slow = cost.assumed_seconds(settings, DIGITS, 10**6, Speed(1e-3, 0.01))
+    assert slow == pytest.approx(cost.flops(settings, DIGITS, 10**6) / 1e9)
+
+
+def test_nothing_measured(loaded):
+    config, nodes = loaded
+    found = cost.estimate(config, nodes)
+    assert found.device == "gpu" and found.measured == Measured()
+    assert [item.measured for item in found.items] == [False] * len(found.items)
+    assert len(found.items) == 1 + 1 + 7 and not any(item.done for item in found.items)
+    assert "FLOPs: 10 TFLOP/s" in cost.report(found, [1])
+
+
+def test_measured_kinds_are_those_of_the_results_and_the_rest_is_counted(loaded):
+    config, nodes = loaded
+    for level, an_epoch in ((0, 10.0), (1, 30.0), (2, 20.0)):
+        finish(config, node(nodes, "bayesian", level), an_epoch, 1e-3)
+    found = cost.estimate(config, nodes)
+    assert found.device == "cpu" and found.measured.threads == 2
+    assert found.measured.start == pytest.approx(5)
+    # The median of 10, 30 and 20 an epoch; a transplant trains as a Bayesian network does.
+    tests = cost.evaluated(study.node_settings(config, node(nodes, "bayesian", 0)), DIGITS)
+    expected = pytest.approx(5 + 4 * 20 + 1e-3 * tests)
+    by_stage = {item.job.stage: item for item in found.items}
+    assert by_stage["trunks, bayesian"].seconds == expected
+    assert by_stage["branches, transplant_trained"].seconds == expected
+    assert by_stage["branches, transplant_trained"].measured
+    assert not by_stage["trunks, deterministic"].measured
+    assert found.speed.tflops == 2 * cost.ASSUMED["cpu"].tflops
+    text = cost.report(found, [1])
+    assert "measured (4), FLOPs (3)" in text and "on AMD EPYC, 2 thread(s) a job" in text
+
+
+def test_a_measured_time_follows_epochs_and_tests(loaded):
+    config, nodes = loaded
+    dense = node(nodes, "deterministic", 0)
+    finish(config, dense, 3.0, 1e-3)
+    config["curricula"]["short"]["epochs"] = 8
+    config["evaluation"]["every"] = 1
+    settings = study.node_settings(config, dense)
+    measured = cost.measure(config, progress.runs(config["results"]))
+    expected = 5 + 8 * 3.0 + 1e-3 * (8 * (359 + 144) + 359)
+    assert measured.seconds(settings, DIGITS) == pytest.approx(expected)
+    config["curricula"]["short"]["batch_size"] = 32
+    assert measured.seconds(study.node_settings(config, dense), DIGITS) is None
+
+
+def test_measured_on_most_of_the_devices_or_on_the_one_asked_for(loaded):
+    config, nodes = loaded
+    finish(config, node(nodes, "bayesian", 0), 9.0, 1e-3, device="AMD EPYC")
+    for level in (1, 2):
+        finish(config, node(nodes, "bayesian", level), 1.0, 1e-3, device="NVIDIA H200")
+    assert cost.estimate(config, nodes).measured.device == "NVIDIA H200"
+    on_cpu = cost.estimate(config, nodes, device="cpu")
+    assert on_cpu.measured.device == "AMD EPYC"
+    assert cost.estimate({**config, "device": "cpu"}, nodes).measured == on_cpu.measured
+    assert cost.estimate(config, nodes, tflops=3.0).speed == Speed(3.0, 0.01)
+
+
+def test_done_are_results_of_todays_settings(loaded):
+    config, nodes = loaded
+    finish(config, node(nodes, "deterministic", 0), 1.0, 1e-3)
+    finish(config, node(nodes, "bayesian", 0), 1.0, 1e-3, prune_fraction=0.9)
+    found = cost.estimate(config, nodes)
+    assert [item.job.node for item in found.items if item.done] == [node(nodes, "deterministic", 0)]
+    assert found.stale == 1 and len(found.left) == 6
+    assert "1 nodes have results of other settings" in cost.report(found, [1])
+
+
+def test_everything_done(loaded):
+    config, nodes = loaded
+    for each in nodes:
+        finish(config, each, 1.0, 1e-3)
+    text = cost.report(cost.estimate(config, nodes), [1])
+    assert "Everything is trained." in text and "Time left" not in text
+
+
+def test_weights_that_stay(loaded):
+    config, nodes = loaded
+    network = cost.size("lenet_100_50", (1, 8, 8), 10)
+    weights, mask = network.weight_bytes("bayesian"), network.prunable / 8
+    text = 12_000 + 4 * 500
+
+    def kept(each: Node, config: dict = config) -> tuple[int, int]:
+        return cost.node_bytes(config, each, study.node_settings(config, each), network)
+
+    checkpoint = weights + 8 * network.trained("bayesian")
+    dense, level = node(nodes, "bayesian", 0), node(nodes, "bayesian", 1)
+    assert kept(dense) == (text + 3 * mask + weights, checkpoint)  # a mask a scorer
+    assert kept(level) == (text + mask, checkpoint + weights)
+    assert kept(replace(level, rewind="lrr")) == (text + mask + weights, checkpoint)
+    assert kept(level, {**config, "weights": "all"}) == (text + mask + weights, checkpoint)
+    transplant = node(nodes, "deterministic", 1, "transplant_trained")
+    assert kept(transplant) == (text + mask, checkpoint + weights)
+
+
+def test_the_time_is_the_work_over_the_jobs_or_the_longest_chain(loaded):
+    config, nodes = loaded
+    found = cost.estimate(config, nodes)
+    work = sum(found.left.values())
+    assert found.wall(1) == pytest.approx(work)
+    # dense -> level 1 -> (level 2 | transplant_trained): three of equal length
+    assert found.chain == pytest.approx(work * 3 / 7)
+    assert found.wall(100) == found.chain
+
+
+def test_a_branch_waits_for_the_weights_that_it_needs():
+    dense = Node("digits", "lenet5", "deterministic", "short", 0, None, None, 0)
+    level = replace(dense, scorer="magnitude", rewind="imp", level=1)
+    trained = replace(level, branch="transplant_trained", replicate=0)
+    drawn = replace(level, branch="reinit", replicate=0)
+    assert progress.longest_chain({dense: 1, level: 10, trained: 100}) == 111
+    assert progress.longest_chain({dense: 1, level: 10, drawn: 100}) == 101
+    assert progress.longest_chain({level: 10, drawn: 100}) == 100  # the dense one is done
+    assert progress.longest_chain({}) == 0
+
+
+def test_a_data_set_of_unknown_size_is_refused(loaded):
+    config, nodes = loaded
+    config["datasets"]["digits"] = {"source": "imagefolder", "root": ".", "validation": 0.1}
+    with pytest.raises(InputError, match=r"snakemake --cores 1 results/data/digits\.safetensors"):
+        cost.estimate(config, nodes)
+
+
+def test_a_model_a_row(loaded):
+    config, nodes = loaded
+    text = cost.report(cost.estimate(config, nodes), [1], by="model")
+    assert [line.split("  ")[0] for line in text.splitlines()[2:6]] == [
+        "data",
+        "initial weights",
+        "lenet_100_50, deterministic",
+        "lenet_100_50, bayesian",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.001, "<0.01"), (0.0123, "0.012"), (1.26, "1.3"), (126.4, "126"), (1e4, "10,000")],
+)
+def test_numbers(value, text):
+    assert cost._number(value) == text
+
+
+def test_the_papers_study_by_the_script(tmp_path):
+    run = subprocess.run(
+        [
+            *(sys.executable, "scripts/estimate.py", "--configfile", "config/cifar10.yaml"),
+            *("--config", f"results={tmp_path}", "--gpus", "4", "--tflops", "10"),
+        ],
+        cwd=ROOT,
+        env={"PYTHONPATH": "src", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "GPU-hours" in run.stdout and "with 4." in run.stdout
+
+
+def test_what_is_wrong_is_said_in_a_sentence(tmp_path):
+    run = subprocess.run(
+        [sys.executable, ROOT / "scripts/estimate.py", "--configfile", "none.yaml"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: none.yaml: no such file")
