@@ -1,4 +1,4 @@
-"""Draw one figure from the tables of runs and layers."""
+"""Draw one figure, or write one table of the paper, from the table of runs or of layers."""
 
 import argparse
 import json
@@ -16,7 +16,16 @@ def _options(text: str) -> dict:
     return options
 
 
-_options.__name__ = "JSON object"  # argparse puts it in "invalid ... value"
+def _file(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise ValueError
+    return name, Path(path)
+
+
+# argparse puts these in "invalid ... value".
+_options.__name__ = "JSON object"
+_file.__name__ = "NAME=PATH"
 
 
 def main() -> None:
@@ -24,28 +33,47 @@ def main() -> None:
     parser.add_argument(
         "--figure", required=True, choices=sorted(figures.FIGURES), help="the figure to draw"
     )
-    parser.add_argument("--runs", type=Path, help="table of runs (Parquet), for figures of runs")
+    parser.add_argument("--runs", type=Path, help="table of runs (Parquet), for all but figure2")
     parser.add_argument("--layers", type=Path, help="table of layers (Parquet), for figure2")
+    parser.add_argument(
+        "--file",
+        type=_file,
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="for figure3, once for each: `ticket` and branches, the masks that its plan names, "
+        "and `initial`, the initial weights",
+    )
     parser.add_argument(
         "--options",
         type=_options,
         default={},
-        help="""the figure's options as a JSON object, such as '{"statistic": "selected"}'; each
-        figure's module under src/bayesian_lottery/figures lists its own""",
+        help="""the figure's options as a JSON object, such as '{"statistic": "selected"}';
+        bayesian_lottery.figures.plans lists those of each""",
     )
     parser.add_argument("--style", type=Path, required=True, help="matplotlib style file")
-    parser.add_argument("--png", type=Path, required=True, help="PNG to write")
-    parser.add_argument("--pdf", type=Path, required=True, help="PDF to write")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="files to write; their suffixes are formats: png and pdf, of table1 html and csv",
+    )
     arguments = parser.parse_args()
 
-    needed = figures.FIGURES[arguments.figure].tables
+    figure = figures.FIGURES[arguments.figure]
+    for path in arguments.out:
+        if path.suffix[1:] not in figure.formats:
+            parser.error(f"--out: {path} is none of {', '.join(figure.formats)}")
     paths = {"runs": arguments.runs, "layers": arguments.layers}
-    tables = {name: results.read(path) for name, path in paths.items() if path and name in needed}
+    path = paths[figure.table]
+    tables = {figure.table: results.read(path)} if path else {}
     from bayesian_lottery.figures import style  # here, so that --help does not load matplotlib
 
     with style.applied(arguments.style):
-        figure = figures.draw(arguments.figure, tables, arguments.options)
-        style.save(figure, arguments.png, arguments.pdf)
+        drawn = figures.draw(arguments.figure, tables, arguments.options, dict(arguments.file))
+        for path in arguments.out:
+            figures.save(drawn, path)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from bayesian_lottery import warm
+from bayesian_lottery import cluster, warm
 from bayesian_lottery.errors import InputError
 
 
@@ -49,6 +49,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     warm.delegate()
+    cluster.claim_gpu()
 
     from bayesian_lottery.checkpoints import Stopped  # these import torch
     from bayesian_lottery.jobs import Inputs, Outputs, train_node

@@ -14,7 +14,6 @@ from torch_blue import vi
 from torch_blue.vi.distributions import MeanFieldNormal
 from torch_blue.vi.utils.convert import ban_convert, convert_to_vimodule
 
-from bayesian_lottery.masks import Mask
 from bayesian_lottery.models import layers
 
 Posteriors = dict[str, tuple[Tensor, Tensor]]
@@ -65,42 +64,37 @@ def unsampled(module: vi.VIModule) -> dict[str, Tensor]:
 
 
 def sample(
-    parameters: Mapping[str, tuple[Tensor, Tensor]], mask: Mask, noise: Tensor, samples: int
+    mean: Tensor, std: Tensor, noise: Tensor, shapes: Mapping[str, torch.Size]
 ) -> dict[str, Tensor]:
-    """`samples` draws of every variable, mu + sigma x noise, pruned entries exactly zero.
+    """S draws of every variable, mean + std x noise.
 
     Args:
-        parameters: (mean, log sigma) of each variable, of shape (O, ...).
-        mask: the prunable variables' masks.
-        noise: standard normal values, (samples x number of all variables' entries,), used up
-            variable by variable and within one sample by sample.
-        samples: S.
+        mean, std: (n,) of all variables' entries, one variable after the other.
+        noise: (S, n) standard normal values, a row for each draw.
+        shapes: each variable's shape, (O, ...).
 
     Returns:
-        For each variable a tensor (S x O, ...), samples stacked in the first dimension.
+        For each variable a tensor (S x O, ...), draws stacked in the first dimension.
     """
-    parts = noise.split([samples * mean.numel() for mean, _ in parameters.values()])
-    weights = {}
-    for (name, (mean, log_std)), part in zip(parameters.items(), parts, strict=True):
-        draws = torch.addcmul(mean, log_std.exp(), part.view(samples, *mean.shape))
-        if name in mask:
-            draws = draws * mask[name]
-        weights[name] = draws.flatten(0, 1)
-    return weights
+    parts = torch.addcmul(mean, std, noise).split([s.numel() for s in shapes.values()], dim=1)
+    # Views for one draw; copies for more.
+    return {
+        name: part.reshape(-1, *shape[1:])
+        for (name, shape), part in zip(shapes.items(), parts, strict=True)
+    }
 
 
 def divergence(
-    parameters: Mapping[str, tuple[Tensor, Tensor]], kept: Tensor, prior_std: float
+    mean: Tensor, std: Tensor, log_std: Tensor, kept: Tensor, prior_std: float
 ) -> Tensor:
     """KL(q || p) in nats, in closed form, of the kept entries from N(0, `prior_std`^2).
 
     Args:
-        parameters: (mean, log sigma) of each variable, all finite.
-        kept: bool, (number of all variables' entries,): False leaves an entry out.
+        mean, std: (n,) 0 where an entry is not kept.
+        log_std: (n,) finite everywhere.
+        kept: (n,) 1 or 0 in the type of the others: 0 leaves an entry out.
         prior_std: the prior's standard deviation.
     """
-    mean = torch.cat([mean.flatten() for mean, _ in parameters.values()])
-    log_ratio = torch.cat([log_std.flatten() for _, log_std in parameters.values()])
-    log_ratio = log_ratio - math.log(prior_std)
-    terms = (2 * log_ratio).exp() + (mean / prior_std).square() - 1 - 2 * log_ratio
-    return 0.5 * (terms * kept).sum()
+    # As inner products: one pass over the memory each, and nothing to allocate.
+    squares = (mean.dot(mean) + std.dot(std)) / prior_std**2
+    return 0.5 * squares - log_std.dot(kept) + (math.log(prior_std) - 0.5) * kept.sum()

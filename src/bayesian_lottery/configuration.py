@@ -125,7 +125,7 @@ def validate(config: Mapping) -> list[Trunk]:
         _check_curriculum(f"curricula.{name}", curriculum)
     for name in dict.fromkeys(trunk.dataset for trunk in trunks):
         used = [trunk for trunk in trunks if trunk.dataset == name]
-        count, shape = _training_images(config, name)
+        count, shape = training_images(config, name)
         for model in dict.fromkeys(trunk.model for trunk in used if shape):
             models.check(model, shape)
         for curriculum in dict.fromkeys(trunk.curriculum for trunk in used):
@@ -148,7 +148,7 @@ def _check_curriculum(key: str, curriculum: Mapping) -> None:
         raise InputError(f"{key}.warmup_epochs: {warmup} is more than the {epochs} epochs.")
 
 
-def _training_images(config: Mapping, name: str) -> tuple[int | None, tuple[int, int, int] | None]:
+def training_images(config: Mapping, name: str) -> tuple[int | None, tuple[int, int, int] | None]:
     """Number (not held out) and shape of the training images; None where not known yet."""
     settings = config["datasets"][name]
     prepared = Path(data_file(config, name))

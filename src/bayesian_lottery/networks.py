@@ -3,6 +3,9 @@
 Two classes with one interface. Both call the same plain model (`template`), by `functional_call`,
 with the weights of the moment: the masked parameters of a deterministic network, masked draws from
 the posterior of a Bayesian one. Samples ride in the channel dimension (see `models.layers`).
+
+A step calls `weights` once, `noise` once, and `logits` as often as it takes, each time with some of
+the noise's rows: `engine` decides how many.
 """
 
 from collections.abc import Mapping
@@ -19,6 +22,7 @@ from bayesian_lottery.models import prunable
 from bayesian_lottery.models.layers import unfold_samples
 
 State = dict[str, Tensor]
+Weights = tuple[Tensor, ...]
 
 
 class Network(Protocol):
@@ -31,10 +35,16 @@ class Network(Protocol):
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         """Take `state`'s values, prune to `mask`."""
 
-    def logits(self, images: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-        """Logits (S, B, K) of float images (B, C, H, W)."""
+    def weights(self) -> Weights:
+        """The parameters under the mask, ready for any number of `logits`."""
 
-    def divergence(self) -> Tensor:
+    def noise(self, samples: int, generator: torch.Generator) -> Tensor:
+        """What makes `samples` weight samples, a row each; one empty row when deterministic."""
+
+    def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
+        """Logits (S, B, K) of float images (B, C, H, W), for the S rows of `noise`."""
+
+    def divergence(self, weights: Weights) -> Tensor:
         """KL of the surviving weights' posterior from the prior, in nats; 0 when deterministic."""
 
     def parameter_groups(self, weight_decay: float) -> list[dict]:
@@ -53,11 +63,14 @@ def build(inference: str, template: nn.Module, options: Mapping | None = None) -
     Args:
         inference: "deterministic" or "bayesian".
         template: a model of `models.build`; used for the forward pass from now on.
-        options: the configuration's `bayesian` section (initial_std, prior_std); Bayesian only.
+        options: the configuration's `bayesian` section (initial_std, prior_std, and antithetic if
+            it is to be other than False); Bayesian only.
     """
     if inference == "deterministic":
         return DeterministicNetwork(template)
-    return BayesianNetwork(template, options["initial_std"], options["prior_std"])
+    return BayesianNetwork(
+        template, options["initial_std"], options["prior_std"], options.get("antithetic", False)
+    )
 
 
 def _checked(module: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -92,15 +105,19 @@ class DeterministicNetwork:
             _refuse_non_finite(name, value)
         self.module.load_state_dict(values)
 
-    def logits(
-        self, images: Tensor, samples: int = 1, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def weights(self) -> Weights:
         parameters = dict(self.module.named_parameters())
-        weights = {name: parameters[name] * layer for name, layer in self.mask.items()}
-        return functional_call(self.template, weights, (images,)).unsqueeze(0)
+        return tuple(parameters[name] * layer for name, layer in self.mask.items())
 
-    def divergence(self) -> Tensor:
-        return torch.zeros((), device=next(self.module.parameters()).device)
+    def noise(self, samples: int, generator: torch.Generator) -> Tensor:
+        return torch.empty(1, 0)
+
+    def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
+        named = dict(zip(self.mask, weights, strict=True))
+        return functional_call(self.template, named, (images,)).unsqueeze(0)
+
+    def divergence(self, weights: Weights) -> Tensor:
+        return torch.zeros((), device=weights[0].device)
 
     def parameter_groups(self, weight_decay: float) -> list[dict]:
         return [{"params": list(self.module.parameters()), "weight_decay": weight_decay}]
@@ -121,19 +138,26 @@ class BayesianNetwork:
     every sample and from the KL, since -inf has no usable gradient.
     """
 
-    def __init__(self, template: nn.Module, initial_std: float, prior_std: float):
+    def __init__(
+        self, template: nn.Module, initial_std: float, prior_std: float, antithetic: bool = False
+    ):
         self.template = template
         self.module = bayesian.convert(template, initial_std, prior_std)
         self.prior_std = prior_std
+        self.antithetic = antithetic
         self.posteriors = bayesian.posteriors(self.module)
+        self.shapes = {name: mean.shape for name, (mean, _) in self.posteriors.items()}
+        self.others = {**dict(self.module.named_buffers()), **bayesian.unsampled(self.module)}
         self._set_mask(masks.ones(prunable(template)))
 
     def _set_mask(self, mask: Mask) -> None:
         device = next(self.module.parameters()).device
         self.mask = {name: layer.to(device) for name, layer in mask.items()}
-        # Biases are never pruned; they count in the KL.
+        # 1 and 0 in the weights' type, since a bool would be converted each step. Biases: all 1.
         kept = [
-            self.mask.get(name, torch.ones_like(mean, dtype=torch.bool)).flatten()
+            self.mask[name].flatten().to(mean.dtype)
+            if name in self.mask
+            else mean.new_ones(mean.numel())
             for name, (mean, _) in self.posteriors.items()
         ]
         self.kept = torch.cat(kept)
@@ -151,16 +175,26 @@ class BayesianNetwork:
             _refuse_non_finite(name, value)
         self.module.load_state_dict(values)
 
-    def logits(self, images: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-        count = sum(mean.numel() for mean, _ in self.posteriors.values())
-        noise = torch.randn(samples * count, generator=generator, device=self.kept.device)
-        weights = bayesian.sample(self.posteriors, self.mask, noise, samples)
-        others = {**dict(self.module.named_buffers()), **bayesian.unsampled(self.module)}
-        output = functional_call(self.template, {**others, **weights}, (images,))
+    def weights(self) -> Weights:
+        """Mean, sigma and log sigma of all variables, each (n,); the first two 0 where pruned."""
+        mean = torch.cat([mean.flatten() for mean, _ in self.posteriors.values()])
+        log_std = torch.cat([log_std.flatten() for _, log_std in self.posteriors.values()])
+        return mean * self.kept, log_std.exp() * self.kept, log_std
+
+    def noise(self, samples: int, generator: torch.Generator) -> Tensor:
+        like = {"device": self.kept.device, "dtype": self.kept.dtype}
+        drawn = (samples + 1) // 2 if self.antithetic else samples
+        noise = torch.randn(drawn, self.kept.numel(), generator=generator, **like)
+        return torch.cat([noise, -noise])[:samples] if self.antithetic else noise
+
+    def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
+        mean, std, _ = weights
+        draws = bayesian.sample(mean, std, noise, self.shapes)
+        output = functional_call(self.template, {**self.others, **draws}, (images,))
         return unfold_samples(output, self.template.classifier.out_features)
 
-    def divergence(self) -> Tensor:
-        return bayesian.divergence(self.posteriors, self.kept, self.prior_std)
+    def divergence(self, weights: Weights) -> Tensor:
+        return bayesian.divergence(*weights, self.kept, self.prior_std)
 
     def parameter_groups(self, weight_decay: float) -> list[dict]:
         # Decay would pull log sigma towards 0, that is sigma towards 1.

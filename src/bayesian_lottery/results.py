@@ -103,11 +103,11 @@ def _lookup(metrics: object, key: str, dtype: str):
     return value
 
 
-def _passes(metrics: dict, inference: str) -> dict:
+def _passes(metrics: dict) -> dict:
     """Number, means and standard deviations of the repeated evaluation passes.
 
-    A deterministic network gives the same numbers on every pass, so its deviation is 0; the
-    deviation of a single stochastic pass is not known, and NaN.
+    A deterministic network, which has no mutual information, gives the same numbers on every pass,
+    so its deviation is 0; the deviation of a single stochastic pass is not known, and NaN.
     """
     columns = {}
     for name in METRICS:
@@ -119,8 +119,11 @@ def _passes(metrics: dict, inference: str) -> dict:
             raise InputError(f"key {key!r} is no list of one number a pass.")
         columns["passes"] = len(values)
         columns[f"passes_mean_{name}"] = statistics.fmean(values)
-        single = 0.0 if inference == "deterministic" else math.nan
-        columns[f"passes_sd_{name}"] = statistics.stdev(values) if len(values) > 1 else single
+        if len(values) > 1:
+            sd = statistics.stdev(values)
+        else:
+            sd = math.nan if _lookup(metrics, "passes.mutual_information", "list") else 0.0
+        columns[f"passes_sd_{name}"] = sd
     return columns
 
 
@@ -134,7 +137,7 @@ def row(metrics: dict) -> dict:
     return {
         **columns,
         "sparsity": 1 - columns["density"],
-        **_passes(metrics, columns["inference"]),
+        **_passes(metrics),
     }
 
 
@@ -212,6 +215,12 @@ def read(parquet: str | Path) -> pd.DataFrame:
         return pd.read_parquet(parquet)
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise InputError(f"{parquet}: not a readable Parquet file ({error}).") from None
+
+
+def nodes(frame: pd.DataFrame) -> list[dict]:
+    """The coordinates of the nodes of a table, each node once; None where a coordinate is null."""
+    coordinates = frame[list(COORDINATES)].drop_duplicates().astype(object)
+    return coordinates.where(coordinates.notna(), None).to_dict("records")
 
 
 def trunk_rows(frame: pd.DataFrame) -> pd.DataFrame:

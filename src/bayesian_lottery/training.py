@@ -14,6 +14,7 @@ from tqdm import tqdm
 from bayesian_lottery import checkpoints
 from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.data import Images, Split, augment, hold_out, normalise
+from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.metrics import METRICS, Predictions, evaluate
 from bayesian_lottery.networks import Network
@@ -44,25 +45,8 @@ class Record:
     passes: dict[str, list[float] | None] = field(default_factory=dict)
 
 
-def data_term(logits: Tensor, labels: Tensor, likelihood: str) -> Tensor:
-    """The mean negative log-likelihood over a batch, in nats.
-
-    Args:
-        logits: (S, B, K).
-        labels: (B,) int64.
-        likelihood: "categorical", -log of the samples' mean probability, as torch-blue's
-            `Categorical`; "elbo", the samples' mean of -log probability. Equal for S = 1.
-    """
-    log_probabilities = logits.float().log_softmax(-1)
-    chosen = log_probabilities.gather(-1, labels.expand(len(logits), -1)[..., None]).squeeze(-1)
-    if likelihood == "elbo":
-        return -chosen.mean()
-    return math.log(len(logits)) - chosen.logsumexp(0).mean()
-
-
-@torch.inference_mode()
 def predict(
-    network: Network,
+    engine: Engine,
     images: Images,
     split: Split,
     samples: int,
@@ -70,11 +54,12 @@ def predict(
     stream: torch.Generator,
 ) -> Predictions:
     """Predictions for `split`, by `samples` weight samples a batch; running norm statistics."""
+    network = engine.network
     network.template.eval()
     parts = []
     for batch in split.images.split(batch_size):
         inputs = normalise(batch, images.mean, images.std)
-        parts.append(Predictions.of(network.logits(inputs, samples, stream)))
+        parts.append(Predictions.of(engine.logits(inputs, network.noise(samples, stream))))
     network.template.train()
     return Predictions.concatenate(parts)
 
@@ -115,6 +100,9 @@ def train(
         )
     steps = curriculum.epochs * steps_per_epoch
 
+    if device.type == "cpu":
+        keep_freed_memory()
+    engine = Engine(network, images.image_shape, Plan(**settings.get("compute", {})))
     optimizer = curriculum.build_optimizer(network.parameter_groups(curriculum.weight_decay))
     generators = {
         name: generator(*stream, name, device=device) for name in ("augmentation", "weights")
@@ -148,17 +136,16 @@ def train(
             learning_rate = curriculum.learning_rate_at(step, steps_per_epoch)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            logits = network.logits(inputs, posterior["samples"], generators["weights"])
-            nll = data_term(logits, labels, posterior["likelihood"])
-            divergence = network.divergence()
-            loss = nll + posterior["heat"] / len(training) * divergence
-            loss.backward()
+            noise = network.noise(posterior["samples"], generators["weights"])
+            heat = posterior["heat"] / len(training)
+            logits, nll, divergence = engine.gradients(
+                inputs, labels, noise, posterior["likelihood"], heat
+            )
             optimizer.step()
             optimizer.zero_grad()
 
-            with torch.no_grad():
-                hits = (logits.softmax(-1).mean(0).argmax(-1) == labels).float().mean()
-                totals += torch.stack([loss, nll, divergence, hits])
+            hits = (logits.softmax(-1).mean(0).argmax(-1) == labels).float().mean()
+            totals += torch.stack([nll + heat * divergence, nll, divergence, hits])
             if index + 1 == steps_per_epoch:
                 means = (totals / steps_per_epoch).tolist()
                 totals.zero_()
@@ -168,7 +155,7 @@ def train(
                 row |= dict(zip(("loss", "train_nll", "kl", "train_accuracy"), means, strict=True))
                 last = epoch + 1 == curriculum.epochs
                 if last or (epoch + 1) % settings["evaluation"]["every"] == 0:
-                    row |= _measure(network, images, validation, settings, stream, epoch + 1)
+                    row |= _measure(engine, images, validation, settings, stream, epoch + 1)
                 _refuse_divergence(row, checkpointing)
                 clock = time.perf_counter()
                 record.seconds_evaluation += clock - now
@@ -188,31 +175,31 @@ def train(
                 raise checkpoints.Stopped(f"stopped after step {step + 1} of {steps}")
     progress.close()
 
-    record.passes = _repeated_passes(network, images, settings, stream)
+    record.passes = _repeated_passes(engine, images, settings, stream)
     record.seconds_evaluation += time.perf_counter() - clock
     return record
 
 
 def _measure(
-    network: Network, images: Images, validation: Split, settings: dict, stream, epoch: int
+    engine: Engine, images: Images, validation: Split, settings: dict, stream, epoch: int
 ) -> dict:
     """Metrics of one pass over the test images and, if there are any, the held-out ones."""
     found = {}
     for name, split in {"test": images.test, "validation": validation}.items():
         if len(split):
-            values = one_pass(network, images, split, settings, (*stream, name, epoch))
+            values = one_pass(engine, images, split, settings, (*stream, name, epoch))
             found |= {f"{name}_{metric}": value for metric, value in values.items()}
     return found
 
 
 def one_pass(
-    network: Network, images: Images, split: Split, settings: dict, stream: Sequence[object]
+    engine: Engine, images: Images, split: Split, settings: dict, stream: Sequence[object]
 ) -> dict[str, float | None]:
     """All metrics of one stochastic pass over `split`."""
     options = settings["evaluation"]
     bayesian = settings["inference"] == "bayesian"
     predictions = predict(
-        network,
+        engine,
         images,
         split,
         options["samples"] if bayesian else 1,
@@ -222,11 +209,11 @@ def one_pass(
     return evaluate(predictions, split.labels, options["bins"], bayesian)
 
 
-def _repeated_passes(network: Network, images: Images, settings: dict, stream) -> dict:
+def _repeated_passes(engine: Engine, images: Images, settings: dict, stream) -> dict:
     """Every metric's values over repeated passes with the final weights: its error bar."""
     repeats = settings["evaluation"]["passes"] if settings["inference"] == "bayesian" else 1
     found = [
-        one_pass(network, images, images.test, settings, (*stream, "pass", index))
+        one_pass(engine, images, images.test, settings, (*stream, "pass", index))
         for index in range(repeats)
     ]
     columns = {metric: [values[metric] for values in found] for metric in METRICS}

@@ -1,5 +1,6 @@
 """Made-up metrics files for tests of tables and figures: repeatable, shaped like a study."""
 
+import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,9 +8,17 @@ from pathlib import Path
 from bayesian_lottery.files import write_json
 from bayesian_lottery.results import METRICS
 
-LAYERS = {"resnet20": 19, "vgg11": 8, "vit_tiny": 49}
+LAYERS = {"resnet20": 19, "resnet110": 109, "vgg11": 8, "vit_tiny": 49}
 SCORERS = {"deterministic": ("magnitude",), "bayesian": ("snr", "square", "mu")}
-_CEILING = {"resnet20": 0.91, "vgg11": 0.89, "vit_tiny": 0.78}
+BRANCHES = {
+    "deterministic": (
+        "reinit", "shuffle_layerwise", "shuffle_even", "shuffle_global", "transplant_initial",
+        "transplant_trained",
+    ),
+    "bayesian": ("reinit", "shuffle_layerwise", "shuffle_even", "shuffle_global"),
+}  # fmt: skip
+_CEILING = {"resnet20": 0.91, "resnet110": 0.93, "vgg11": 0.89, "vit_tiny": 0.78}
+_HARM = {"reinit": 3, "shuffle_layerwise": 4, "shuffle_even": 7, "shuffle_global": 7}
 
 
 def metrics(
@@ -23,7 +32,9 @@ def metrics(
     scorer: str | None = "snr",
     rewind: str | None = "imp",
     branch: str | None = None,
+    replicate: int | None = None,
     selected: bool = True,
+    device: str = "cpu",
 ) -> dict:
     """The metrics of one node, as its metrics.json holds them."""
     if level == 0:
@@ -34,11 +45,17 @@ def metrics(
         survivors -= int(0.2 * survivors)
     prunable = sum(sizes)
     density = survivors / prunable
-    noise = random.Random(f"{dataset}{model}{inference}{seed}{scorer}{rewind}{level}")
-    bayesian = inference == "bayesian"
+    node = {
+        "dataset": dataset, "model": model, "inference": inference, "curriculum": curriculum,
+        "seed": seed, "scorer": scorer, "rewind": rewind, "level": level, "branch": branch,
+        "replicate": replicate,
+    }  # fmt: skip
+    noise = random.Random(str(node))
+    bayesian = inference == "bayesian" or (branch or "").startswith("transplant")
     steepness = 0.9 + 0.3 * bayesian  # deeper layers are pruned more
-    harm = {"square": 0.006, "mu": 0.0013}.get(scorer, 0.001)
-    accuracy = _CEILING[model] - 0.015 * bayesian - harm * (1 / density - 1)
+    harm = {"square": 0.006, "mu": 0.0013}.get(scorer, 0.001) * _HARM.get(branch, 1)
+    ceiling = _CEILING[model] - 0.02 * (curriculum == "low") + 0.005 * (rewind == "lrr")
+    accuracy = ceiling - 0.015 * bayesian - harm * (1 / density - 1)
     accuracy = max(0.1, accuracy + noise.gauss(0, 0.004))
 
     def measured(best: float, epoch: int) -> dict:
@@ -60,11 +77,7 @@ def metrics(
         for name in METRICS
     }  # fmt: skip
     return {
-        "node": {
-            "dataset": dataset, "model": model, "inference": inference, "curriculum": curriculum,
-            "seed": seed, "scorer": scorer, "rewind": rewind, "level": level, "branch": branch,
-            "replicate": None,
-        },
+        "node": node,
         "settings": {"prune": {"fraction": 0.2}},
         "density": density,
         "survivors": survivors,
@@ -84,11 +97,11 @@ def metrics(
         },
         "passes": passes,
         "cost": {
-            "seconds": 60.5, "seconds_training": 50.0, "seconds_evaluation": 10.5, "epochs": 40,
-            "peak_memory_bytes": 2**30,
+            "seconds": 60.5 * (1 + 2 * bayesian) + noise.random(), "seconds_training": 50.0,
+            "seconds_evaluation": 10.5, "epochs": 40, "peak_memory_bytes": 2**30,
         },
         "provenance": {
-            "git_commit": "0123abc", "device": "cpu", "versions": {"torch": "2.11.0"},
+            "git_commit": "0123abc", "device": device, "versions": {"torch": "2.11.0"},
             "finished": "2026-01-01T00:00:00+00:00",
         },
     }  # fmt: skip
@@ -110,6 +123,34 @@ def study(
                 for scorer in SCORERS[inference]:
                     for level in range(1, levels + 1):
                         yield metrics(level, scorer=scorer, **shared)
+
+
+def branches(
+    models=("resnet20",), seeds=(0, 1, 2), levels=range(1, 21), replicates: int = 2
+) -> Iterator[dict]:
+    """The metrics of all branches of a study's magnitude and SNR trunks."""
+    every = itertools.product(models, BRANCHES, seeds, levels, range(replicates))
+    for model, inference, seed, level, replicate in every:
+        for branch in BRANCHES[inference]:
+            yield metrics(
+                level, model=model, inference=inference, seed=seed, scorer=SCORERS[inference][0],
+                branch=branch, replicate=replicate,
+            )  # fmt: skip
+
+
+def full(levels: int = 6, seeds=(0, 1)) -> list[dict]:
+    """The metrics of a study that feeds every figure."""
+    main = ("resnet20", "vit_tiny")
+    return [
+        *study((*main, "resnet110"), seeds=seeds, levels=levels),
+        *branches(main, seeds, range(1, levels + 1)),
+        *study(main, seeds=seeds, levels=levels, curriculum="low"),
+        *(
+            node
+            for node in study(main, seeds=seeds, levels=levels, rewind="lrr")
+            if node["node"]["level"] > 0
+        ),
+    ]
 
 
 def write(folder: Path, nodes) -> list[Path]:

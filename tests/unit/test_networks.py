@@ -8,10 +8,10 @@ from torch_blue.vi import AnalyticalKullbackLeiblerLoss, KullbackLeiblerLoss
 from torch_blue.vi.distributions import Categorical, MeanFieldNormal
 
 from bayesian_lottery import bayesian, masks, models, networks
+from bayesian_lottery.engine import data_term, log_likelihoods
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.models.layers import BatchNorm2d
 from bayesian_lottery.randomness import generator
-from bayesian_lottery.training import data_term
 
 MODELS = ["lenet_100_50", "resnet8_slim", "vit_nano"]
 SAMPLES, BATCH = 3, 6
@@ -42,11 +42,8 @@ def batch():
     return images, torch.randint(10, (BATCH,), generator=stream)
 
 
-def our_logits(network, noise, images, monkeypatch):
-    monkeypatch.setattr(torch, "randn", lambda *a, **k: noise)
-    logits = network.logits(images, SAMPLES, None)
-    monkeypatch.undo()
-    return logits
+def our_logits(network, noise, images):
+    return network.logits(images, network.weights(), noise)
 
 
 def torch_blue_logits(network, noise, images, monkeypatch):
@@ -59,9 +56,9 @@ def torch_blue_logits(network, noise, images, monkeypatch):
             if isinstance(layer, BatchNorm2d):
                 layer.running_mean = layer.running_var = None
     posteriors = bayesian.posteriors(module)
-    parts = noise.split([SAMPLES * mean.numel() for mean, _ in posteriors.values()])
+    parts = noise.split([mean.numel() for mean, _ in posteriors.values()], dim=1)
     draws = {
-        id(mean): part.view(SAMPLES, *mean.shape)
+        id(mean): part.reshape(SAMPLES, *mean.shape)
         for (mean, _), part in zip(posteriors.values(), parts, strict=True)
     }
     outputs, log_probs = [], []
@@ -83,8 +80,7 @@ def template_of(network):
 
 
 def noise_for(network):
-    count = sum(mean.numel() for mean, _ in network.posteriors.values())
-    return torch.randn(SAMPLES * count, dtype=torch.float64, generator=generator("noise"))
+    return network.noise(SAMPLES, generator("noise"))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -94,7 +90,7 @@ def test_outputs_losses_and_gradients_are_torch_blues(model, masked, training, m
     network = bayesian_network(model, random_mask(model) if masked else None)
     network.template.train(training)
     noise, (images, labels) = noise_for(network), batch()
-    ours = our_logits(network, noise, images, monkeypatch)
+    ours = our_logits(network, noise, images)
     module, theirs, _ = torch_blue_logits(network, noise, images, monkeypatch)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
 
@@ -102,13 +98,11 @@ def test_outputs_losses_and_gradients_are_torch_blues(model, masked, training, m
     loss = KullbackLeiblerLoss(Categorical(eps=0.0), dataset_size=size, heat=0.0)
     theirs.log_probs = torch.zeros(2, dtype=torch.float64)
     their_loss = loss(theirs, labels) / size
-    our_loss = data_term(ours.double(), labels, "categorical")
-    torch.testing.assert_close(our_loss.double(), their_loss, rtol=1e-5, atol=1e-6)
+    our_loss = data_term(log_likelihoods(ours, labels), "categorical")
+    torch.testing.assert_close(our_loss, their_loss, rtol=1e-9, atol=1e-10)
 
-    # data_term computes in float32; the gradients are compared by one linear functional in float64.
-    functional = torch.randn(ours.shape, dtype=torch.float64, generator=generator("functional"))
-    (ours * functional).sum().backward()
-    (theirs * functional).sum().backward()
+    our_loss.backward()
+    their_loss.backward()
     reference = dict(module.named_parameters())
     for name, parameter in network.module.named_parameters():
         theirs_here = (
@@ -126,11 +120,13 @@ def test_outputs_losses_and_gradients_are_torch_blues(model, masked, training, m
 def test_divergence_is_torch_blues_closed_form_and_its_sampled_one_on_average(model):
     network = bayesian_network(model)
     loss = AnalyticalKullbackLeiblerLoss(network.module, Categorical(), dataset_size=1)
-    torch.testing.assert_close(network.divergence(), loss.prior_matching())
+    torch.testing.assert_close(network.divergence(network.weights()), loss.prior_matching())
     network.module.return_log_probs = True
     output = network.module.eval()(torch.zeros(1, 1, 8, 8, dtype=torch.float64), samples=20)
     log_prior, log_posterior = output.log_probs.mean(0)
-    torch.testing.assert_close(log_posterior - log_prior, network.divergence(), rtol=0.05, atol=0)
+    torch.testing.assert_close(
+        log_posterior - log_prior, network.divergence(network.weights()), rtol=0.05, atol=0
+    )
 
 
 def test_divergence_counts_survivors_and_biases_only():
@@ -142,7 +138,7 @@ def test_divergence_counts_survivors_and_biases_only():
         prior = torch.distributions.Normal(torch.zeros_like(mean), OPTIONS["prior_std"])
         terms = torch.distributions.kl_divergence(normal, prior)
         expected += terms[mask[name]].sum() if name in mask else terms.sum()
-    torch.testing.assert_close(network.divergence(), expected)
+    torch.testing.assert_close(network.divergence(network.weights()), expected)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -155,8 +151,8 @@ def test_without_sigma_it_is_the_deterministic_network(model):
         for _, log_std in network.posteriors.values():
             log_std.fill_(-torch.inf)
     images, _ = batch()
-    logits = network.logits(images, SAMPLES, generator("any"))
-    expected = plain.logits(images)
+    logits = our_logits(network, noise_for(network), images)
+    expected = our_logits(plain, plain.noise(1, None), images)
     torch.testing.assert_close(logits, expected.expand_as(logits), rtol=1e-9, atol=1e-10)
 
 
@@ -179,8 +175,9 @@ def test_a_layer_without_survivors_is_silent_and_finite(model):
     empty = next(iter(models.prunable(template(model))))
     network = bayesian_network(model, random_mask(model, empty=[empty]))
     images, labels = batch()
-    loss = data_term(network.logits(images, SAMPLES, generator("x").manual_seed(1)), labels, "elbo")
-    (loss + network.divergence()).backward()
+    logits = our_logits(network, noise_for(network), images)
+    loss = data_term(log_likelihoods(logits, labels), "elbo")
+    (loss + network.divergence(network.weights())).backward()
     assert loss.isfinite()
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.module.parameters())
     mean, log_std = network.posteriors[empty]
@@ -195,8 +192,11 @@ def test_training_leaves_pruned_weights_at_zero_and_state_round_trips(inference)
     optimizer = torch.optim.Adam(network.parameter_groups(0.1), lr=0.1)
     images, labels = batch()
     for _ in range(3):
-        logits = network.logits(images, SAMPLES, generator("weights"))
-        (data_term(logits, labels, "categorical") + 1e-3 * network.divergence()).backward()
+        logits = our_logits(network, noise_for(network), images)
+        (
+            data_term(log_likelihoods(logits, labels), "categorical")
+            + 1e-3 * network.divergence(network.weights())
+        ).backward()
         optimizer.step()
         optimizer.zero_grad()
     state = network.state()
@@ -227,11 +227,11 @@ def test_masked_weights_do_not_matter_whatever_their_value():
     network = networks.build("deterministic", template("lenet_100_50"))
     network.load(network.state(), mask)
     images, _ = batch()
-    before = network.logits(images)
+    before = our_logits(network, network.noise(1, None), images)
     with torch.no_grad():
         for name, layer in mask.items():
             network.module.get_parameter(name)[~layer] = 1e6
-    assert torch.equal(network.logits(images), before)
+    assert torch.equal(our_logits(network, network.noise(1, None), images), before)
 
 
 def test_states_that_do_not_fit_are_refused_with_both_shapes():

@@ -63,6 +63,21 @@ def test_passes_of_one():
     bayesian = synthetic.metrics()
     bayesian["passes"] = {name: values[:1] for name, values in bayesian["passes"].items()}
     assert pd.isna(results.row(bayesian)["passes_sd_accuracy"])
+    # What a transplant trains is Bayesian, whatever its trunk.
+    transplant = synthetic.metrics(2, inference="deterministic", branch="transplant_initial")
+    transplant["passes"] = bayesian["passes"]
+    assert pd.isna(results.row(transplant)["passes_sd_accuracy"])
+
+
+def test_nodes_are_the_coordinates_without_pandas_nulls(tmp_path):
+    made = [
+        synthetic.metrics(0),
+        synthetic.metrics(2, seed=1, branch="reinit", replicate=1),
+    ]
+    expected = [metrics["node"] for metrics in made]
+    for table in results.tables(synthetic.write(tmp_path, made)):
+        assert results.nodes(table) == expected
+        assert type(results.nodes(table)[1]["level"]) is int
 
 
 @pytest.mark.parametrize(

@@ -310,19 +310,6 @@ def test_learning_rate_schedule():
     assert rates[20:] == pytest.approx([3e-5] * 4)
 
 
-def test_data_term_is_cross_entropy_for_one_sample_and_jensen_orders_the_two():
-    stream = torch.Generator().manual_seed(0)
-    logits = torch.randn(4, 7, 5, generator=stream)
-    labels = torch.randint(5, (7,), generator=stream)
-    expected = torch.nn.functional.cross_entropy(logits[0], labels)
-    for likelihood in ("categorical", "elbo"):
-        torch.testing.assert_close(training.data_term(logits[:1], labels, likelihood), expected)
-    categorical = training.data_term(logits, labels, "categorical")
-    averaged = torch.nn.functional.nll_loss(logits.softmax(-1).mean(0).log(), labels)
-    torch.testing.assert_close(categorical, averaged)
-    assert categorical < training.data_term(logits, labels, "elbo")
-
-
 def test_summaries_pick_the_right_epochs():
     def row(epoch, test, validation):
         values = {f"test_{metric}": 0.0 for metric in training.METRICS}

@@ -8,7 +8,7 @@ shell.prefix("set -euo pipefail; export PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPAT
 
 from snakemake.logging import logger
 
-from bayesian_lottery import configuration, figures, study
+from bayesian_lottery import configuration, figures, resources, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES
 from bayesian_lottery.models import MODELS
@@ -20,6 +20,10 @@ try:
     validate(config, "../schemas/config.schema.yaml")  # fills in the defaults
     configuration.validate(config)
     NODES = {node.folder: node for node in study.nodes(config)}
+    IMAGES = {
+        name: configuration.training_images(config, name)
+        for name in {node.dataset for node in NODES.values()}
+    }
     COORDINATES = [node.coordinates() for node in NODES.values()]
     LEFT_OUT = {
         name: figures.missing(name, COORDINATES, config["figures"][name]) for name in FIGURES
@@ -78,6 +82,13 @@ def node_coordinates(wildcards):
 
 def node_settings(wildcards):
     return json.dumps(study.node_settings(config, node_of(wildcards)))
+
+
+def request(wildcards):
+    """What training a node asks a cluster for."""
+    node = node_of(wildcards)
+    settings = study.node_settings(config, node)
+    return resources.request(settings, *IMAGES[node.dataset], config["device"])
 
 
 def start(wildcards, input):

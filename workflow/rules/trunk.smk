@@ -21,8 +21,9 @@ rule train_level:
     resources:  # how a job runs, not what it computes: changing them reruns nothing
         device=config["device"],
         checkpoint_seconds=config["checkpoint_seconds"],
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=lambda wildcards: request(wildcards).gpu,
+        mem_mb=lambda wildcards, attempt: request(wildcards).attempt(attempt).memory_mb,
+        runtime=lambda wildcards, attempt: request(wildcards).attempt(attempt).minutes,
     params:
         node=node_coordinates,
         settings=node_settings,

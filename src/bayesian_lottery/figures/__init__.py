@@ -1,51 +1,108 @@
-"""The figures: a registry that costs nothing to import; each module loads matplotlib when drawing.
+"""The figures: a registry and plans that cost nothing to import; matplotlib loads when drawing.
 
-Adding a figure is one entry in `FIGURES` and one module with
+Adding a figure is one function in `plans` that says what it shows of a study, one entry in
+`FIGURES`, and, if none of the modules here draws such a plan yet, one module with
 
-    draw(runs: DataFrame | None, layers: DataFrame | None, options: dict) -> matplotlib Figure
+    draw(plan, table: DataFrame, files: Mapping[str, Path]) -> what `save` writes
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.figures import plans
+from bayesian_lottery.figures.selection import Node, NothingToShow
 
-
-class NothingToShow(InputError):
-    """The tables hold nothing that the figure could show; the message says what is missing."""
+__all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "missing", "plan", "save"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its title, the module of this package that draws it, the tables it needs.
+    """A figure or table.
 
-    `tables` are among "runs" and "layers"; `draw` gets None for a table that it does not need.
+    title: what it shows, in a few words.
+    plan: from nodes and options to what it shows of them.
+    drawing: the module of this package that draws the plan.
+    table: what it is drawn from, "runs" or "layers".
+    formats: what it is written as.
     """
 
     title: str
-    module: str
-    tables: tuple[str, ...]
+    plan: Callable[[Sequence[Node], Mapping], object]
+    drawing: str = "curves"
+    table: str = "runs"
+    formats: tuple[str, ...] = ("png", "pdf")
 
 
 FIGURES: Mapping[str, Figure] = {
-    "figure1": Figure("Accuracy and calibration against weights remaining", "accuracy", ("runs",)),
-    "figure2": Figure("Sparsity layer by layer", "layers", ("layers",)),
+    "figure1": Figure("Accuracy and calibration against weights remaining", plans.accuracy),
+    "figure2": Figure("Sparsity layer by layer", plans.layers, "layers", "layers"),
+    "figure3": Figure("A mask and its shuffles", plans.randomisations, "masks"),
+    "figure4": Figure("Reinitialised and shuffled tickets", plans.ablations),
+    "figure5": Figure("Accuracy of transplanted tickets", plans.transplants("accuracy")),
+    "figure6": Figure("Model sizes", plans.sizes),
+    "figure7": Figure("Learning rates and warm-up", plans.curricula),
+    "figure8": Figure("Learning-rate rewinding", plans.rewinds),
+    "figure9": Figure("Calibration of transplanted tickets", plans.transplants("mace", "ece")),
+    "table1": Figure("Minutes a level", plans.times, "times", formats=("html", "csv")),
 }
 
+# The module that writes each format.
+_WRITERS = {"png": "style", "pdf": "style", "html": "times", "csv": "times"}
 
-def draw(name: str, tables: Mapping, options: Mapping):
-    """Draw the figure `name` from `tables` ("runs" and "layers" -> DataFrame).
+
+def plan(name: str, nodes: Sequence[Node], options: Mapping):
+    """What the figure `name` shows of `nodes`, with the words for it in its `shown`.
+
+    Args:
+        nodes: mappings with the tables' coordinates, of a study or a table.
+        options: the figure's, as the configuration has them.
 
     Raises:
-        InputError: no such figure, a table that it needs is not given, or a wrong option.
-        NothingToShow: the tables cannot feed it.
+        InputError: no such figure, or a wrong option.
+        NothingToShow: the nodes cannot feed it; the message says what is missing.
     """
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
+    return FIGURES[name].plan(nodes, options)
+
+
+def missing(name: str, nodes: Sequence[Node], options: Mapping) -> str | None:
+    """Why `nodes` cannot feed the figure `name`; None if they can. Arguments as for `plan`."""
+    try:
+        plan(name, nodes, options)
+    except NothingToShow as reason:
+        return str(reason)
+    return None
+
+
+def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
+    """Draw the figure `name` from `tables` ("runs", "layers" -> DataFrame), for `save` to write.
+
+    Args:
+        files: for figure3 the mask of each node of its plan, by the plan's names, and "initial",
+            the initial weights.
+
+    Raises:
+        InputError: no such figure, a table or file that it needs is not given, or a wrong option.
+        NothingToShow: the table cannot feed it; for the same reasons as `missing`, or because no
+            run has the statistic asked for.
+    """
+    from bayesian_lottery.results import nodes
+
+    if name not in FIGURES:
+        raise choice("figure", name, FIGURES)
     figure = FIGURES[name]
-    for needed in figure.tables:
-        if tables.get(needed) is None:
-            raise InputError(f"{name} needs the table of {needed}.")
-    module = importlib.import_module(f"{__name__}.{figure.module}")
-    return module.draw(tables.get("runs"), tables.get("layers"), dict(options))
+    if tables.get(figure.table) is None:
+        raise InputError(f"{name} needs the table of {figure.table}.")
+    planned = plan(name, nodes(tables[figure.table]), options)
+    module = importlib.import_module(f"{__name__}.{figure.drawing}")
+    return module.draw(planned, tables[figure.table], files or {})
+
+
+def save(drawn: object, path: str | Path) -> None:
+    """Write what `draw` returned, atomically, in the format that the path's suffix says."""
+    writer = importlib.import_module(f"{__name__}.{_WRITERS[Path(path).suffix[1:]]}")
+    writer.save(drawn, path)

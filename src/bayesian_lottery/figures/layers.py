@@ -1,4 +1,7 @@
-"""Figure 2: how sparse each layer of a ticket is."""
+"""Sparsity layer by layer: figure 2."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,103 +10,57 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bayesian_lottery import results
-from bayesian_lottery.figures import NothingToShow, style
-from bayesian_lottery.figures.selection import SELECTION, Panel, describe, panels, with_defaults
+from bayesian_lottery.figures import style
+from bayesian_lottery.figures.plans import Layers
+from bayesian_lottery.figures.selection import rows
 
 _PALEST = 0.35  # of the full colour, for the first of the levels
 _MARKERS = 12  # a line, however many its layers
 _LABEL = "0.2"  # a dark grey: the palest shade would not be legible as text
 
 
-def draw(runs: None, layers: pd.DataFrame, options: dict) -> Figure:
-    """A panel for each model: sparsity against layer, deterministic and Bayesian paired by level.
-
-    Options: `levels` (a list; default the last and, three times, half the level before),
-    `scorer` (of the Bayesian lines; default `snr` if present, else the first by name), and
-    `dataset`, `models`, `curriculum`, `rewind` (see `selection.panels`).
-
-    Raises:
-        InputError: an option is not known.
-        NothingToShow: no trunk is left, or none has such a scorer or level.
-    """
-    options = with_defaults(options, {**SELECTION, "levels": None, "scorer": None})
-    pruned = layers[layers["branch"].isna() & (layers["level"] > 0)]
-    pruned = _of_levels(_of_scorer(pruned, options["scorer"]), options["levels"])
-    shown = panels(pruned, options)
-    styles = style.lines({scorer for panel in shown for scorer in panel.rows["scorer"]})
-
-    figure, axes = style.canvas(1, len(shown), sharey=True)
-    style.headline(figure, f"{describe(shown)}; labels: % of all weights remaining")
+def draw(plan: Layers, layers: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
+    """A panel for each model: a line a scorer and level, light to dark."""
+    styles = style.lines(curve.look for cell in plan.cells for curve in cell.curves)
+    figure, axes = style.canvas(1, len(plan.cells), sharey=True)
+    style.headline(figure, f"{plan.shown}; labels: % of all weights remaining")
     style.legend(
         figure, [Line2D([], [], **line.properties(), label=line.name) for line in styles.values()]
     )
     axes[0][0].set_ylabel("Weights pruned (%)")
     axes[0][0].set_ylim(-3, 103)
-    ends = [_panel(here, panel, styles) for here, panel in zip(axes[0], shown, strict=True)]
+    ends = []
+    for title, cell, here in zip(plan.titles, plan.cells, axes[0], strict=True):
+        here.set_title(title)
+        lines = [(styles[curve.look], rows(layers, curve.where)) for curve in cell.curves]
+        ends.append(_panel(here, lines, plan.levels))
     for here, labels in zip(axes[0], ends, strict=True):
         style.label_ends(here, labels)
     return figure
 
 
-def _of_scorer(pruned: pd.DataFrame, wanted: str | None) -> pd.DataFrame:
-    """The deterministic rows, and the Bayesian rows of one scorer."""
-    bayesian = pruned["inference"] == "bayesian"
-    present = sorted(pruned.loc[bayesian, "scorer"].unique())
-    if wanted and wanted not in present:
-        raise NothingToShow(
-            f"The table holds no Bayesian trunk of scorer {wanted}; it holds {_list(present)}."
-        )
-    default = "snr" if "snr" in present else next(iter(present), None)
-    return pruned[~bayesian | (pruned["scorer"] == (wanted or default))]
-
-
-def _of_levels(pruned: pd.DataFrame, wanted: list[int] | None) -> pd.DataFrame:
-    """The rows of the levels wanted, or the last, its half, quarter and eighth.
-
-    Halves, not equal steps: the later levels differ little, for hardly a weight is left to prune.
-    """
-    present = sorted(pruned["level"].unique().tolist())
-    if not present:
-        return pruned
-    goals = [present[-1] / divisor for divisor in (1, 2, 4, 8)]
-    near = (sorted(present, key=lambda level: (abs(level - goal), -level)) for goal in goals)
-    levels = wanted or [levels[0] for levels in near]
-    chosen = pruned[pruned["level"].isin(levels)]
-    if chosen.empty:
-        raise NothingToShow(
-            f"The table holds none of the levels {_list(levels)}; it holds {_list(present)}."
-        )
-    return chosen
-
-
-def _list(values) -> str:
-    return ", ".join(map(str, values)) or "none"
-
-
-def _panel(axes: Axes, panel: Panel, styles: dict) -> list[tuple]:
+def _panel(
+    axes: Axes, lines: Sequence[tuple[style.Line, pd.DataFrame]], levels: Sequence[int]
+) -> list[tuple]:
     """Draw one panel; return where its lines end, for `style.label_ends`."""
-    rows = panel.rows.assign(sparsity=1 - panel.rows["density"])
-    points = results.summary(rows, ["scorer", "level", "layer"], "sparsity")
-    sizes = rows.groupby("level")[["survivors", "size"]].sum()
-    remaining = 100 * sizes["survivors"] / sizes["size"]
-    levels = sorted(points["level"].unique())
-
     ends = {}
-    for rank, level in enumerate(reversed(levels)):
-        strength = 1 - (1 - _PALEST) * rank / max(len(levels) - 1, 1)
-        for scorer, line in styles.items():
-            own = points[(points["scorer"] == scorer) & (points["level"] == level)]
-            if own.empty:
+    for line, layers in lines:
+        own = layers.assign(sparsity=1 - layers["density"])
+        points = results.summary(own, ["level", "layer"], "sparsity")
+        sizes = own.groupby("level")[["survivors", "size"]].sum()
+        remaining = 100 * sizes["survivors"] / sizes["size"]
+        for rank, level in enumerate(reversed(levels)):
+            at = points[points["level"] == level]
+            if at.empty:
                 continue
-            color = style.shade(line.color, strength)
-            x, mean, sd = own["layer"], 100 * own["mean"], 100 * own["sd"].fillna(0)
+            color = style.shade(line.color, 1 - (1 - _PALEST) * rank / max(len(levels) - 1, 1))
+            x, mean, sd = at["layer"], 100 * at["mean"], 100 * at["sd"].fillna(0)
             look = {**line.properties(), "color": color, "markevery": len(x) // _MARKERS + 1}
             axes.plot(x, mean, **look, label=f"{line.label}, level {level}")
             axes.fill_between(x, mean - sd, mean + sd, color=color, alpha=0.15, linewidth=0)
             # One label a level: the pair shares its density, and the last scorer drawn wins.
             ends[level] = (f"{remaining[level]:.3g} %", x.iloc[-1], mean.iloc[-1], _LABEL)
-    axes.set_title(panel.model)
     axes.set_xlabel("Layer")
-    axes.set_xlim(0.4, points["layer"].max() + 0.6)
+    axes.set_xlim(0.4, max(layers["layer"].max() for _, layers in lines) + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return list(ends.values())

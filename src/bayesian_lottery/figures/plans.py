@@ -42,6 +42,11 @@ class Cell:
     curves: Sequence[Curve]
     dense: Mapping[str, Where]
 
+    @property
+    def looks(self) -> list[str]:
+        """All looks of the panel."""
+        return [*(curve.look for curve in self.curves), *self.dense]
+
 
 @dataclass(frozen=True)
 class Row:
@@ -254,12 +259,14 @@ def sizes(nodes: Sequence[Node], options: Mapping) -> Grid:
               if node["scorer"] in scorers.values()]  # fmt: skip
     related = selection.varied(pruned, "model", ["dataset", "family"])
     shown = selection.panels(related, options)
+    shown.sort(key=lambda where: list(MODELS).index(where["model"]))
     families: dict[str, list[Where]] = {}
     for where in shown:
         families.setdefault(_family(where["model"]), []).append(where)
     families = {name: members for name, members in families.items() if len(members) > 1}
     if not families:
-        raise NothingToShow(f"The models {_list(_models(shown))} are each of another family.")
+        left = _list(_models(shown))
+        raise NothingToShow(f"There are no two models of a family, only {left}.")
 
     def cell(members: list[Where], inference: str) -> Cell:
         curves = [
@@ -296,7 +303,9 @@ def curricula(nodes: Sequence[Node], options: Mapping) -> Grid:
     within = ["dataset", "model", "inference", "scorer", "rewind"]
     compared = selection.varied(pruned, "curriculum", within)
     shown = selection.panels(compared, options)
-    names = sorted({n["curriculum"] for where in shown for n in selection.matching(compared, where)})
+    names = sorted(
+        {n["curriculum"] for where in shown for n in selection.matching(compared, where)}
+    )
 
     def cell(where: Where, inference: str) -> Cell:
         trunk = _trunk(where, inference, scorers.get(inference))

@@ -138,9 +138,7 @@ def scorer(nodes: Iterable[Node], inference: str, wanted: str | None = None) -> 
     if inference == "bayesian" and wanted:
         if wanted not in present:
             there = ", ".join(present) or "none"
-            raise NothingToShow(
-                f"There is no Bayesian trunk of scorer {wanted}; there is {there}."
-            )
+            raise NothingToShow(f"There is no Bayesian trunk of scorer {wanted}; there is {there}.")
         return wanted
     return "snr" if "snr" in present else next(iter(present), None)
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator, StrMethodFormatter
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic
@@ -29,7 +29,7 @@ ONE_COLUMN, PANEL, HEIGHT, TEXT, ENTRY = 3.4, 2.4, 1.75, 0.155, 2.3
 
 @dataclass(frozen=True)
 class Line:
-    """How one scorer or branch looks in every figure: colour, marker and dashes all differ."""
+    """How a line looks wherever it is drawn; in one figure colour, marker and dashes differ."""
 
     label: str  # at the line's end
     name: str  # in the legend
@@ -45,24 +45,45 @@ class Line:
 _DASHED, _DOTTED, _LONG = (0, (4, 1.5)), (0, (1, 1.2)), (0, (8, 2))
 _DASH_DOT = (0, (5, 1.2, 1, 1.2))
 
-# Scorers share no panel with branches, except the ticket's own; so branches may take a scorer's
-# colour again, with another marker.
+# Looks that never share a figure may share a colour, a marker and dashes.
 LINES: Mapping[str, Line] = {
+    # Scorers.
     "magnitude": Line("magnitude", "magnitude |w| (deterministic)", BLACK, "o"),
     "snr": Line("SNR", "SNR |μ|/σ (Bayesian)", BLUE, "s"),
     "mu": Line("mu", "mu |μ| (Bayesian)", VERMILLION, "^", _DASHED),
     "square": Line("square", "square √(μ² + σ²) (Bayesian)", GREEN, "D", _DASH_DOT),
+    # A ticket and its randomisations.
+    "ticket": Line("ticket", "ticket: mask and weights", BLACK, "o"),
     "reinit": Line("reinit", "weights reinitialised", ORANGE, "v", _DASHED),
-    "shuffle_global": Line("global", "mask shuffled globally", PURPLE, "P", _DOTTED),
-    "shuffle_even": Line("even", "mask shuffled evenly", SKY, "X", _DASH_DOT),
     "shuffle_layerwise": Line("layerwise", "mask shuffled in layers", GREEN, "<", _LONG),
-    "transplant": Line("transplant", "transplanted ticket", VERMILLION, "*"),
+    "shuffle_even": Line("even", "mask shuffled evenly", SKY, "X", _DASH_DOT),
+    "shuffle_global": Line("global", "mask shuffled globally", PURPLE, "P", _DOTTED),
+    # Tickets by the network that they were found in and are trained in.
+    "deterministic": Line("determ.", "deterministic ticket", BLACK, "o"),
+    "bayesian": Line("Bayesian", "Bayesian ticket", BLUE, "s"),
+    "transplant_initial": Line("transpl.", "transplanted, initial weights", VERMILLION, "^"),
+    "transplant_trained": Line("trained", "transplanted, trained weights", GREEN, "D", _DASHED),
+    # Kinds of inference and rewinds.
+    "deterministic_imp": Line("det. IMP", "deterministic, IMP", BLACK, "o"),
+    "deterministic_lrr": Line("det. LRR", "deterministic, LRR", ORANGE, "v", _DASHED),
+    "bayesian_imp": Line("Bay. IMP", "Bayesian, IMP", BLUE, "s"),
+    "bayesian_lrr": Line("Bay. LRR", "Bayesian, LRR", VERMILLION, "^", _DASHED),
+    # Names that the user chose, by rank.
+    "1": Line("1", "1", BLUE, "s"),
+    "2": Line("2", "2", VERMILLION, "^", _DASHED),
+    "3": Line("3", "3", GREEN, "D", _DASH_DOT),
+    "4": Line("4", "4", PURPLE, "P", _DOTTED),
+    "5": Line("5", "5", ORANGE, "v", _LONG),
+    "6": Line("6", "6", BLACK, "o"),
+    # Dense networks.
+    "dense_deterministic": Line("dense", "dense, deterministic", BLACK, ""),
+    "dense_bayesian": Line("dense", "dense, Bayesian", GREY, ""),
 }
 _SPARE = [(ORANGE, "v", _LONG), (PURPLE, "P", _DOTTED), (SKY, "X", _DASHED)]
 
 
 def lines(names: Iterable[str]) -> dict[str, Line]:
-    """The styles of `names` (scorers or branches), in the order of the legend.
+    """The styles of the looks `names`, in the order of the legend.
 
     A name that `LINES` does not know gets a spare style, so that a new scorer can be drawn at
     once.
@@ -105,7 +126,12 @@ def canvas(rows: int, columns: int, **subplots) -> tuple[Figure, list[list[Axes]
 def headline(figure: Figure, text: str) -> None:
     """One sentence above the panels, broken into lines that fit; the figure grows by them."""
     per_line = int(figure.get_figwidth() * 14.5)  # characters an inch at 8 points
-    lines = textwrap.wrap(text, per_line, break_long_words=False)
+    rows = len(textwrap.wrap(text, per_line, break_long_words=False))
+    for width in range(per_line, 0, -1):  # the narrowest, so that no last line is left short
+        narrower = textwrap.wrap(text, width, break_long_words=False)
+        if len(narrower) > rows:
+            break
+        lines = narrower
     figure.set_figheight(figure.get_figheight() + TEXT * len(lines))
     figure.suptitle("\n".join(lines))
 
@@ -118,20 +144,30 @@ def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
 
 
-def weights_axis(axes: Axes, densities: Iterable[float]) -> None:
-    """A logarithmic axis of the weights remaining, in per cent, from 100 at the left downwards."""
-    low = 100 * min(densities)
-    if low < 10:
-        ticks = [100, 30, 10, 3, 1, 0.3, 0.1, 0.03, 0.01]
+def weights_axis(axes: Axes, remaining: Iterable[float], per_cent: bool) -> None:
+    """A logarithmic axis of the weights remaining, from the dense network at the left downwards.
+
+    It starts at 100 per cent, or at the greatest number of weights.
+    """
+    remaining = list(remaining)
+    low, high = min(remaining), 100 if per_cent else max(remaining)
+    margin = (high / low) ** 0.04 if low < high else 1.05
+    if per_cent and low >= 40:
+        ticks = [100, 90, 80, 70, 60, 50, 40]
     else:
-        ticks = [100, 50, 20, 10] if low < 40 else [100, 90, 80, 70, 60, 50, 40]
+        steps = (1, 2, 3, 5) if low > high / 8 else (1, 2, 5) if low > high / 25 else (1, 3)
+        ticks = [step * 10**power for power in range(-2, 10) for step in steps]
     axes.set_xscale("log")
-    margin = (100 / low) ** 0.04 if low < 100 else 1.05
-    axes.set_xlim(100 * margin, low / margin)
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if tick >= low / margin]))
+    axes.set_xlim(high * margin, low / margin)
+    shown = [tick for tick in ticks if low / margin <= tick <= high * margin]
+    axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.set_xlabel("Weights remaining (%)")
+    if per_cent:
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.set_xlabel("Weights remaining (%)")
+    else:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_xlabel("Weights remaining")
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -182,20 +218,22 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, object]]) -> 
     ]  # fmt: skip
     axes.figure.draw_without_rendering()  # the layout decides how many points a panel is high
     bottom, top = axes.get_window_extent().intervaly
-    gap = max((text.get_window_extent().height for text in texts), default=0)
+    gap = 1.05 * max((text.get_window_extent().height for text in texts), default=0)
     to_pixels, to_data = axes.transData, axes.transData.inverted()
     wanted = [to_pixels.transform((x, y))[1] for _, x, y, _ in ends]
     for text, pixel in zip(texts, spread(wanted, gap, bottom, top), strict=True):
         text.set_y(to_data.transform((0, pixel))[1])
 
 
-def save(figure: Figure, png: str | Path, pdf: str | Path) -> None:
-    """Write the figure as PNG and PDF, atomically; the same figure gives the same bytes.
+def save(figure: Figure, path: str | Path) -> None:
+    """Write the figure as PNG or PDF, atomically; the same figure gives the same bytes.
 
-    So the files carry neither a date nor the version of matplotlib.
+    So the file carries neither a date nor the version of matplotlib.
     """
-    with atomic(png) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
-    with atomic(pdf) as temporary:
-        nobody = {"CreationDate": None, "Producer": None, "Creator": None}
-        figure.savefig(temporary, format="pdf", metadata=nobody)
+    nobody = {
+        ".png": {"Software": None},
+        ".pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    }
+    suffix = Path(path).suffix
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format=suffix[1:], metadata=nobody[suffix])

@@ -51,25 +51,40 @@ class BatchNorm2d(nn.BatchNorm2d):
     In training each sample is normalised by its own batch mean and variance, and the running
     statistics move once, towards the means over samples of those. In evaluation all samples use
     the running statistics; without any (`running_mean` None), those of the batch.
+
+    Attributes:
+        turn: (first, last + 1, all): which of a step's samples the next pass computes, when they
+            come in several passes. Together these move the running statistics as a single pass of
+            all samples would. None: the next pass repeats an earlier one and moves nothing.
     """
 
+    turn: tuple[int, int, int] | None = (0, 1, 1)
+
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] == self.num_features:
-            return super().forward(x)
+        momentum = self._momentum()
         samples = x.shape[1] // self.num_features
-        weight, bias = self.weight.repeat(samples), self.bias.repeat(samples)
-        if self.running_mean is None:
-            return F.batch_norm(x, None, None, weight, bias, training=True, eps=self.eps)
-        mean, variance = self.running_mean.repeat(samples), self.running_var.repeat(samples)
-        # With momentum 1 the copies become the batch's own mean and unbiased variance.
-        output = F.batch_norm(
-            x, mean, variance, weight, bias, self.training, momentum=1.0, eps=self.eps
+        mean, variance, weight, bias = (
+            tensor if tensor is None or samples == 1 else tensor.repeat(samples)
+            for tensor in (self.running_mean, self.running_var, self.weight, self.bias)
         )
-        if self.training:
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean.view(samples, -1).mean(0), self.momentum)
-            self.running_var.lerp_(variance.view(samples, -1).mean(0), self.momentum)
+        by_batch = self.training or mean is None
+        if samples == 1 or not by_batch or mean is None:
+            return F.batch_norm(x, mean, variance, weight, bias, by_batch, momentum, self.eps)
+        # With momentum 1 the copies become the batch's own mean and unbiased variance.
+        output = F.batch_norm(x, mean, variance, weight, bias, True, 1.0, self.eps)
+        self.running_mean.lerp_(mean.view(samples, -1).mean(0), momentum)
+        self.running_var.lerp_(variance.view(samples, -1).mean(0), momentum)
         return output
+
+    def _momentum(self) -> float:
+        """How far the next pass moves the running statistics; counts the step's first one."""
+        if not self.training or self.running_mean is None or self.turn is None:
+            return 0.0
+        start, stop, total = self.turn
+        if start == 0:
+            self.num_batches_tracked.add_(1)
+        # Later passes shrink what this one adds, so that every sample ends up with an equal share.
+        return self.momentum * (stop - start) / (total - self.momentum * (total - stop))
 
 
 class LayerNorm(nn.LayerNorm):

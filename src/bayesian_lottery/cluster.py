@@ -1,0 +1,168 @@
+"""What runs need around them: one Snakemake a folder, no jobs left from before, a GPU each.
+
+The Snakefile imports this module; it needs no torch.
+"""
+
+import atexit
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from bayesian_lottery.errors import InputError
+
+
+def hold(lock: Path) -> None:
+    """Make this process the only one that holds `lock`, until it ends in whatever way.
+
+    Unlike Snakemake's own lock, this one goes with its process, so that after a kill the same
+    command simply works again. The file says who holds it: where machines do not share locks, a
+    process on another one is believed to be alive until the file is deleted.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    file = lock.open("a+")  # closed, and so unlocked, by the end of the process
+    held = True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held = False
+    except OSError as error:
+        print(f"{lock}: this file system has no locks ({error}).", file=sys.stderr)
+    file.seek(0)
+    host, _, process = file.read().partition(" ")
+    if not held or host not in ("", socket.gethostname()):
+        file.close()
+        raise InputError(
+            f"Snakemake is at work in this folder already, as process {process} on {host}. "
+            f"If it is dead, delete {lock} and type this again."
+        )
+    file.truncate(0)
+    file.write(f"{socket.gethostname()} {os.getpid()}")
+    file.flush()
+    atexit.register(_release, file)
+
+
+def _release(file: IO[str]) -> None:
+    with contextlib.suppress(OSError):  # the disk may be full or gone
+        file.truncate(0)
+        file.close()
+
+
+def cancel_orphans(folder: Path, must_answer: bool, seconds: float = 600) -> list[str]:
+    """Cancel the SLURM jobs that an earlier Snakemake left in `folder`, and wait for their end.
+
+    They save a checkpoint on the way, from which the jobs that replace them go on; without this
+    both would write the same files. Does nothing where there is no SLURM.
+
+    Args:
+        folder: where that Snakemake ran.
+        must_answer: whether to refuse to go on where SLURM is there but does not answer.
+        seconds: how long to wait.
+
+    Returns:
+        The jobs' numbers.
+
+    Raises:
+        InputError: SLURM does not answer, or a job does not end.
+    """
+    if shutil.which("squeue") is None:
+        return []
+    try:
+        found = _jobs(folder)
+    except InputError:
+        if must_answer:
+            raise
+        return []
+    if found:
+        subprocess.run(["scancel", *found], check=False)  # one may just have ended
+    end = time.monotonic() + seconds
+    while left := _jobs(folder):
+        if time.monotonic() > end:
+            raise InputError(
+                f"The SLURM jobs {', '.join(left)}, of an earlier Snakemake in this folder, do not "
+                "end. Cancel them (scancel) and type this again."
+            )
+        time.sleep(2)
+    return found
+
+
+def _jobs(folder: Path) -> list[str]:
+    """The user's waiting or running jobs that a Snakemake in `folder` submitted."""
+    fields = "--Format=JobArrayID:|,Comment:200|,WorkDir:4000"
+    try:
+        lines = subprocess.run(
+            ["squeue", "--me", "--noheader", fields],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.splitlines()
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        reason = (error.stderr or "no answer in a minute").strip()
+        raise InputError(f"squeue does not answer ({reason}): type this again later.") from None
+    jobs = (line.split("|", 2) for line in lines)
+    return [
+        number
+        for number, comment, place in jobs
+        if comment.startswith("rule_") and os.path.realpath(place.strip()) == str(folder.resolve())
+    ]
+
+
+def claim_gpu() -> None:
+    """Where this process sees several GPUs, keep one that no other job of the user's has claimed.
+
+    So the jobs of `snakemake --cores 4 --resources gpu=4` take a GPU each: Snakemake counts GPUs,
+    but does not say which. Call this before CUDA starts; the claim ends with the process. Where all
+    are claimed, GPUs are shared. Inside a SLURM job, which is given its own, this does nothing.
+    """
+    visible = _visible_gpus()
+    if len(visible) < 2 or "SLURM_JOB_ID" in os.environ:
+        return
+    chosen = visible[os.getpid() % len(visible)]
+    for gpu in visible:
+        path = Path(tempfile.gettempdir()) / f"lottery-gpu-{os.getuid()}-{gpu.replace('/', '_')}"
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        _claims.append(file)  # kept open, and so locked
+        chosen = gpu
+        break
+    os.environ["CUDA_VISIBLE_DEVICES"] = chosen
+
+
+_claims: list[IO[str]] = []
+
+
+def _visible_gpus() -> list[str]:
+    """What may be written into CUDA_VISIBLE_DEVICES, one GPU each."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [gpu.strip() for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu.strip()]
+    count = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return [str(gpu) for gpu in range(count)]
+
+
+def stay_with_squeue() -> None:
+    """Keep the SLURM plugin from leaving squeue for sacct when the controller is away for a while.
+
+    The plugin (2.8.0) asks the controller again and again how long it remembers finished jobs, and
+    takes no answer as "not long enough". Where no accounts are kept, sacct then fails for ever, and
+    Snakemake waits for ever. So the first answer counts.
+    """
+    with contextlib.suppress(ImportError):
+        import snakemake_executor_plugin_slurm as plugin
+
+        if age := plugin.get_min_job_age():
+            plugin.get_min_job_age = lambda: age

@@ -1,0 +1,192 @@
+"""The arithmetic of a training step: weight samples pass by pass, precision, memory.
+
+A step's S weight samples need not go through the network at once. However many go in a pass, the
+loss, its gradients and the running statistics are the same up to rounding; time and memory are not
+(docs/performance.md has the measurements).
+"""
+
+import contextlib
+import copy
+import ctypes
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bayesian_lottery.errors import choice
+from bayesian_lottery.models.layers import BatchNorm2d, Conv2d, Linear
+from bayesian_lottery.networks import Network, Weights
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+# Multiply-adds of a pass by one sample, below which a CPU is busier with calls than arithmetic.
+SMALL_PASS = 1e8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The configuration's `compute` section: how a step is computed.
+
+    Attributes:
+        samples_per_pass: how many weight samples go through the network at once; None decides by
+            the device and the size of the network.
+        recompute: hold the activations of one pass at a time and not of all samples. The
+            likelihood "categorical" then takes a second forward pass; "elbo" costs no more.
+        precision: "bfloat16" computes activations in bfloat16, while parameters, weight samples,
+            losses and the optimiser stay in float32; "auto" does so on GPUs.
+    """
+
+    samples_per_pass: int | None = None
+    recompute: bool = False
+    precision: str = "auto"
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise choice("compute.precision", self.precision, PRECISIONS)
+
+
+class Engine:
+    """Computes steps and predictions of one network.
+
+    Args:
+        network: on its device.
+        image_shape: (C, H, W).
+        plan: how.
+    """
+
+    def __init__(self, network: Network, image_shape: tuple[int, int, int], plan: Plan):
+        self.network = network
+        self.plan = plan
+        self.device = next(network.module.parameters()).device
+        self.norms = [m for m in network.template.modules() if isinstance(m, BatchNorm2d)]
+        self.multiply_adds = multiply_adds(network.template, image_shape)
+        self.reduced = plan.precision == "bfloat16" or (
+            plan.precision == "auto" and self.device.type == "cuda"
+        )
+
+    def gradients(
+        self, images: Tensor, labels: Tensor, noise: Tensor, likelihood: str, heat: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Add the gradients of one step's loss, data term + `heat` x KL, to the parameters' `grad`.
+
+        Args:
+            images: (B, C, H, W) float.
+            labels: (B,) int64.
+            noise: as `Network.noise` gives it; its S rows make the weight samples.
+            likelihood: see `data_term`.
+            heat: the factor on the KL term.
+
+        Returns:
+            Logits (S, B, K), the data term and the KL term, without their graphs.
+        """
+        weights = self.network.weights()
+        divergence = self.network.divergence(weights)
+        passes = noise.split(self.samples_per_pass(len(images), len(noise)))
+        if not self.plan.recompute or len(passes) == 1:
+            logits = torch.cat(list(self._forward(images, weights, passes)))
+            nll = data_term(log_likelihoods(logits, labels), likelihood)
+            (nll + heat * divergence).backward()
+            return logits.detach(), nll.detach(), divergence.detach()
+
+        # The data term's gradient is that of a weighted sum of the samples' log-likelihoods. Its
+        # weights are known before (elbo) or from a first pass without graphs (categorical).
+        shares = images.new_full((len(noise), len(images)), 1 / len(noise))
+        known = likelihood == "elbo"
+        if not known:
+            with torch.no_grad():
+                logits = torch.cat(list(self._forward(images, weights, passes)))
+                shares = log_likelihoods(logits, labels).softmax(0)
+        leaves = tuple(tensor.detach().requires_grad_() for tensor in weights)
+        found = []
+        for logits, share in zip(
+            self._forward(images, leaves, passes, repeated=not known),
+            shares.split([len(rows) for rows in passes]),
+            strict=True,
+        ):
+            (-(log_likelihoods(logits, labels) * share).sum(0).mean()).backward()
+            found.append(logits.detach())
+        logits = torch.cat(found)
+        nll = data_term(log_likelihoods(logits, labels), likelihood)
+        # On from the leaves, where all passes' gradients have met, to the parameters.
+        met = [(w, leaf.grad) for w, leaf in zip(weights, leaves, strict=True)]
+        met = [(w, gradient) for w, gradient in met if gradient is not None]
+        torch.autograd.backward(
+            [heat * divergence, *(w for w, _ in met)], [None, *(gradient for _, gradient in met)]
+        )
+        return logits, nll, divergence.detach()
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor, noise: Tensor) -> Tensor:
+        """Logits (S, B, K) of images (B, C, H, W), without a graph."""
+        passes = noise.split(self.samples_per_pass(len(images), len(noise)))
+        return torch.cat(list(self._forward(images, self.network.weights(), passes)))
+
+    def samples_per_pass(self, batch: int, samples: int) -> int:
+        """How many of `samples` weight samples to compute at once for `batch` images.
+
+        A rule and not a measurement, so that a resumed run does as it did before.
+        """
+        if self.plan.samples_per_pass is not None:
+            return self.plan.samples_per_pass
+        loop = self.device.type == "cpu" and batch * self.multiply_adds > SMALL_PASS
+        return 1 if loop else samples
+
+    def _forward(
+        self, images: Tensor, weights: Weights, passes: list[Tensor], repeated: bool = False
+    ) -> Iterator[Tensor]:
+        """The logits of one pass after the other; `repeated`: norms have counted them already."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        total, done = sum(map(len, passes)), 0
+        for rows in passes:
+            for norm in self.norms:
+                norm.turn = None if repeated else (done, done + len(rows), total)
+            done += len(rows)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+                logits = self.network.logits(images, weights, rows)
+            yield logits if logits.dtype == torch.float64 else logits.float()
+
+
+def log_likelihoods(logits: Tensor, labels: Tensor) -> Tensor:
+    """Log probabilities (S, B) of the labels (B,), from logits (S, B, K)."""
+    index = labels.expand(len(logits), -1)[..., None]
+    return logits.log_softmax(-1).gather(-1, index).squeeze(-1)
+
+
+def data_term(chosen: Tensor, likelihood: str) -> Tensor:
+    """The mean negative log-likelihood over a batch, in nats.
+
+    Args:
+        chosen: (S, B) each sample's log probability of the labels.
+        likelihood: "categorical", -log of the samples' mean probability, as torch-blue's
+            `Categorical`; "elbo", the samples' mean of -log probability. Equal for S = 1.
+    """
+    if likelihood == "elbo":
+        return -chosen.mean()
+    return math.log(len(chosen)) - chosen.logsumexp(0).mean()
+
+
+def multiply_adds(template: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """Multiply-adds of one image's way through the convolutions and linear layers."""
+    model, counts = copy.deepcopy(template).to("meta"), []
+
+    def count(layer: nn.Module, _, output: Tensor) -> None:
+        counts.append(output.numel() * layer.weight[0].numel())
+
+    for layer in model.modules():
+        if isinstance(layer, (Conv2d, Linear)):
+            layer.register_forward_hook(count)
+    model(torch.empty(1, *image_shape, device="meta", dtype=next(model.parameters()).dtype))
+    return sum(counts)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep freed memory for its next tensors; glibc only, elsewhere nothing.
+
+    glibc gives every large block back and asks for it anew, and the system then clears its pages:
+    on CPUs a third of a training step.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX: no block of its own for any size
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: never shrink the heap

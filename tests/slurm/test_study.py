@@ -1,0 +1,36 @@
+"""A whole study through SLURM, with the real plugin and the real profile."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from cluster import Cluster
+from project import ROOT, SITE, Project
+
+pytestmark = pytest.mark.slurm
+
+
+def test_the_study_gives_the_table_of_a_local_run(idle_cluster: Cluster, tmp_path: Path) -> None:
+    here, there = (tmp_path / name for name in ("here", "there"))
+    here.mkdir(), there.mkdir()
+    local = Project.fresh(here, "study.yaml")
+    remote = Project.fresh(there, "study.yaml")
+    try:
+        local.locally().finish()
+        remote.on_cluster().finish(300)
+    finally:
+        local.close(), remote.close()
+    assert len(remote.table()) == 6
+    assert remote.table() == local.table()
+    # Training, and nothing else, was queued: dense, level 1 and level 2 of two trunks, once each.
+    jobs = idle_cluster.squeue().values()
+    assert [job.state for job in jobs][-6:] == ["COMPLETED"] * 6
+    assert remote.runs[0].output.count("has been submitted with SLURM jobid") == 6
+
+
+def test_the_profile_needs_no_accounting(idle_cluster: Cluster) -> None:
+    profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
+    assert profile["slurm-status-command"] == "squeue"
+    assert "slurm-no-requeue" not in profile and "slurm-array-jobs" not in profile
+    assert not any("sacct" in word for word in SITE)
+    assert "accounting_storage/none" in (Path("/etc/slurm/slurm.conf")).read_text()

@@ -1,0 +1,18 @@
+# What happens before the first job; not in a dry run, nor inside a job.
+from bayesian_lottery import cluster
+
+
+# One Snakemake a folder (profiles/slurm has `nolock`: Snakemake's own lock outlives a kill), and no
+# jobs that a killed one has left, so that no two write the same files.
+onstart:
+    try:
+        cluster.hold(Path(".snakemake/running"))
+        on_slurm = workflow.executor_plugin.name == "slurm"
+        if orphans := cluster.cancel_orphans(Path(), must_answer=on_slurm):
+            print(
+                f"Cancelled the jobs of an earlier run: {', '.join(orphans)}.", file=sys.stderr
+            )
+        if on_slurm:
+            cluster.stay_with_squeue()
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
