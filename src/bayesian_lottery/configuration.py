@@ -58,6 +58,7 @@ _TRAINING_IMAGES = {
 _SHOWN = {
     "dataset": "dataset",
     "models": "model",
+    "model": "model",
     "curriculum": "curriculum",
     "rewind": "rewind",
     "scorer": "scorer",

@@ -1,7 +1,5 @@
 from functools import partial
 
-from bayesian_lottery import figures
-
 
 rule aggregate:
     input:
@@ -41,9 +39,8 @@ rule aggregate:
 
 def figure_plan(name):
     """What the study lets a figure show."""
-    coordinates = [node.coordinates() for node in NODES.values()]
     try:
-        return figures.plan(name, coordinates, config["figures"][name])
+        return figures.plan(name, COORDINATES, config["figures"][name])
     except InputError as error:
         raise WorkflowError(f"{name}: {error}") from None
 
