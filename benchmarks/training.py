@@ -6,8 +6,9 @@
 Deterministic networks are compared with a plain PyTorch loop fed by a DataLoader with torchvision's
 transforms, Bayesian ones with torch-blue's own forward pass under vmap and its sampled
 Kullback-Leibler loss. Every case is a process of its own, so that its peak memory is its own, and
-the processes take their steps in turn, so that a busy machine slows all of them alike. Images are
-made up, in CIFAR-10's shape.
+the processes take their steps in turn, so that a busy machine slows all of them alike. All cases of
+a model are in memory at once, 20 GB and more for some: name few of them by --cases on a small
+machine. Images are made up, in CIFAR-10's shape.
 """
 
 import argparse
@@ -108,16 +109,21 @@ def compare(model: str, inference: str, options: argparse.Namespace) -> list[dic
     }  # fmt: skip
 
     def ask(name: str, what: str) -> dict:
-        workers[name].stdin.write(what + "\n")
-        workers[name].stdin.flush()
-        return json.loads(workers[name].stdout.readline() or '{"failed": true}')
+        try:
+            workers[name].stdin.write(what + "\n")
+            workers[name].stdin.flush()
+            return json.loads(workers[name].stdout.readline())
+        except (BrokenPipeError, json.JSONDecodeError):
+            for worker in workers.values():
+                worker.kill()
+            sys.exit(f"{model}, {name}: the process has ended, perhaps for want of memory.")
 
     times = {name: [] for name in cases}
     for index in range(2 + (0 if options.profile else options.steps)):
         for name in cases:
             answer = ask(name, "step")
             if index >= 2:
-                times[name].append(answer.get("seconds", float("nan")))
+                times[name].append(answer["seconds"])
     last = {name: ask(name, "profile" if options.profile else "end") for name in cases}
     for worker in workers.values():
         worker.communicate()
@@ -139,9 +145,9 @@ def compare(model: str, inference: str, options: argparse.Namespace) -> list[dic
                     a / b for a, b in zip(times[reference], times[name], strict=True)
                 ), 2
             ),
-            "peak_gb": round(last[name].get("peak_bytes", 0) / 1e9, 2),
+            "peak_gb": round(last[name]["peak_bytes"] / 1e9, 2),
             "memory_ratio": round(
-                last[name].get("peak_bytes", 0) / last[reference].get("peak_bytes", 1), 2
+                last[name]["peak_bytes"] / last[reference]["peak_bytes"], 2
             ),
         }
         for name in cases

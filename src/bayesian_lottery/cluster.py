@@ -123,14 +123,17 @@ def claim_gpu() -> None:
 
     So the jobs of `snakemake --cores 4 --resources gpu=4` take a GPU each: Snakemake counts GPUs,
     but does not say which. Call this before CUDA starts; the claim ends with the process. Where all
-    are claimed, GPUs are shared. Inside a SLURM job, which is given its own, this does nothing.
+    are claimed, GPUs are shared. A SLURM job shares out the GPUs that it was given, and no others.
     """
     visible = _visible_gpus()
-    if len(visible) < 2 or "SLURM_JOB_ID" in os.environ:
+    if len(visible) < 2:
         return
     chosen = visible[os.getpid() % len(visible)]
     for gpu in visible:
-        path = Path(tempfile.gettempdir()) / f"lottery-gpu-{os.getuid()}-{gpu.replace('/', '_')}"
+        owner = (
+            f"{os.getuid()}-{os.environ.get('SLURM_JOB_ID', '')}"  # SLURM may count from 0 in each
+        )
+        path = Path(tempfile.gettempdir()) / f"lottery-gpu-{owner}-{gpu.replace('/', '_')}"
         file = path.open("a")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,6 +153,8 @@ def _visible_gpus() -> list[str]:
     """What may be written into CUDA_VISIBLE_DEVICES, one GPU each."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [gpu.strip() for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu.strip()]
+    if "SLURM_JOB_ID" in os.environ:
+        return []
     count = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
     return [str(gpu) for gpu in range(count)]
 

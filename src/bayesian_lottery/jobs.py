@@ -1,12 +1,14 @@
 """What a workflow job does, from files to files."""
 
+import contextlib
 import csv
+import fcntl
 import io
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -87,6 +89,33 @@ def train_node(
         InputError: an input file is missing, truncated or of another network.
         Diverged, Stopped: as `training.train` says.
     """
+    with alone(outputs.metrics.parent):
+        _train_node(node, settings, inputs, outputs, device, checkpoint_seconds)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process works in `folder`, such as the orphan of a killed workflow.
+
+    The lock ends with its process, however it dies. A file system without locks gets a warning.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            print(f"{folder}: cannot be locked ({error}); let no two jobs write here.", flush=True)
+        yield
+
+
+def _train_node(
+    node: Mapping,
+    settings: Mapping,
+    inputs: Inputs,
+    outputs: Outputs,
+    device: str,
+    checkpoint_seconds: float,
+) -> None:
     started = time.perf_counter()
     torch.use_deterministic_algorithms(True, warn_only=True)
     place = choose_device(device)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -228,11 +229,32 @@ def test_signals_and_kills(inputs, tmp_path):
     assert numbers(tmp_path / "broken") == numbers(tmp_path / "whole")
 
 
+def test_a_job_waits_for_another_one_in_its_folder(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from bayesian_lottery.jobs import alone\n"
+        "with alone(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "in\n"
+    entered = threading.Event()
+
+    def enter():
+        with jobs.alone(tmp_path):
+            entered.set()
+
+    threading.Thread(target=enter, daemon=True).start()
+    assert not entered.wait(0.5)
+    other.kill()
+    assert entered.wait(10)
+
+
 def test_divergence_fails_with_epoch_and_rate_and_leaves_no_result(inputs, tmp_path):
     options = settings(optimizer="sgd", learning_rate=1e12, warmup_epochs=0)
     with pytest.raises(training.Diverged, match=r"epoch 1 at learning rate 1e\+12"):
         run(inputs, tmp_path, options, checkpoint_seconds=0)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
