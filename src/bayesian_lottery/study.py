@@ -293,6 +293,7 @@ def node_settings(config: Mapping, node: Node) -> dict:
         "validation": dataset["validation"],
         "curriculum": dict(config["curricula"][node.curriculum]),
         "prune_fraction": config["prune_fraction"],
+        "compute": dict(config["compute"]),
         "scorers": node.scorers,
     }
     if node.trained == "bayesian":

@@ -37,6 +37,7 @@ def config() -> dict:
         "device": "auto",
         "weights": "needed",
         "branches": [],
+        "compute": {"precision": "auto"},
         "trunks": [
             {
                 **shared,
@@ -216,6 +217,7 @@ def test_settings_say_everything_that_training_uses(config):
         "augment": {"flip": False, "crop": 1},
         "validation": 0.1,
         "prune_fraction": 0.2,
+        "compute": {"precision": "auto"},
         "scorers": ["snr"],
         "bayesian": {"samples": 3, "heat": 0.1},
         "evaluation": {"samples": 4, "passes": 5, "every": 1, "bins": 10, "batch_size": 100},
