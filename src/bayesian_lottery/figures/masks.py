@@ -65,7 +65,8 @@ def draw(plan: Masks, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     axes[-1][1].set_xlabel("Layer")
     scale = picture.inset_axes((0, -0.2, 1, 0.08))
     label = "Initial value of a survivor (white: pruned)"
-    figure.colorbar(image, cax=scale, orientation="horizontal", label=label)
+    bar = figure.colorbar(image, cax=scale, orientation="horizontal", label=label)
+    bar.locator = MaxNLocator(5)
     return figure
 
 
