@@ -108,3 +108,33 @@ def prepare_settings(wildcards):
     settings = config["datasets"][wildcards.dataset]
     used = ("source", "root", "size", "test_fraction")
     return json.dumps({name: settings[name] for name in used if name in settings})
+
+
+def figure_plan(name):
+    """What the study lets a figure show."""
+    try:
+        return figures.plan(name, COORDINATES, config["figures"][name])
+    except InputError as error:
+        raise WorkflowError(f"{name}: {error}") from None
+
+
+def shown(name, wildcards):
+    return figure_plan(name).shown
+
+
+def mask_files(name, wildcards):
+    """The masks and initial weights that a figure shows, by the names in its plan."""
+    masks = getattr(figure_plan(name), "masks", {})
+    files = {}
+    for key, where in masks.items():
+        node = study.Node(**where)
+        starts = study.node_inputs(config, node)
+        own = f"{config['results']}/{node.folder}/mask.safetensors"
+        files |= {"initial": starts["initial"], key: own if node.branch else starts["mask"]}
+    return files
+
+
+def file_options(wildcards, input):
+    """The options of plot.py for the files that a figure shows."""
+    tables = ("table", "style", "code")
+    return [f"--file {name}={path}" for name, path in input.items() if name not in tables]

@@ -22,8 +22,8 @@ rule aggregate:
         study=json.dumps(
             {
                 "results": config["results"],
-                "datasets": list(config["datasets"]),
-                "curricula": list(config["curricula"]),
+                "datasets": sorted({node.dataset for node in NODES.values()}),
+                "curricula": sorted({node.curriculum for node in NODES.values()}),
                 "trunks": config["trunks"],
                 "branches": config["branches"],
             }
@@ -35,36 +35,6 @@ rule aggregate:
         " | python scripts/aggregate.py --metrics-list /dev/stdin"
         " --runs-parquet {output.runs_parquet} --runs-csv {output.runs_csv}"
         " --layers-parquet {output.layers_parquet} --layers-csv {output.layers_csv}) > {log} 2>&1"
-
-
-def figure_plan(name):
-    """What the study lets a figure show."""
-    try:
-        return figures.plan(name, COORDINATES, config["figures"][name])
-    except InputError as error:
-        raise WorkflowError(f"{name}: {error}") from None
-
-
-def shown(name, wildcards):
-    return figure_plan(name).shown
-
-
-def mask_files(name, wildcards):
-    """The masks and initial weights that a figure shows, by the names in its plan."""
-    masks = getattr(figure_plan(name), "masks", {})
-    files = {}
-    for key, where in masks.items():
-        node = study.Node(**where)
-        starts = study.node_inputs(config, node)
-        own = f"{config['results']}/{node.folder}/mask.safetensors"
-        files |= {"initial": starts["initial"], key: own if node.branch else starts["mask"]}
-    return files
-
-
-def file_options(wildcards, input):
-    """The options of plot.py for the files that a figure shows."""
-    tables = ("table", "style", "code")
-    return [f"--file {name}={path}" for name, path in input.items() if name not in tables]
 
 
 # One rule a figure, for captions and labels know no wildcards. The first format goes into the report.
