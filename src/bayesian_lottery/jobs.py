@@ -176,7 +176,7 @@ def start(
     masks.check(mask, shapes)
     source = inputs.trained_weights or inputs.initial
     weights, _ = read_tensors(source)
-    check_shapes(source, weights, template.state_dict())
+    networks.check_shapes(source, weights, template.state_dict())
     ticket = Ticket(mask, weights)
     if settings["branch"]:
         branch = BRANCHES[settings["branch"]]
@@ -187,15 +187,6 @@ def start(
     rewind = REWINDS["imp" if settings["branch"] else settings["rewind"] or "imp"]
     network.load(rewind(network.state(), previous), ticket.mask)
     return network
-
-
-def check_shapes(path: Path, given: Mapping, wanted: Mapping) -> None:
-    """Raise `InputError`, naming both shapes, unless two states have the same names and shapes."""
-    for name in [*wanted, *given]:
-        theirs = tuple(given[name].shape) if name in given else "absent"
-        ours = tuple(wanted[name].shape) if name in wanted else "absent"
-        if theirs != ours:
-            raise InputError(f"{path}: {name} has shape {theirs}, the network's has {ours}.")
 
 
 def describe(mask: masks.Mask) -> dict:

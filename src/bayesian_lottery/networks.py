@@ -73,13 +73,13 @@ def build(inference: str, template: nn.Module, options: Mapping | None = None) -
     )
 
 
-def _checked(module: nn.Module, state: Mapping[str, Tensor]) -> None:
-    own = module.state_dict()
-    for name in [*own, *state]:
-        given = tuple(state[name].shape) if name in state else "absent"
-        wanted = tuple(own[name].shape) if name in own else "absent"
-        if given != wanted:
-            raise InputError(f"weights: {name} has shape {given}, the network's has {wanted}.")
+def check_shapes(what: object, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raise `InputError`, naming both shapes, unless `given` has the names and shapes `wanted`."""
+    for name in [*wanted, *given]:
+        theirs = tuple(given[name].shape) if name in given else "absent"
+        ours = tuple(wanted[name].shape) if name in wanted else "absent"
+        if theirs != ours:
+            raise InputError(f"{what}: {name} has shape {theirs}, the network's has {ours}.")
 
 
 def _refuse_non_finite(name: str, values: Tensor) -> None:
@@ -95,7 +95,7 @@ class DeterministicNetwork:
         self.mask = masks.ones(prunable(template))
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
-        _checked(self.module, state)
+        check_shapes("weights", state, self.module.state_dict())
         masks.check(mask, prunable(self.template))
         device = next(self.module.parameters()).device
         self.mask = {name: layer.to(device) for name, layer in mask.items()}
@@ -163,7 +163,7 @@ class BayesianNetwork:
         self.kept = torch.cat(kept)
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
-        _checked(self.module, state)
+        check_shapes("weights", state, self.module.state_dict())
         masks.check(mask, prunable(self.template))
         self._set_mask(mask)
         values = {name: tensor.to(self.kept.device) for name, tensor in state.items()}

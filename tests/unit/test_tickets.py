@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bayesian_lottery import bayesian, masks, models, networks
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.jobs import check_shapes
+from bayesian_lottery.networks import check_shapes
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import BRANCHES, Ticket
 
