@@ -76,7 +76,9 @@ def sample(
     Returns:
         For each variable a tensor (S x O, ...), draws stacked in the first dimension.
     """
-    parts = torch.addcmul(mean, std, noise).split([s.numel() for s in shapes.values()], dim=1)
+    # One row by itself: as a matrix of one row its gradient would be summed over that row.
+    draws = torch.addcmul(mean, std, noise[0])[None] if len(noise) == 1 else torch.addcmul(mean, std, noise)
+    parts = draws.split([s.numel() for s in shapes.values()], dim=1)
     # Views for one draw; copies for more.
     return {
         name: part.reshape(-1, *shape[1:])

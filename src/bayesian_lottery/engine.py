@@ -9,7 +9,6 @@ import contextlib
 import copy
 import ctypes
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -31,14 +30,15 @@ class Plan:
     Attributes:
         samples_per_pass: how many weight samples go through the network at once; None decides by
             the device and the size of the network.
-        recompute: hold the activations of one pass at a time and not of all samples. The
-            likelihood "categorical" then takes a second forward pass; "elbo" costs no more.
+        samples_held: with the likelihood "categorical", of how many weight samples to hold the
+            activations until the backward pass; those of the others are computed twice. None: of
+            all. The likelihood "elbo" goes backward pass by pass and holds one pass's.
         precision: "bfloat16" computes activations in bfloat16, while parameters, weight samples,
             losses and the optimiser stay in float32; "auto" does so on GPUs.
     """
 
     samples_per_pass: int | None = None
-    recompute: bool = False
+    samples_held: int | None = None
     precision: str = "auto"
 
     def __post_init__(self):
@@ -82,45 +82,45 @@ class Engine:
         """
         weights = self.network.weights()
         divergence = self.network.divergence(weights)
-        passes = noise.split(self.samples_per_pass(len(images), len(noise)))
-        if not self.plan.recompute or len(passes) == 1:
-            logits = torch.cat(list(self._forward(images, weights, passes)))
-            nll = data_term(log_likelihoods(logits, labels), likelihood)
-            (nll + heat * divergence).backward()
-            return logits.detach(), nll.detach(), divergence.detach()
-
-        # The data term's gradient is that of a weighted sum of the samples' log-likelihoods. Its
-        # weights are known before (elbo) or from a first pass without graphs (categorical).
-        shares = images.new_full((len(noise), len(images)), 1 / len(noise))
-        known = likelihood == "elbo"
-        if not known:
-            with torch.no_grad():
-                logits = torch.cat(list(self._forward(images, weights, passes)))
-                shares = log_likelihoods(logits, labels).softmax(0)
+        # Passes end in leaves: there their gradients meet before they go on to the parameters.
         leaves = tuple(tensor.detach().requires_grad_() for tensor in weights)
+        parts = self._parts(len(images), len(noise))
+
+        # The data term's gradient is that of a weighted sum of the samples' log-likelihoods, so
+        # each pass can go backward on its own. The elbo's weights are equal; those of the
+        # categorical likelihood take the logits of all samples first.
+        shares = images.new_full((len(noise), len(images)), 1 / len(noise))
+        first: list[Tensor] = []
+        if likelihood == "categorical" and len(noise) > 1:
+            held = max(self.plan.samples_held or len(noise), parts[0][1])
+            for start, stop in parts:
+                with torch.set_grad_enabled(stop <= held):
+                    first.append(self._forward(images, leaves, noise, start, stop))
+            shares = log_likelihoods(torch.cat(first).detach(), labels).softmax(0)
         found = []
-        for logits, share in zip(
-            self._forward(images, leaves, passes, repeated=not known),
-            shares.split([len(rows) for rows in passes]),
-            strict=True,
-        ):
-            (-(log_likelihoods(logits, labels) * share).sum(0).mean()).backward()
+        for index, (start, stop) in enumerate(parts):
+            if first and first[index].requires_grad:
+                logits = first[index]
+            else:
+                logits = self._forward(images, leaves, noise, start, stop, repeated=bool(first))
+            (-(log_likelihoods(logits, labels) * shares[start:stop]).sum(0).mean()).backward()
             found.append(logits.detach())
-        logits = torch.cat(found)
-        nll = data_term(log_likelihoods(logits, labels), likelihood)
-        # On from the leaves, where all passes' gradients have met, to the parameters.
+
         met = [(w, leaf.grad) for w, leaf in zip(weights, leaves, strict=True)]
         met = [(w, gradient) for w, gradient in met if gradient is not None]
-        torch.autograd.backward(
-            [heat * divergence, *(w for w, _ in met)], [None, *(gradient for _, gradient in met)]
-        )
+        if divergence.requires_grad:
+            met.append((divergence, torch.full_like(divergence, heat)))
+        torch.autograd.backward(*zip(*met, strict=True))
+        logits = torch.cat(found)
+        nll = data_term(log_likelihoods(logits, labels), likelihood)
         return logits, nll, divergence.detach()
 
     @torch.inference_mode()
     def logits(self, images: Tensor, noise: Tensor) -> Tensor:
         """Logits (S, B, K) of images (B, C, H, W), without a graph."""
-        passes = noise.split(self.samples_per_pass(len(images), len(noise)))
-        return torch.cat(list(self._forward(images, self.network.weights(), passes)))
+        weights = self.network.weights()
+        parts = self._parts(len(images), len(noise))
+        return torch.cat([self._forward(images, weights, noise, *part) for part in parts])
 
     def samples_per_pass(self, batch: int, samples: int) -> int:
         """How many of `samples` weight samples to compute at once for `batch` images.
@@ -132,19 +132,27 @@ class Engine:
         loop = self.device.type == "cpu" and batch * self.multiply_adds > SMALL_PASS
         return 1 if loop else samples
 
+    def _parts(self, batch: int, samples: int) -> list[tuple[int, int]]:
+        """The passes: (first, last + 1) of the samples that each computes."""
+        size = self.samples_per_pass(batch, samples)
+        return [(start, min(start + size, samples)) for start in range(0, samples, size)]
+
     def _forward(
-        self, images: Tensor, weights: Weights, passes: list[Tensor], repeated: bool = False
-    ) -> Iterator[Tensor]:
-        """The logits of one pass after the other; `repeated`: norms have counted them already."""
+        self,
+        images: Tensor,
+        weights: Weights,
+        noise: Tensor,
+        start: int,
+        stop: int,
+        repeated: bool = False,
+    ) -> Tensor:
+        """The logits of samples `start` to `stop`; `repeated`: norms have counted them already."""
+        for norm in self.norms:
+            norm.turn = None if repeated else (start, stop, len(noise))
         images = images.contiguous(memory_format=torch.channels_last)
-        total, done = sum(map(len, passes)), 0
-        for rows in passes:
-            for norm in self.norms:
-                norm.turn = None if repeated else (done, done + len(rows), total)
-            done += len(rows)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
-                logits = self.network.logits(images, weights, rows)
-            yield logits if logits.dtype == torch.float64 else logits.float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
+            logits = self.network.logits(images, weights, noise[start:stop])
+        return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def log_likelihoods(logits: Tensor, labels: Tensor) -> Tensor:
