@@ -3,12 +3,11 @@
     python benchmarks/training.py --quick
     python benchmarks/training.py --models resnet20 vgg11 --csv steps.csv
 
-Deterministic networks are compared with a plain PyTorch loop fed by a DataLoader with torchvision's
-transforms, Bayesian ones with torch-blue's own forward pass under vmap and its sampled
-Kullback-Leibler loss. Every case is a process of its own, so that its peak memory is its own, and
-the processes take their steps in turn, so that a busy machine slows all of them alike. All cases of
-a model are in memory at once, 20 GB and more for some: name few of them by --cases on a small
-machine. Images are made up, in CIFAR-10's shape.
+Every case (see cases.py) is a process of its own, so that its peak memory is its own. It is
+measured beside its reference, the two taking their steps in turn, so that a busy machine slows both
+alike: "speed_up" and "memory_ratio" are of that pair. "of_ceiling" is the share of the machine's
+own largest matrix product, in the same precision, that the step's multiply-adds reach. Images are
+made up, in CIFAR-10's shape.
 """
 
 import argparse
@@ -23,26 +22,12 @@ import sys
 import time
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
-IMAGES = 2000  # made up; enough that none is still in a cache when its turn comes again
-MODELS = ("resnet20", "resnet18", "vgg11", "vit_tiny")
+from cases import BAYESIAN, DETERMINISTIC, QUICK, build
 
-# Cases by name; the first of each list is what the others' ratios refer to.
-DETERMINISTIC = {
-    "plain loop": {"kind": "plain"},
-    "ours": {"kind": "ours"},
-    "ours, bfloat16": {"kind": "ours", "precision": "bfloat16"},
-}
-BAYESIAN = {
-    "torch-blue": {"kind": "torch_blue"},
-    "torch-blue, freed memory kept": {"kind": "torch_blue", "keep_memory": True},
-    "ours": {"kind": "ours"},
-    "ours, recomputing": {"kind": "ours", "recompute": True},
-    "ours, recomputing, elbo": {"kind": "ours", "recompute": True, "likelihood": "elbo"},
-    "ours, bfloat16": {"kind": "ours", "precision": "bfloat16"},
-    "ours, recomputing, bfloat16": {"kind": "ours", "recompute": True, "precision": "bfloat16"},
-}
-QUICK = ("plain loop", "torch-blue", "ours", "ours, recomputing")
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+MODELS = ("resnet20", "resnet18", "vgg11", "vit_tiny")
+IMAGE_SHAPE = (3, 32, 32)
+UNTIMED = 2  # steps before the timed ones
 
 
 def main() -> None:
@@ -50,7 +35,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="MODEL")
-    parser.add_argument("--cases", nargs="+", metavar="CASE", help="only these of the cases")
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="only these beside the first")
     parser.add_argument("--quick", action="store_true", help="resnet20, few cases, 3 steps each")
     parser.add_argument("--inference", nargs="+", default=["deterministic", "bayesian"])
     parser.add_argument("--samples", type=int, default=10, help="weight samples (10)")
@@ -61,6 +46,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--sweep", action="store_true", help="ours, by samples a pass, instead")
     parser.add_argument("--profile", action="store_true", help="what bounds each case, instead")
+    parser.add_argument("--epochs", action="store_true", help="whole epochs of ours, instead")
     parser.add_argument("--start", action="store_true", help="start-up time of a job, instead")
     parser.add_argument("--csv", type=Path, help="write the table here too")
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
@@ -72,11 +58,17 @@ def main() -> None:
     if options.quick:
         options.models, options.cases, options.steps = ["resnet20"], QUICK, 3
 
+    ceilings = json.loads(run_worker({"kind": "ceilings", **machine(options)}))
     print(f"{platform.node()}, {processor()}, {options.threads} threads, {options.samples} samples")
+    print(", ".join(f"{name} {value:.4g}" for name, value in ceilings.items()))
     rows = []
     for model in options.models:
         for inference in options.inference:
-            rows += compare(model, inference, options)
+            batch = 32 if model.startswith("vit") and on_cpu(options.device) else 128
+            shared = {"model": model, "inference": inference, "batch": options.batch or batch}
+            shared |= {"samples": options.samples if inference == "bayesian" else 1}
+            shared |= {"workers": options.workers, **machine(options)}
+            rows += measure(shared, ceilings, options)
     if options.csv and rows:
         with open(options.csv, "w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
@@ -84,29 +76,90 @@ def main() -> None:
             writer.writerows(rows)
 
 
-def compare(model: str, inference: str, options: argparse.Namespace) -> list[dict]:
-    """Measure all cases of one model and print their table."""
-    cases = dict(DETERMINISTIC if inference == "deterministic" else BAYESIAN)
+def machine(options: argparse.Namespace) -> dict:
+    return {"threads": options.threads, "device": options.device}
+
+
+def measure(shared: dict, ceilings: dict, options: argparse.Namespace) -> list[dict]:
+    """Measure all cases of one model and inference, printing as it goes."""
+    cases = DETERMINISTIC if shared["inference"] == "deterministic" else BAYESIAN
     if options.sweep:
-        if inference == "deterministic":
-            return []
-        sizes = sorted({1, 2, 5, options.samples})
+        sizes = sorted({1, 2, 5, shared["samples"]} if shared["samples"] > 1 else {1})
         cases = {f"ours, {k} a pass": {"kind": "ours", "samples_per_pass": k} for k in sizes}
     if options.cases:
-        cases = {name: case for name, case in cases.items() if name in options.cases}
-    batch = options.batch or (32 if model.startswith("vit") and on_cpu(options.device) else 128)
-    shared = {"model": model, "inference": inference, "batch": batch, "profile": options.profile}
-    shared |= {k: vars(options)[k] for k in ("samples", "threads", "workers", "device")}
-    # Passive: else the threads of the cases whose turn it is not would spin.
-    waiting = {"OMP_NUM_THREADS": str(options.threads), "OMP_WAIT_POLICY": "passive"}
-    environment = {**os.environ, **waiting}
+        first = next(iter(cases))
+        cases = {name: case for name, case in cases.items() if name in (first, *options.cases)}
+    cases = {name: {**shared, **case} for name, case in cases.items()}
+    if options.epochs:
+        print(run_worker({**shared, "kind": "epochs"}), end="", flush=True)
+        return []
+    if options.profile:
+        for name, case in cases.items():
+            table = run_worker({**case, "profile": True})
+            print(f"\n{shared['model']}, {shared['inference']}, {name}\n{table}", flush=True)
+        return []
+    (reference, first), *others = cases.items()
+    rows = []
+    for name, case in others or [(reference, first)]:
+        pair = {reference: first, name: case}
+        found = take_turns(pair, options.steps)
+        for which in [reference, name] if not rows and others else [name]:
+            rows.append(row_of(which, pair[which], found[which], found[reference], ceilings))
+            if len(rows) == 1:
+                print(f"\n| {' | '.join(rows[0])} |\n|{' --- |' * len(rows[0])}")
+            print(f"| {' | '.join(map(str, rows[-1].values()))} |", flush=True)
+    return rows
+
+
+def row_of(name: str, case: dict, own: dict, reference: dict, ceilings: dict) -> dict:
+    median = statistics.median(own["seconds"])
+    ratios = [a / b for a, b in zip(reference["seconds"], own["seconds"], strict=True)]
+    half = case.get("precision") == "bfloat16" or own["bfloat16"]
+    ceiling = ceilings["bfloat16 TFLOP/s" if half else "float32 TFLOP/s"]
+    return {
+        "model": case["model"],
+        "inference": case["inference"],
+        "batch": case["batch"],
+        "case": name,
+        "ms": round(1e3 * median, 1),
+        "ms_least": round(1e3 * min(own["seconds"]), 1),
+        "speed_up": round(statistics.median(ratios), 2),
+        "peak_gb": round(own["peak_bytes"] / 1e9, 2),
+        "memory_ratio": round(own["peak_bytes"] / reference["peak_bytes"], 2),
+        "gflop_s": round(own["operations"] / median / 1e9, 1),
+        "of_ceiling": round(own["operations"] / median / 1e12 / ceiling, 2),
+    }
+
+
+# Processes
+
+
+def command(case: dict) -> dict:
+    """Arguments of subprocess for a worker on `case`."""
+    # Passive: else the threads of the case whose turn it is not would spin.
+    waiting = {"OMP_NUM_THREADS": str(case["threads"]), "OMP_WAIT_POLICY": "passive"}
+    return {
+        "args": [sys.executable, __file__, "--worker", json.dumps(case)],
+        "env": {**os.environ, **waiting},
+        "text": True,
+        "stdout": subprocess.PIPE,
+    }
+
+
+def run_worker(case: dict) -> str:
+    """What a worker prints that needs no turns."""
+    done = subprocess.run(**command(case))
+    if done.returncode:
+        sys.exit(f"{case}: the process failed.")
+    return done.stdout
+
+
+def take_turns(cases: dict[str, dict], steps: int) -> dict[str, dict]:
+    """The seconds of `steps` steps of each case, its peak memory and its operations a step."""
     workers = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, "--worker", json.dumps({**shared, **case})],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
-        )
+        name: subprocess.Popen(**command(case), stdin=subprocess.PIPE)
         for name, case in cases.items()
-    }  # fmt: skip
+    }
 
     def ask(name: str, what: str) -> dict:
         try:
@@ -116,231 +169,134 @@ def compare(model: str, inference: str, options: argparse.Namespace) -> list[dic
         except (BrokenPipeError, json.JSONDecodeError):
             for worker in workers.values():
                 worker.kill()
-            sys.exit(f"{model}, {name}: the process has ended, perhaps for want of memory.")
+            sys.exit(f"{name}: the process has ended, perhaps for want of memory.")
 
     times = {name: [] for name in cases}
-    for index in range(2 + (0 if options.profile else options.steps)):
+    for _ in range(UNTIMED + steps):
         for name in cases:
-            answer = ask(name, "step")
-            if index >= 2:
-                times[name].append(answer["seconds"])
-    last = {name: ask(name, "profile" if options.profile else "end") for name in cases}
+            times[name].append(ask(name, "step")["seconds"])
+    found = {name: {"seconds": times[name][UNTIMED:], **ask(name, "end")} for name in cases}
     for worker in workers.values():
         worker.communicate()
-    if options.profile:
-        for name, answer in last.items():
-            print(f"\n{model}, {inference}, {name}\n{answer['table']}")
-        return []
-    reference = next(iter(cases))
-    rows = [
-        {
-            "model": model,
-            "inference": inference,
-            "batch": batch,
-            "case": name,
-            "ms_median": round(1e3 * statistics.median(times[name]), 1),
-            "ms_min": round(1e3 * min(times[name]), 1),
-            "speed_up": round(
-                statistics.median(
-                    a / b for a, b in zip(times[reference], times[name], strict=True)
-                ), 2
-            ),
-            "peak_gb": round(last[name]["peak_bytes"] / 1e9, 2),
-            "memory_ratio": round(
-                last[name]["peak_bytes"] / last[reference]["peak_bytes"], 2
-            ),
-        }
-        for name in cases
-    ]  # fmt: skip
-    print(f"\n| {' | '.join(rows[0])} |\n|{' --- |' * len(rows[0])}")
-    for row in rows:
-        print(f"| {' | '.join(map(str, row.values()))} |", flush=True)
-    return rows
-
-
-# In a worker's process
+    return found
 
 
 def work(case: dict) -> None:
-    """Take a step for every line "step" on standard input; answer in JSON."""
+    """A worker: take a step for every line "step" on standard input; answer in JSON."""
     import torch
 
     torch.set_num_threads(case["threads"])
     device = torch.device("cpu" if on_cpu(case["device"]) else "cuda")
-    if case.get("keep_memory"):
-        from bayesian_lottery.engine import keep_freed_memory
-
-        keep_freed_memory()
-    step = {"plain": plain_loop, "ours": ours, "torch_blue": torch_blue}[case["kind"]](case, device)
+    if case["kind"] == "ceilings":
+        return print(json.dumps(ceilings_of(device)))
+    if case["kind"] == "epochs":
+        return epochs(case, device)
+    step = build(case, device)
+    if case.get("profile"):
+        return print(profile(step, device))
     for line in sys.stdin:
         if line == "step\n":
-            started = time.perf_counter()
-            step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            answer = {"seconds": time.perf_counter() - started}
-        elif line == "profile\n":
-            answer = {"table": profile(step, device)}
+            answer = {"seconds": seconds_of(step, device)}
         else:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             if device.type == "cuda":
                 peak = torch.cuda.max_memory_allocated()
-            answer = {"peak_bytes": peak}
+            ours_on_gpu = device.type == "cuda" and case["kind"] == "ours"
+            answer = {
+                "peak_bytes": peak,
+                "operations": operations(case),
+                "bfloat16": ours_on_gpu and case.get("precision", "auto") == "auto",
+            }
         print(json.dumps(answer), flush=True)
 
 
-def pictures():
-    """Made-up uint8 images and labels."""
+def seconds_of(function, device) -> float:
+    """Seconds that `function` takes, until the device is done."""
     import torch
+
+    started = time.perf_counter()
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def operations(case: dict) -> int:
+    """Floating-point operations of a step's convolutions and linear layers, backward included."""
+    from bayesian_lottery import models
+    from bayesian_lottery.engine import multiply_adds
+
+    model = models.build(case["model"], IMAGE_SHAPE, 10)
+    return 2 * 3 * multiply_adds(model, IMAGE_SHAPE) * case["batch"] * case["samples"]
+
+
+def ceilings_of(device) -> dict[str, float]:
+    """The rate of a large matrix product in each precision, and of a large copy."""
+    import torch
+
+    size = 8192 if device.type == "cuda" else 2048
+    found = {}
+    for name in ("float32", "bfloat16"):
+        left, right = torch.randn(2, size, size, device=device).to(getattr(torch, name))
+        times = [seconds_of(lambda left=left, right=right: left @ right, device) for _ in range(8)]
+        found[f"{name} TFLOP/s"] = 2 * size**3 / statistics.median(times[3:]) / 1e12
+    source = torch.ones(2**28 if device.type == "cuda" else 2**26, device=device)
+    target = torch.empty_like(source)
+    times = [seconds_of(lambda: target.copy_(source), device) for _ in range(8)]
+    found["copy GB/s"] = 2 * source.numel() * 4 / statistics.median(times[3:]) / 1e9
+    return found
+
+
+def epochs(case: dict, device) -> None:
+    """Print the seconds of the second of two epochs by `training.train`, 50,000 + 10,000 images."""
+    import torch
+
+    from bayesian_lottery import data, models, networks, training
+    from bayesian_lottery.curricula import Curriculum
 
     stream = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=stream)
-    return images, torch.randint(10, (IMAGES,), generator=stream)
 
+    def split(count: int) -> data.Split:
+        images = torch.randint(256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=stream)
+        labels = torch.randint(10, (count,), generator=stream)
+        return data.Split(images.to(device), labels.to(device))
 
-def plain_loop(case: dict, device):
-    """What a user would write: images through PIL and torchvision one by one, float32."""
-    import torch
-    from PIL import Image
-    from torch.utils.data import DataLoader, Dataset
-    from torchvision import transforms
-
-    from bayesian_lottery import models
-
-    images, labels = pictures()
-    transform = transforms.Compose(
-        [
-            transforms.RandomCrop(32, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize((0.5,) * 3, (0.25,) * 3),
-        ]
-    )
-
-    class Pictures(Dataset):
-        arrays = images.permute(0, 2, 3, 1).numpy()
-
-        def __len__(self):
-            return len(labels)
-
-        def __getitem__(self, index):
-            return transform(Image.fromarray(self.arrays[index])), labels[index]
-
-    loader = DataLoader(
-        Pictures(), case["batch"], shuffle=True, drop_last=True, num_workers=case["workers"],
-        pin_memory=device.type == "cuda", persistent_workers=case["workers"] > 0,
-    )  # fmt: skip
-    model = models.build(case["model"], (3, 32, 32), 10, seed=0).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-
-    def batches():
-        while True:
-            yield from loader
-
-    source = batches()
-
-    def step():
-        inputs, targets = (tensor.to(device, non_blocking=True) for tensor in next(source))
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def torch_blue(case: dict, device):
-    """torch-blue under vmap; without running statistics, which it cannot keep."""
-    import torch
-    from torch_blue.vi import KullbackLeiblerLoss
-    from torch_blue.vi.distributions import Categorical
-
-    from bayesian_lottery import bayesian, models
-    from bayesian_lottery.models.layers import BatchNorm2d
-
-    module = bayesian.convert(models.build(case["model"], (3, 32, 32), 10, seed=0)).to(device)
-    for layer in module.modules():
-        if isinstance(layer, BatchNorm2d):
-            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
-    module.return_log_probs = True
-    criterion = KullbackLeiblerLoss(Categorical(), dataset_size=50_000, heat=0.1)
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
-    next_batch = our_batches(case, device)
-
-    def step():
-        inputs, targets = next_batch()
-        optimizer.zero_grad()
-        criterion(module(inputs, samples=case["samples"]), targets).backward()
-        optimizer.step()
-
-    return step
-
-
-def our_batches(case: dict, device):
-    """Batches as the training loop makes them."""
-    import torch
-
-    from bayesian_lottery.data import augment, channel_statistics, normalise
-
-    images, labels = (tensor.to(device) for tensor in pictures())
-    mean, std = channel_statistics(images)
-    stream = torch.Generator(device).manual_seed(0)
-
-    def next_batch():
-        chosen = torch.randint(IMAGES, (case["batch"],), device=device)
-        inputs = augment(images[chosen], stream, flip=True, crop=4)
-        return normalise(inputs, mean, std), labels[chosen]
-
-    return next_batch
-
-
-def ours(case: dict, device):
-    """The body of `training.train`."""
-    import torch
-
-    from bayesian_lottery import masks, models, networks
-    from bayesian_lottery.curricula import Curriculum
-    from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
-
-    if device.type == "cpu":
-        keep_freed_memory()
-    template = models.build(case["model"], (3, 32, 32), 10, seed=0).to(device)
-    network = networks.build(case["inference"], template, {"initial_std": 0.01, "prior_std": 1.0})
-    network.load(network.state(), masks.ones(models.prunable(template)))
-    keys = ("samples_per_pass", "recompute", "precision")
-    engine = Engine(network, (3, 32, 32), Plan(**{k: case[k] for k in keys if k in case}))
-    curriculum = Curriculum(1, "adam", 1e-3, 1e-4, case["batch"], (), 0.1, 0, 0.9)
-    optimizer = curriculum.build_optimizer(network.parameter_groups(1e-4))
-    stream = torch.Generator(device).manual_seed(0)
-    next_batch = our_batches(case, device)
-    likelihood = case.get("likelihood", "categorical")
-
-    def step():
-        inputs, labels = next_batch()
-        noise = network.noise(case["samples"], stream)
-        engine.gradients(inputs, labels, noise, likelihood, 0.1 / 50_000)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    train, test = split(50_000), split(10_000)
+    classes = tuple("0123456789")
+    images = data.Images("made_up", classes, train, test, *data.channel_statistics(train.images))
+    samples = case["samples"]
+    settings = {
+        "inference": case["inference"],
+        "curriculum": vars(Curriculum(2, "adam", 1e-3, 1e-4, case["batch"], (), 0.1, 0, 0.9)),
+        "validation": 0,
+        "augment": {"flip": True, "crop": 4},
+        "bayesian": {"samples": samples, "heat": 0.1, "likelihood": "categorical"},
+        "evaluation": {"samples": samples, "passes": 0, "every": 1, "batch_size": 1000, "bins": 10},
+    }
+    if case["inference"] == "deterministic":
+        del settings["bayesian"]
+    template = models.build(case["model"], IMAGE_SHAPE, 10, seed=0).to(device)
+    options = {"initial_std": 0.01, "prior_std": 1.0}
+    network = networks.build(case["inference"], template, options)
+    history = training.train(network, images, settings, ["benchmark"]).history
+    seconds = history[1]["seconds"] - history[0]["seconds"]
+    print(f"{case['model']}, {case['inference']}: {seconds:.2f} s an epoch with its evaluation")
 
 
 def profile(step, device) -> str:
     """The operations that take most time of a step on the device, as a table."""
     from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiler
 
+    for _ in range(UNTIMED):
+        step()
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    from torch.profiler import profile as profiler
-
     with profiler(activities=activities) as found:
         step()
     key = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
     return found.key_averages().table(sort_by=key, row_limit=12, max_name_column_width=50)
-
-
-# Start-up
 
 
 def start_up(repeats: int) -> None:
@@ -360,8 +316,8 @@ def start_up(repeats: int) -> None:
         "alone": [],
         "forked by scripts/warm.py": [sys.executable, str(SCRIPTS / "warm.py")],
     }.items():
-        command = [*prefix, sys.executable, "-c", timer]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        arguments = [*prefix, sys.executable, "-c", timer]
+        output = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
         print(f"| {name} | {statistics.median(map(float, output.split())):.2f} |", flush=True)
 
 
