@@ -52,7 +52,7 @@ def main() -> None:
     cluster.claim_gpu()
 
     from bayesian_lottery.checkpoints import Stopped  # these import torch
-    from bayesian_lottery.jobs import Inputs, Outputs, train_node
+    from bayesian_lottery.jobs import Inputs, Outputs, Task, train_nodes
 
     inputs = Inputs(
         given.data, given.initial, given.mask, given.previous_weights, given.trained_weights
@@ -61,9 +61,8 @@ def main() -> None:
         given.metrics, given.history, given.weights, dict(given.next_mask), given.branch_mask
     )
     try:
-        train_node(
-            given.node, given.settings, inputs, outputs, given.device, given.checkpoint_seconds
-        )
+        task = Task(given.node, given.settings, inputs, outputs)
+        train_nodes([task], given.device, given.checkpoint_seconds)
     except InputError as error:
         sys.exit(str(error))
     except Stopped as stopped:

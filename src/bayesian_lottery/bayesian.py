@@ -77,7 +77,11 @@ def sample(
         For each variable a tensor (S x O, ...), draws stacked in the first dimension.
     """
     # One row by itself: as a matrix of one row its gradient would be summed over that row.
-    draws = torch.addcmul(mean, std, noise[0])[None] if len(noise) == 1 else torch.addcmul(mean, std, noise)
+    draws = (
+        torch.addcmul(mean, std, noise[0])[None]
+        if len(noise) == 1
+        else torch.addcmul(mean, std, noise)
+    )
     parts = draws.split([s.numel() for s in shapes.values()], dim=1)
     # Views for one draw; copies for more.
     return {

@@ -18,8 +18,8 @@ class Stopped(Exception):
     """Training was asked to stop; the checkpoint is on disk."""
 
 
-def fingerprint(settings: dict, files: list[str | Path]) -> str:
-    """A digest of everything that a run's numbers depend on: its settings and its input files."""
+def fingerprint(settings: object, files: list[str | Path]) -> str:
+    """A digest of all that a run's numbers depend on: its settings (JSON) and its input files."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in files:
         with open(path, "rb") as file:

@@ -70,6 +70,9 @@ class Engine:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Add the gradients of one step's loss, data term + `heat` x KL, to the parameters' `grad`.
 
+        For a pack of K networks these are the gradients of every network's own loss, and B counts
+        the images of all of them.
+
         Args:
             images: (B, C, H, W) float.
             labels: (B,) int64.
@@ -78,10 +81,11 @@ class Engine:
             heat: the factor on the KL term.
 
         Returns:
-            Logits (S, B, K), the data term and the KL term, without their graphs.
+            Logits (S, B, classes), and each network's data term (K,) and KL (K,), without graphs.
         """
         weights = self.network.weights()
         divergence = self.network.divergence(weights)
+        batch = len(images) // self.network.members
         # Passes end in leaves: there their gradients meet before they go on to the parameters.
         leaves = tuple(tensor.detach().requires_grad_() for tensor in weights)
         parts = self._parts(len(images), len(noise))
@@ -103,7 +107,7 @@ class Engine:
                 logits = first[index]
             else:
                 logits = self._forward(images, leaves, noise, start, stop, repeated=bool(first))
-            (-(log_likelihoods(logits, labels) * shares[start:stop]).sum(0).mean()).backward()
+            (-(log_likelihoods(logits, labels) * shares[start:stop]).sum() / batch).backward()
             found.append(logits.detach())
 
         met = [(w, leaf.grad) for w, leaf in zip(weights, leaves, strict=True)]
@@ -112,12 +116,12 @@ class Engine:
             met.append((divergence, torch.full_like(divergence, heat)))
         torch.autograd.backward(*zip(*met, strict=True))
         logits = torch.cat(found)
-        nll = data_term(log_likelihoods(logits, labels), likelihood)
-        return logits, nll, divergence.detach()
+        nll = data_term(log_likelihoods(logits, labels).unflatten(1, (-1, batch)), likelihood)
+        return logits, nll, divergence.detach().expand(len(nll))
 
     @torch.inference_mode()
     def logits(self, images: Tensor, noise: Tensor) -> Tensor:
-        """Logits (S, B, K) of images (B, C, H, W), without a graph."""
+        """Logits (S, B, classes) of images (B, C, H, W), without a graph."""
         weights = self.network.weights()
         parts = self._parts(len(images), len(noise))
         return torch.cat([self._forward(images, weights, noise, *part) for part in parts])
@@ -156,22 +160,22 @@ class Engine:
 
 
 def log_likelihoods(logits: Tensor, labels: Tensor) -> Tensor:
-    """Log probabilities (S, B) of the labels (B,), from logits (S, B, K)."""
+    """Log probabilities (S, B) of the labels (B,), from logits (S, B, classes)."""
     index = labels.expand(len(logits), -1)[..., None]
     return logits.log_softmax(-1).gather(-1, index).squeeze(-1)
 
 
 def data_term(chosen: Tensor, likelihood: str) -> Tensor:
-    """The mean negative log-likelihood over a batch, in nats.
+    """The mean negative log-likelihood over a batch, in nats, (...).
 
     Args:
-        chosen: (S, B) each sample's log probability of the labels.
+        chosen: (S, ..., B) each sample's log probability of the labels.
         likelihood: "categorical", -log of the samples' mean probability, as torch-blue's
             `Categorical`; "elbo", the samples' mean of -log probability. Equal for S = 1.
     """
     if likelihood == "elbo":
-        return -chosen.mean()
-    return math.log(len(chosen)) - chosen.logsumexp(0).mean()
+        return -chosen.mean((0, -1))
+    return math.log(len(chosen)) - chosen.logsumexp(0).mean(-1)
 
 
 def multiply_adds(template: nn.Module, image_shape: tuple[int, int, int]) -> int:

@@ -22,7 +22,7 @@ from bayesian_lottery.files import read_tensors, write_json, write_tensors, writ
 from bayesian_lottery.randomness import generator, seed_of
 from bayesian_lottery.scores import SCORERS
 from bayesian_lottery.tickets import BRANCHES, REWINDS, Ticket
-from bayesian_lottery.training import Checkpointing, peak_memory, summarise, train
+from bayesian_lottery.training import Checkpointing, Record, peak_memory, summarise, train
 
 
 @dataclass(frozen=True)
@@ -67,30 +67,60 @@ def initialise(data_file: Path, model: str, seed: int, output: Path) -> None:
     write_tensors(output, template.state_dict(), metadata)
 
 
-def train_node(
-    node: Mapping,
-    settings: Mapping,
-    inputs: Inputs,
-    outputs: Outputs,
-    device: str = "auto",
-    checkpoint_seconds: float = 300,
+@dataclass(frozen=True)
+class Task:
+    """One node to train.
+
+    node: the coordinates, as `study.Node` has them; they name the random streams.
+    settings: as `study.node_settings` gives them.
+    """
+
+    node: Mapping
+    settings: Mapping
+    inputs: Inputs
+    outputs: Outputs
+
+
+def train_nodes(
+    tasks: Sequence[Task], device: str = "auto", checkpoint_seconds: float = 300
 ) -> None:
-    """Train one node of a trunk or branch, prune it, and write its files, the metrics last.
+    """Train nodes of trunks or branches, side by side, prune them, and write their files.
+
+    A node's metrics come last. The checkpoint of all lies in the folder of the first one.
 
     Args:
-        node: the coordinates, as `study.Node` has them; they name the random streams.
-        settings: as `study.node_settings` gives them.
-        inputs: what to start from.
-        outputs: where to write.
+        tasks: the nodes, of settings that differ in coordinates only; most often a single one.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
         checkpoint_seconds: how often to save.
 
     Raises:
-        InputError: an input file is missing, truncated or of another network.
+        InputError: an input file is missing, truncated or of another network, or the tasks cannot
+            be trained together.
         Diverged, Stopped: as `training.train` says.
     """
-    with alone(outputs.metrics.parent):
-        _train_node(node, settings, inputs, outputs, device, checkpoint_seconds)
+    _refuse_mixtures(tasks)
+    with contextlib.ExitStack() as locks:
+        for folder in sorted({task.outputs.metrics.parent for task in tasks}):
+            locks.enter_context(alone(folder))
+        _train_nodes(tasks, device, checkpoint_seconds)
+
+
+def _refuse_mixtures(tasks: Sequence[Task]) -> None:
+    """Raise `InputError` unless all tasks have the same data and, seeds and the like apart,
+    settings."""
+    own = {"seed", "scorer", "rewind", "branch", "replicate", "scorers"}
+    shared = [
+        {"data": task.inputs.data, **{k: v for k, v in task.settings.items() if k not in own}}
+        for task in tasks
+    ]
+    for other in shared[1:]:
+        different = [
+            name for name in {**shared[0], **other} if shared[0].get(name) != other.get(name)
+        ]
+        if different:
+            raise InputError(
+                f"train: nodes that differ in {', '.join(different)} cannot train side by side."
+            )
 
 
 @contextlib.contextmanager
@@ -108,58 +138,63 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _train_node(
-    node: Mapping,
-    settings: Mapping,
-    inputs: Inputs,
-    outputs: Outputs,
-    device: str,
-    checkpoint_seconds: float,
-) -> None:
+def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
     started = time.perf_counter()
     torch.use_deterministic_algorithms(True, warn_only=True)
     place = choose_device(device)
-    images = data.load(inputs.data, place)
-    stream = [str(value) for value in node.values()]
-    network = start(images, settings, inputs, stream, place)
-    mask = {name: layer.cpu() for name, layer in network.mask.items()}
+    images = data.load(tasks[0].inputs.data, place)
+    streams = [[str(value) for value in task.node.values()] for task in tasks]
+    networks = [
+        start(images, task.settings, task.inputs, stream, place)
+        for task, stream in zip(tasks, streams, strict=True)
+    ]
+    masks_of = [{n: layer.cpu() for n, layer in network.mask.items()} for network in networks]
 
-    path = outputs.metrics.parent / "checkpoint.safetensors"
-    files = [file for file in vars(inputs).values() if file is not None]
-    digest = checkpoints.fingerprint({"node": dict(node), "settings": dict(settings)}, files)
-    record = train(
-        network, images, settings, stream, Checkpointing(path, checkpoint_seconds, digest)
+    path = tasks[0].outputs.metrics.parent / "checkpoint.safetensors"
+    files = [file for task in tasks for file in vars(task.inputs).values() if file is not None]
+    digest = checkpoints.fingerprint(
+        [{"node": dict(task.node), "settings": dict(task.settings)} for task in tasks], files
     )
+    checkpointing = Checkpointing(path, checkpoint_seconds, digest)
+    records = train(networks, images, tasks[0].settings, streams, checkpointing)
+    seconds = (time.perf_counter() - started) / len(tasks)
+    for task, network, mask, record in zip(tasks, networks, masks_of, records, strict=True):
+        cost = {
+            "seconds": record.seconds_training + record.seconds_evaluation,
+            "seconds_training": record.seconds_training,
+            "seconds_evaluation": record.seconds_evaluation,
+            "seconds_job": seconds,
+            "side_by_side": len(tasks),
+            "epochs": task.settings["curriculum"]["epochs"],
+            "peak_memory_bytes": peak_memory(place),
+            "resumed_at_steps": record.resumed_at_steps,
+        }
+        _write(task, network, mask, record, {"cost": cost, "provenance": provenance(place)})
+    path.unlink(missing_ok=True)
 
+
+def _write(
+    task: Task, network: networks.Network, mask: masks.Mask, record: Record, circumstances: dict
+) -> None:
+    """Prune a trained network and write its node's files."""
+    outputs, settings = task.outputs, task.settings
     parameters = network.scoring_parameters()
     for scorer, output in outputs.next_masks.items():
         scores = {name: SCORERS[scorer].score(*tensors) for name, tensors in parameters.items()}
         masks.save(output, masks.prune(mask, scores, settings["prune_fraction"]))
     if outputs.branch_mask:
         masks.save(outputs.branch_mask, mask)
-    write_tensors(outputs.weights, network.state(), {"node": dict(node)})
+    write_tensors(outputs.weights, network.state(), {"node": dict(task.node)})
     write_text(outputs.history, as_csv(record.history))
-    write_json(
-        outputs.metrics,
-        {
-            "node": dict(node),
-            "settings": dict(settings),
-            **describe(mask),
-            "results": summarise(record.history),
-            "passes": record.passes,
-            "cost": {
-                "seconds": record.seconds_training + record.seconds_evaluation,
-                "seconds_training": record.seconds_training,
-                "seconds_evaluation": record.seconds_evaluation,
-                "seconds_job": time.perf_counter() - started,
-                "epochs": settings["curriculum"]["epochs"],
-                "peak_memory_bytes": peak_memory(place),
-                "resumed_at_steps": record.resumed_at_steps,
-            },
-            "provenance": provenance(place),
-        },
-    )
-    path.unlink(missing_ok=True)
+    metrics = {
+        "node": dict(task.node),
+        "settings": dict(settings),
+        **describe(mask),
+        "results": summarise(record.history),
+        "passes": record.passes,
+        **circumstances,
+    }
+    write_json(outputs.metrics, metrics)
 
 
 def start(

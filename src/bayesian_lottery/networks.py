@@ -31,6 +31,7 @@ class Network(Protocol):
     module: nn.Module
     template: nn.Module
     mask: Mask
+    members: int  # 1; more in a pack (see `packs`)
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         """Take `state`'s values, prune to `mask`."""
@@ -87,11 +88,18 @@ def _refuse_non_finite(name: str, values: Tensor) -> None:
         raise InputError(f"weights: {name} has surviving values that are NaN or infinite.")
 
 
+def _parameters(tensors: Mapping[str, Tensor]) -> list[nn.Parameter]:
+    return [tensor for tensor in tensors.values() if isinstance(tensor, nn.Parameter)]
+
+
 class DeterministicNetwork:
     """An ordinary network; pruned weights are exactly zero and get no gradient."""
 
+    members = 1
+
     def __init__(self, template: nn.Module):
         self.template = self.module = template
+        self.tensors = {**dict(template.named_parameters()), **dict(template.named_buffers())}
         self.mask = masks.ones(prunable(template))
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
@@ -106,21 +114,21 @@ class DeterministicNetwork:
         self.module.load_state_dict(values)
 
     def weights(self) -> Weights:
-        parameters = dict(self.module.named_parameters())
-        return tuple(parameters[name] * layer for name, layer in self.mask.items())
+        return tuple(self.tensors[name] * layer for name, layer in self.mask.items())
 
     def noise(self, samples: int, generator: torch.Generator) -> Tensor:
         return torch.empty(1, 0)
 
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
-        named = dict(zip(self.mask, weights, strict=True))
-        return functional_call(self.template, named, (images,)).unsqueeze(0)
+        tensors = {**self.tensors, **dict(zip(self.mask, weights, strict=True))}
+        output = functional_call(self.template, tensors, (images,))
+        return unfold_samples(output, self.template.classifier.out_features)
 
     def divergence(self, weights: Weights) -> Tensor:
         return torch.zeros((), device=weights[0].device)
 
     def parameter_groups(self, weight_decay: float) -> list[dict]:
-        return [{"params": list(self.module.parameters()), "weight_decay": weight_decay}]
+        return [{"params": _parameters(self.tensors), "weight_decay": weight_decay}]
 
     def state(self) -> State:
         return masks.apply(self.mask, {k: v.clone() for k, v in self.module.state_dict().items()})
@@ -137,6 +145,8 @@ class BayesianNetwork:
     saved, log sigma = -inf. In memory its log sigma keeps a finite value that the mask hides from
     every sample and from the KL, since -inf has no usable gradient.
     """
+
+    members = 1
 
     def __init__(
         self, template: nn.Module, initial_std: float, prior_std: float, antithetic: bool = False
@@ -199,8 +209,7 @@ class BayesianNetwork:
     def parameter_groups(self, weight_decay: float) -> list[dict]:
         # Decay would pull log sigma towards 0, that is sigma towards 1.
         log_stds = [log_std for _, log_std in self.posteriors.values()]
-        ids = {id(parameter) for parameter in log_stds}
-        decayed = [p for p in self.module.parameters() if id(p) not in ids]
+        decayed = [mean for mean, _ in self.posteriors.values()] + _parameters(self.others)
         return [
             {"params": decayed, "weight_decay": weight_decay},
             {"params": log_stds, "weight_decay": 0.0},

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from bayesian_lottery import checkpoints
+from bayesian_lottery import checkpoints, packs
 from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.data import Images, Split, augment, hold_out, normalise
 from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
@@ -65,23 +65,27 @@ def predict(
 
 
 def train(
-    network: Network,
+    networks: Sequence[Network],
     images: Images,
     settings: dict,
-    stream: Sequence[object],
+    streams: Sequence[Sequence[object]],
     checkpointing: Checkpointing | None = None,
-) -> Record:
-    """Train `network` in place by `settings` and measure it every epoch.
+) -> list[Record]:
+    """Train `networks` in place by `settings`, side by side, and measure each every epoch.
 
-    Every random number comes from the streams named by `stream`, so the same call on the same
-    device gives the same result, whether or not it was interrupted.
+    Every random number of a network comes from the streams that its entry of `streams` names, so
+    the same call on the same device gives the same result, whether or not it was interrupted. A
+    network among others gets the result that it would have had alone, up to rounding.
 
     Args:
-        network: where to start from, on the device of `images`.
+        networks: where to start from, on the device of `images`; of one architecture.
         images: the data set.
-        settings: a node's settings, as `study.node_settings` gives them.
-        stream: the coordinates that name this run's random streams.
+        settings: the nodes' settings, as `study.node_settings` gives them.
+        streams: of each network, the coordinates that name its random streams.
         checkpointing: save every so often, on SIGUSR1, and on SIGTERM before stopping.
+
+    Returns:
+        A record of each network.
 
     Raises:
         Diverged: a loss or metric is NaN or infinite; says the epoch and the learning rate.
@@ -102,41 +106,52 @@ def train(
 
     if device.type == "cpu":
         keep_freed_memory()
-    engine = Engine(network, images.image_shape, Plan(**settings.get("compute", {})))
-    optimizer = curriculum.build_optimizer(network.parameter_groups(curriculum.weight_decay))
-    generators = {
-        name: generator(*stream, name, device=device) for name in ("augmentation", "weights")
-    }
-    totals = torch.zeros(4, dtype=torch.float64, device=device)  # loss, NLL, KL, correct
-    record = Record()
+    plan = Plan(**settings.get("compute", {}))
+    side_by_side = packs.pack(networks)
+    engine = Engine(side_by_side, images.image_shape, plan)
+    testers = [Engine(network, images.image_shape, plan) for network in networks]
+    optimizer = curriculum.build_optimizer(side_by_side.parameter_groups(curriculum.weight_decay))
+    cropping, sampling = (
+        [generator(*stream, name, device=device) for stream in streams]
+        for name in ("augmentation", "weights")
+    )
+    # Rows: loss, NLL, KL, correct.
+    totals = torch.zeros(4, len(networks), dtype=torch.float64, device=device)
+    records = [Record() for _ in networks]
+    state = State(side_by_side.module, optimizer, {"augmentation": cropping, "weights": sampling})
     first_step = 0
     if checkpointing and (
         found := checkpoints.load(checkpointing.path, checkpointing.fingerprint, device)
     ):
-        first_step, record, totals = _restore(*found, network, optimizer, generators)
+        first_step, records, totals = state.restore(*found)
         print(f"resuming at step {first_step} of {steps}", flush=True)
 
-    network.template.train()
-    order = None
+    for network in networks:
+        network.template.train()
+    orders = None
     saved_at = clock = time.perf_counter()
     progress = Progress(steps, first_step)
     with checkpoints.listening() as requests:
         for step in range(first_step, steps):
             epoch, index = divmod(step, steps_per_epoch)
-            if order is None or index == 0:
-                shuffle = generator(*stream, "order", epoch)
-                order = torch.randperm(len(training), generator=shuffle).to(device)
-            chosen = order[index * curriculum.batch_size : (index + 1) * curriculum.batch_size]
-            labels = training.labels[chosen]
-            inputs = augment(
-                training.images[chosen], generators["augmentation"], **settings["augment"]
+            if orders is None or index == 0:
+                shuffles = [generator(*stream, "order", epoch) for stream in streams]
+                orders = [torch.randperm(len(training), generator=each) for each in shuffles]
+                orders = torch.stack(orders).to(device)
+            chosen = orders[:, index * curriculum.batch_size : (index + 1) * curriculum.batch_size]
+            labels = training.labels[chosen].flatten()
+            inputs = torch.cat(
+                [
+                    augment(training.images[rows], stream, **settings["augment"])
+                    for rows, stream in zip(chosen, cropping, strict=True)
+                ]
             )
             inputs = normalise(inputs, images.mean, images.std)
 
             learning_rate = curriculum.learning_rate_at(step, steps_per_epoch)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            noise = network.noise(posterior["samples"], generators["weights"])
+            noise = side_by_side.noise(posterior["samples"], sampling)
             heat = posterior["heat"] / len(training)
             logits, nll, divergence = engine.gradients(
                 inputs, labels, noise, posterior["likelihood"], heat
@@ -144,40 +159,52 @@ def train(
             optimizer.step()
             optimizer.zero_grad()
 
-            hits = (logits.softmax(-1).mean(0).argmax(-1) == labels).float().mean()
+            hits = logits.softmax(-1).mean(0).argmax(-1) == labels
+            hits = hits.view(len(networks), -1).float().mean(1)
             totals += torch.stack([nll + heat * divergence, nll, divergence, hits])
             if index + 1 == steps_per_epoch:
-                means = (totals / steps_per_epoch).tolist()
+                means = (totals / steps_per_epoch).T.tolist()
                 totals.zero_()
-                now = time.perf_counter()
-                record.seconds_training += now - clock
-                row = {"epoch": epoch + 1, "learning_rate": learning_rate}
-                row |= dict(zip(("loss", "train_nll", "kl", "train_accuracy"), means, strict=True))
-                last = epoch + 1 == curriculum.epochs
-                if last or (epoch + 1) % settings["evaluation"]["every"] == 0:
-                    row |= _measure(engine, images, validation, settings, stream, epoch + 1)
-                _refuse_divergence(row, checkpointing)
+                _share(records, time.perf_counter() - clock)
+                for record, tester, stream, found in zip(
+                    records, testers, streams, means, strict=True
+                ):
+                    clock = time.perf_counter()
+                    row = {"epoch": epoch + 1, "learning_rate": learning_rate}
+                    names = ("loss", "train_nll", "kl", "train_accuracy")
+                    row |= dict(zip(names, found, strict=True))
+                    last = epoch + 1 == curriculum.epochs
+                    if last or (epoch + 1) % settings["evaluation"]["every"] == 0:
+                        row |= _measure(tester, images, validation, settings, stream, epoch + 1)
+                    _refuse_divergence(row, stream, checkpointing)
+                    record.seconds_evaluation += time.perf_counter() - clock
+                    row["seconds"] = record.seconds_training + record.seconds_evaluation
+                    row["peak_memory_bytes"] = peak_memory(device)
+                    record.history.append(row)
                 clock = time.perf_counter()
-                record.seconds_evaluation += clock - now
-                row["seconds"] = record.seconds_training + record.seconds_evaluation
-                row["peak_memory_bytes"] = peak_memory(device)
-                record.history.append(row)
-            progress.show(step + 1, record.history)
+            progress.show(step + 1, records[0].history)
 
             due = checkpointing and time.perf_counter() - saved_at >= checkpointing.seconds
             if checkpointing and (due or requests.save):
-                now = time.perf_counter()
-                record.seconds_training += now - clock
-                _save(checkpointing, step + 1, record, network, optimizer, generators, totals)
+                _share(records, time.perf_counter() - clock)
+                state.save(checkpointing, step + 1, records, totals)
                 requests.save = False
                 saved_at = clock = time.perf_counter()
             if requests.stop:
                 raise checkpoints.Stopped(f"stopped after step {step + 1} of {steps}")
     progress.close()
 
-    record.passes = _repeated_passes(engine, images, settings, stream)
-    record.seconds_evaluation += time.perf_counter() - clock
-    return record
+    for record, tester, stream in zip(records, testers, streams, strict=True):
+        clock = time.perf_counter()
+        record.passes = _repeated_passes(tester, images, settings, stream)
+        record.seconds_evaluation += time.perf_counter() - clock
+    return records
+
+
+def _share(records: list[Record], seconds: float) -> None:
+    """Add to each record its share of the time that all have trained together."""
+    for record in records:
+        record.seconds_training += seconds / len(records)
 
 
 def _measure(
@@ -248,37 +275,54 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _refuse_divergence(row: dict, checkpointing: Checkpointing | None) -> None:
+def _refuse_divergence(row: dict, stream, checkpointing: Checkpointing | None) -> None:
     bad = [name for name, value in row.items() if value is not None and not math.isfinite(value)]
     if bad:
         if checkpointing:
             checkpointing.path.unlink(missing_ok=True)  # resuming would only diverge again
         raise Diverged(
             f"training diverged: {', '.join(bad)} not finite in epoch {row['epoch']} "
-            f"at learning rate {row['learning_rate']:g}."
+            f"at learning rate {row['learning_rate']:g} ({' '.join(map(str, stream))})."
         )
 
 
-def _save(checkpointing, step, record, network, optimizer, generators, totals) -> None:
-    tensors = {f"module.{name}": t for name, t in network.module.state_dict().items()}
-    tensors |= checkpoints.optimizer_tensors(optimizer)
-    tensors |= {f"generator.{name}": stream.get_state() for name, stream in generators.items()}
-    tensors["totals"] = totals
-    progress = {"fingerprint": checkpointing.fingerprint, "step": step, "record": vars(record)}
-    checkpoints.save(checkpointing.path, tensors, progress)
+@dataclass(frozen=True)
+class State:
+    """All that changes from step to step, besides the records and totals of an epoch."""
 
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    generators: dict[str, list[torch.Generator]]
 
-def _restore(tensors, progress, network, optimizer, generators) -> tuple[int, Record, Tensor]:
-    prefix = "module."
-    network.module.load_state_dict(
-        {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    )
-    checkpoints.load_optimizer(optimizer, tensors)
-    for name, stream in generators.items():
-        stream.set_state(tensors[f"generator.{name}"].cpu())
-    record = Record(**progress["record"])
-    record.resumed_at_steps.append(progress["step"])
-    return progress["step"], record, tensors["totals"]
+    def save(self, checkpointing: Checkpointing, step: int, records, totals: Tensor) -> None:
+        tensors = {f"module.{name}": t for name, t in self.module.state_dict().items()}
+        tensors |= checkpoints.optimizer_tensors(self.optimizer)
+        tensors |= {name: stream.get_state() for name, stream in self._streams().items()}
+        tensors["totals"] = totals
+        progress = {"fingerprint": checkpointing.fingerprint, "step": step}
+        progress["records"] = [vars(record) for record in records]
+        checkpoints.save(checkpointing.path, tensors, progress)
+
+    def restore(self, tensors: dict[str, Tensor], progress: dict) -> tuple:
+        """Put back what `save` wrote; give its step, records and totals."""
+        prefix = "module."
+        self.module.load_state_dict(
+            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        )
+        checkpoints.load_optimizer(self.optimizer, tensors)
+        for name, stream in self._streams().items():
+            stream.set_state(tensors[name].cpu())
+        records = [Record(**record) for record in progress["records"]]
+        for record in records:
+            record.resumed_at_steps.append(progress["step"])
+        return progress["step"], records, tensors["totals"]
+
+    def _streams(self) -> dict[str, torch.Generator]:
+        return {
+            f"generator.{name}.{index}": stream
+            for name, streams in self.generators.items()
+            for index, stream in enumerate(streams)
+        }
 
 
 class Progress:

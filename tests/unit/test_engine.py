@@ -90,7 +90,7 @@ def test_the_returned_loss_has_the_gradients_that_are_left(model):
 
     def loss():
         _, nll, divergence = machine.gradients(images, labels, noise, "categorical", 0.01)
-        return nll + 0.01 * divergence
+        return (nll + 0.01 * divergence).squeeze()
 
     loss()
     parameters = list(network.module.parameters())

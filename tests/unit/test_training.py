@@ -101,14 +101,8 @@ def run(inputs, folder, options, checkpoint_seconds=1000.0):
     out = outputs(folder)
     if options["inference"] == "deterministic":
         out = jobs.Outputs(out.metrics, out.history, out.weights, {"magnitude": folder / "next"})
-    jobs.train_node(
-        NODE,
-        options,
-        jobs.Inputs(inputs / "data", inputs / model, inputs / f"{model}.mask"),
-        out,
-        "cpu",
-        checkpoint_seconds,
-    )
+    start = jobs.Inputs(inputs / "data", inputs / model, inputs / f"{model}.mask")
+    jobs.train_nodes([jobs.Task(NODE, options, start, out)], "cpu", checkpoint_seconds)
 
 
 def numbers(folder):
@@ -281,9 +275,9 @@ def test_imp_resets_and_lrr_keeps(inputs, tmp_path, monkeypatch):
     """The weights that training starts from, not those that it ends with."""
     started = {}
 
-    def note_the_start(network, *_):
-        started[0] = network.state()
-        return training.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in training.METRICS}}])
+    def note_the_start(networks, *_):
+        started[0] = networks[0].state()
+        return [training.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in training.METRICS}}])]
 
     monkeypatch.setattr(jobs, "train", note_the_start)
     initial, _ = read_tensors(inputs / "lenet_100_50")
@@ -299,7 +293,7 @@ def test_imp_resets_and_lrr_keeps(inputs, tmp_path, monkeypatch):
             inputs / "lenet_100_50.mask",
             tmp_path / "previous",
         )
-        jobs.train_node(NODE, options, start, out, "cpu")
+        jobs.train_nodes([jobs.Task(NODE, options, start, out)], "cpu")
         for name, tensor in started[0].items():
             wanted = expected[name] * mask[name] if name in mask else expected[name]
             assert torch.equal(tensor, wanted), name
@@ -318,7 +312,7 @@ def test_a_branch_is_one_function_and_one_line(inputs, tmp_path, monkeypatch):
     initial, _ = read_tensors(start.initial)
     assert torch.equal(network.state()["classifier.weight"], -initial["classifier.weight"])
     out = jobs.Outputs(*(tmp_path / name for name in "mhw"), branch_mask=tmp_path / "mask")
-    jobs.train_node(NODE, options, start, out, "cpu")
+    jobs.train_nodes([jobs.Task(NODE, options, start, out)], "cpu")
     assert (tmp_path / "mask").read_bytes() == start.mask.read_bytes()
     assert read_json(tmp_path / "m")["settings"]["branch"] == "negate"
 

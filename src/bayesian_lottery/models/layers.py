@@ -7,6 +7,9 @@ weights and biases of convolutions and linear layers for S samples, stacked in d
 first layer needs no copies of it. Norms and tokens have one set of parameters for all samples. With
 the plain weights, S = 1, every layer is exactly PyTorch's.
 
+K networks side by side (see `packs`) are the same with K·C, K·D, K·F and K·O for C, D, F and O in
+shapes of activations and parameters, norms' and tokens' too, and images (B, S·K·C, H, W).
+
 S is read off shapes, never off values, so that the layers compile and can be captured in CUDA
 graphs; no layer changes an activation in place, so that torch-blue can vmap over them.
 """
@@ -62,7 +65,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         momentum = self._momentum()
-        samples = x.shape[1] // self.num_features
+        samples = x.shape[1] // self.weight.numel()
         mean, variance, weight, bias = (
             tensor if tensor is None or samples == 1 else tensor.repeat(samples)
             for tensor in (self.running_mean, self.running_var, self.weight, self.bias)
@@ -91,7 +94,12 @@ class LayerNorm(nn.LayerNorm):
     """Layer norm of (..., S·D), over the D features of each sample apart."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.unflatten(-1, (-1, *self.normalized_shape))).flatten(-2)
+        apart = x.unflatten(-1, (-1, *self.normalized_shape))
+        if self.weight.shape == self.normalized_shape:
+            return super().forward(apart).flatten(-2)
+        samples = x.shape[-1] // self.weight.numel()
+        apart = F.layer_norm(apart, self.normalized_shape, eps=self.eps).flatten(-2)
+        return torch.addcmul(self.bias.repeat(samples), apart, self.weight.repeat(samples))
 
 
 class Tokens(nn.Module):
@@ -106,7 +114,7 @@ class Tokens(nn.Module):
         nn.init.trunc_normal_(self.positions, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        samples = x.shape[-1] // self.dim
+        samples = x.shape[-1] // self.class_token.shape[-1]
         class_token = self.class_token.repeat(1, 1, samples).expand(x.shape[0], -1, -1)
         return torch.cat([class_token, x], dim=1) + self.positions.repeat(1, 1, samples)
 
