@@ -74,27 +74,35 @@ class Request(NamedTuple):
 
 
 def request(
-    settings: Mapping, images: int | None, shape: tuple[int, int, int] | None, device: str
+    settings: Mapping,
+    images: int | None,
+    shape: tuple[int, int, int] | None,
+    device: str,
+    networks: int = 1,
 ) -> Request:
-    """What training a node asks for.
+    """What training a node asks for, or several side by side.
 
     Args:
         settings: as `study.node_settings` gives them.
         images: number of training images; None where it is not known.
         shape: (C, H, W) of an image; None where it is not known.
         device: "auto" and "cuda" ask for a GPU, "cpu" for none.
+        networks: how many nodes of these settings train side by side. The device is supposed to be
+            busy with one already.
     """
     images, (_, height, width) = images or IMAGES, shape or IMAGE_SHAPE
     kind = "cpu" if device == "cpu" else "gpu"
     area = height * width / 32**2
     cost = COSTS.get(settings["model"], UNLISTED)
     samples = settings.get("bayesian", {}).get("samples", 1)
+    seconds = _seconds(settings, cost, samples, images, area, kind)
     return Request(
         gpu=int(kind == "gpu"),
-        memory_mb=_memory_mb(settings, cost, samples, images * height * width * 3, area, kind),
+        memory_mb=_memory_mb(
+            settings, cost, samples, images * height * width * 3, area, kind, networks
+        ),
         minutes=min(
-            START_MINUTES
-            + math.ceil(MARGIN * _seconds(settings, cost, samples, images, area, kind) / 60),
+            START_MINUTES + math.ceil(MARGIN * networks * seconds / 60),
             LONGEST_MINUTES,
         ),
     )
@@ -116,16 +124,23 @@ def _seconds(
 
 
 def _memory_mb(
-    settings: Mapping, cost: Cost, samples: int, data_bytes: int, area: float, kind: str
+    settings: Mapping,
+    cost: Cost,
+    samples: int,
+    data_bytes: int,
+    area: float,
+    kind: str,
+    networks: int,
 ) -> int:
     """Main memory, for the two Snakemakes around a job too, and on the CPU for the batches."""
     # Weights, gradients, two moments, initial weights, and a checkpoint on its way to the disk;
     # means and standard deviations.
     weights = cost.parameters * 1e6 * 4 * 6 * (2 if "bayesian" in settings else 1)
-    total = weights + 2 * data_bytes
+    total = 0.0
     if kind == "cpu":
         batches = samples * settings["curriculum"]["batch_size"] * 2  # and their gradients
         tested = settings["evaluation"]["samples"] * settings["evaluation"]["batch_size"] / 10
-        total += max(batches, tested) * cost.activations * 1e3 * area * 4
+        total = max(batches, tested) * cost.activations * 1e3 * area * 4
+    total = networks * (weights + total) + 2 * data_bytes
     base = {"gpu": 6000, "cpu": 1500}[kind]  # with CUDA's libraries, and without
     return math.ceil((base + total / 1e6) / 500) * 500

@@ -278,6 +278,48 @@ def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
     return inputs
 
 
+def node_outputs(config: Mapping, node: Node) -> dict:
+    """The files that training `node` writes, by name; `next_masks` are paths by scorer.
+
+    The rules that train one node a job have the same as patterns.
+    """
+    folder = f"{config['results']}/{node.folder}"
+    outputs: dict = {
+        "metrics": f"{folder}/metrics.json",
+        "history": f"{folder}/history.csv",
+        "weights": f"{folder}/weights.safetensors",
+    }
+    if node.branch:
+        return {**outputs, "branch_mask": f"{folder}/mask.safetensors"}
+    suffixes = {scorer: f"_{scorer}" if node.level == 0 else "" for scorer in node.scorers}
+    next_masks = {
+        name: f"{folder}/next_mask{suffix}.safetensors" for name, suffix in suffixes.items()
+    }
+    return {**outputs, "next_masks": next_masks}
+
+
+def starts_others(node: Node) -> bool:
+    """Whether another level may start from the node's trained weights."""
+    return not node.branch and (node.level == 0 or node.rewind == "lrr")
+
+
+def packs(found: Iterable[Node], size: int) -> list[list[Node]]:
+    """Nodes that can train side by side, at most `size` together, none waiting for another.
+
+    They have the architecture, inference, data, curriculum and level in common, and are all of
+    trunks or all branches; seeds, scorers, rewinds and kinds of branches may differ.
+    """
+    alike: dict[tuple, list[Node]] = {}
+    for node in found:
+        key = (node.dataset, node.model, node.trained, node.curriculum, node.level, not node.branch)
+        alike.setdefault(key, []).append(node)
+    return [
+        nodes[start : start + size]
+        for nodes in alike.values()
+        for start in range(0, len(nodes), size)
+    ]
+
+
 def node_settings(config: Mapping, node: Node) -> dict:
     """All that training `node` depends on besides its input files, and nothing else.
 

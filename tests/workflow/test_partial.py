@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -159,6 +160,27 @@ def test_a_truncated_mask_is_noticed_and_not_used(study):
     mask.unlink()
     study.snakemake()
     assert study.planned() == {}
+
+
+def test_several_networks_a_job_make_the_tables_of_one_a_job(finished, tmp_path):
+    for name in ("config", "profiles", "scripts", "src", "workflow"):
+        shutil.copytree(finished / name, tmp_path / name)
+    packed = Study(tmp_path)
+    packed.config["networks_per_job"] = 3
+    # All twelve nodes differ in inference, curriculum or level; another seed fits beside them.
+    assert sum(packed.trained().values()) == 12
+    packed.config["trunks"][0]["seeds"] = [0, 1]
+    assert sum(packed.trained().values()) == 12
+    packed.config["trunks"][0]["seeds"] = [0]
+    packed.snakemake()
+    assert packed.planned() == {}
+    tables = [pd.read_csv(path / "results/tables/runs.csv") for path in (finished, tmp_path)]
+    same = [
+        name
+        for name, column in tables[0].items()
+        if "seconds" not in name and name not in ("peak_memory_bytes", "git_commit", "device")
+    ]
+    pd.testing.assert_frame_equal(*(table[same] for table in tables), rtol=1e-3, atol=1e-3)
 
 
 def test_truncated_metrics_are_noticed_and_not_used(study):

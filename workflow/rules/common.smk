@@ -1,3 +1,4 @@
+import itertools
 import json
 
 from snakemake.exceptions import WorkflowError
@@ -101,6 +102,39 @@ def next_masks(wildcards, output):
     """The options of train.py for the masks to write, one a scorer."""
     pairs = zip(node_of(wildcards).scorers, output.next_masks, strict=True)
     return [f"--next-mask {scorer}={path}" for scorer, path in pairs]
+
+
+def tasks(pack):
+    """What train_pack.py is to do."""
+    return json.dumps(
+        [
+            {
+                "node": node.coordinates(),
+                "settings": study.node_settings(config, node),
+                "inputs": study.node_inputs(config, node),
+                "outputs": study.node_outputs(config, node),
+            }
+            for node in pack
+        ]
+    )
+
+
+def pack_inputs(pack):
+    files = (study.node_inputs(config, node).values() for node in pack)
+    return sorted(set(itertools.chain.from_iterable(files)))
+
+
+def pack_outputs(pack, name):
+    """One kind of output of all nodes of a pack that have it."""
+    outputs = (study.node_outputs(config, node).get(name, []) for node in pack)
+    paths = ([found] if isinstance(found, str) else found.values() for found in outputs if found)
+    return list(itertools.chain.from_iterable(paths))
+
+
+def pack_request(pack):
+    """What training a pack asks a cluster for."""
+    settings = study.node_settings(config, pack[0])
+    return resources.request(settings, *IMAGES[pack[0].dataset], config["device"], len(pack))
 
 
 def prepare_settings(wildcards):
