@@ -13,6 +13,7 @@ DETERMINISTIC = {
     "plain loop": {"kind": "plain"},
     "ours": {"kind": "ours"},
     "ours, bfloat16": {"kind": "ours", "precision": "bfloat16"},
+    "ours, captured": {"kind": "ours", "capture": True},
 }
 BAYESIAN = {
     "torch-blue": {"kind": "torch_blue"},
@@ -21,6 +22,7 @@ BAYESIAN = {
     "ours, 4 of 10 held": {"kind": "ours", "held": 0.4},
     "ours, elbo": {"kind": "ours", "likelihood": "elbo"},
     "ours, bfloat16": {"kind": "ours", "precision": "bfloat16"},
+    "ours, captured": {"kind": "ours", "capture": True},
     "ours, 4 of 10 held, bfloat16": {"kind": "ours", "held": 0.4, "precision": "bfloat16"},
 }
 QUICK = ("ours", "ours, 4 of 10 held")
@@ -155,7 +157,7 @@ def ours(case: dict, device):
     template = models.build(case["model"], (3, 32, 32), 10, seed=0).to(device)
     network = networks.build(case["inference"], template, {"initial_std": 0.01, "prior_std": 1.0})
     network.load(network.state(), masks.ones(models.prunable(template)))
-    keys = ("samples_per_pass", "samples_held", "precision")
+    keys = ("samples_per_pass", "samples_held", "precision", "capture")
     engine = Engine(network, (3, 32, 32), Plan(**{k: case[k] for k in keys if k in case}))
     curriculum = Curriculum(1, "adam", 1e-3, 1e-4, case["batch"], (), 0.1, 0, 0.9)
     optimizer = curriculum.build_optimizer(network.parameter_groups(1e-4))

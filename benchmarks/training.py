@@ -86,12 +86,16 @@ def measure(shared: dict, ceilings: dict, options: argparse.Namespace) -> list[d
     if options.sweep:
         sizes = sorted({1, 2, 5, shared["samples"]} if shared["samples"] > 1 else {1})
         cases = {f"ours, {k} a pass": {"kind": "ours", "samples_per_pass": k} for k in sizes}
+    if on_cpu(options.device):
+        cases = {name: case for name, case in cases.items() if not case.get("capture")}
     if options.cases:
         first = next(iter(cases))
         cases = {name: case for name, case in cases.items() if name in (first, *options.cases)}
     cases = {name: {**shared, **case} for name, case in cases.items()}
     if options.epochs:
-        print(run_worker({**shared, "kind": "epochs"}), end="", flush=True)
+        for capture in [False] if on_cpu(options.device) else [False, True]:
+            case = {**shared, "kind": "epochs", "capture": capture}
+            print(run_worker(case), end="", flush=True)
         return []
     if options.profile:
         for name, case in cases.items():
@@ -266,6 +270,7 @@ def epochs(case: dict, device) -> None:
     images = data.Images("made_up", classes, train, test, *data.channel_statistics(train.images))
     samples = case["samples"]
     settings = {
+        "compute": {"capture": case["capture"]},
         "inference": case["inference"],
         "curriculum": vars(Curriculum(2, "adam", 1e-3, 1e-4, case["batch"], (), 0.1, 0, 0.9)),
         "validation": 0,
@@ -278,9 +283,11 @@ def epochs(case: dict, device) -> None:
     template = models.build(case["model"], IMAGE_SHAPE, 10, seed=0).to(device)
     options = {"initial_std": 0.01, "prior_std": 1.0}
     network = networks.build(case["inference"], template, options)
-    history = training.train(network, images, settings, ["benchmark"]).history
+    (record,) = training.train([network], images, settings, [["benchmark"]])
+    history = record.history
     seconds = history[1]["seconds"] - history[0]["seconds"]
-    print(f"{case['model']}, {case['inference']}: {seconds:.2f} s an epoch with its evaluation")
+    captured = ", captured" if case["capture"] else ""
+    print(f"{case['model']}, {case['inference']}{captured}: {seconds:.2f} s an epoch and its test")
 
 
 def profile(step, device) -> str:

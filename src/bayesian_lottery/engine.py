@@ -10,10 +10,12 @@ import copy
 import ctypes
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from bayesian_lottery.capture import Recording
 from bayesian_lottery.errors import choice
 from bayesian_lottery.models.layers import BatchNorm2d, Conv2d, Linear
 from bayesian_lottery.networks import Network, Weights
@@ -21,6 +23,7 @@ from bayesian_lottery.networks import Network, Weights
 PRECISIONS = ("auto", "float32", "bfloat16")
 # Multiply-adds of a pass by one sample, below which a CPU is busier with calls than arithmetic.
 SMALL_PASS = 1e8
+EAGER_STEPS = 3  # before a step is recorded: by then libraries have chosen their algorithms
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class Plan:
             all. The likelihood "elbo" goes backward pass by pass and holds one pass's.
         precision: "bfloat16" computes activations in bfloat16, while parameters, weight samples,
             losses and the optimiser stay in float32; "auto" does so on GPUs.
+        capture: on a GPU, record a step as a CUDA graph and replay it. Elsewhere without effect.
     """
 
     samples_per_pass: int | None = None
     samples_held: int | None = None
     precision: str = "auto"
+    capture: bool = False
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
@@ -64,6 +69,8 @@ class Engine:
         self.reduced = plan.precision == "bfloat16" or (
             plan.precision == "auto" and self.device.type == "cuda"
         )
+        self.eager_steps = EAGER_STEPS if plan.capture and self.device.type == "cuda" else math.inf
+        self.recording: Recording | None = None
 
     def gradients(
         self, images: Tensor, labels: Tensor, noise: Tensor, likelihood: str, heat: float
@@ -78,11 +85,25 @@ class Engine:
             labels: (B,) int64.
             noise: as `Network.noise` gives it; its S rows make the weight samples.
             likelihood: see `data_term`.
-            heat: the factor on the KL term.
+            heat: the factor on the KL term. A recorded step keeps it, likelihood and shapes.
 
         Returns:
             Logits (S, B, classes), and each network's data term (K,) and KL (K,), without graphs.
         """
+        if self.eager_steps > 0:
+            self.eager_steps -= 1
+            return self._gradients(images, labels, noise, likelihood, heat)
+        inputs = images, labels, noise
+        if self.recording is None:
+            step = partial(self._gradients, likelihood=likelihood, heat=heat)
+            groups = self.network.parameter_groups(0.0)
+            parameters = [parameter for group in groups for parameter in group["params"]]
+            self.recording = Recording(step, parameters, inputs)
+        return self.recording(*inputs)
+
+    def _gradients(
+        self, images: Tensor, labels: Tensor, noise: Tensor, likelihood: str, heat: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         weights = self.network.weights()
         divergence = self.network.divergence(weights)
         batch = len(images) // self.network.members
