@@ -201,7 +201,7 @@ def data_term(chosen: Tensor, likelihood: str) -> Tensor:
 
 def multiply_adds(template: nn.Module, image_shape: tuple[int, int, int]) -> int:
     """Multiply-adds of one image's way through the convolutions and linear layers."""
-    model, counts = copy.deepcopy(template).to("meta"), []
+    model, counts = copy.deepcopy(template).to("meta").eval(), []
 
     def count(layer: nn.Module, _, output: Tensor) -> None:
         counts.append(output.numel() * layer.weight[0].numel())

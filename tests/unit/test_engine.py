@@ -161,6 +161,11 @@ def test_multiply_adds_are_those_worked_by_hand():
     assert engine.multiply_adds(template, (3, 32, 32)) == expected
 
 
+def test_multiply_adds_of_the_smallest_images_whose_last_maps_are_single_pixels():
+    template = models.build("resnet18", (1, 8, 8), 10)
+    assert engine.multiply_adds(template, (1, 8, 8)) > 0 and template.training
+
+
 def test_large_networks_loop_on_a_cpu_and_small_ones_do_not():
     sizes = {}
     for model, shape in (("lenet_100_50", (1, 8, 8)), ("resnet20", (3, 32, 32))):
