@@ -1,0 +1,310 @@
+"""Compact networks: the same predictions with fewer units, in float64 and through files."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bayesian_lottery import bayesian, compact, data, export, masks, models, networks
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_tensors, write_json, write_tensors
+from bayesian_lottery.randomness import generator
+
+FAMILIES = {
+    "lenet_100_50": (1, 8, 8),
+    "lenet5": (1, 28, 28),
+    "vgg5_slim": (2, 8, 8),
+    "resnet8_slim": (2, 8, 8),
+    "resnet14_slim": (1, 8, 8),
+    "vit_nano": (1, 8, 8),
+}
+OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}  # a large sigma, so that noise matters
+SAMPLES = 3
+SCRIPT = Path(__file__).parents[2] / "scripts/export.py"
+family = pytest.mark.parametrize("model", FAMILIES)
+either = pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+
+
+def template_of(model):
+    """A model in float64 whose norms and running statistics are not their defaults."""
+    template = models.build(model, FAMILIES[model], 10, seed=1).double()
+    for name, tensor in template.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.3, 2, generator=generator(name))
+        elif tensor.is_floating_point() and tensor.dim() == 1:
+            tensor += 0.3 * torch.randn(tensor.shape, generator=generator(name))
+    return template
+
+
+def network_of(model, inference, mask, template=None):
+    network = networks.build(inference, template or template_of(model), OPTIONS)
+    network.load(network.state(), mask)
+    network.template.eval()
+    return network
+
+
+def dense(model):
+    return masks.ones(models.prunable(template_of(model)))
+
+
+def channels(model):
+    """Half of the weights, without a third of each layer's rows and a third of its columns."""
+    stream = generator("channels")
+    mask = dense(model)
+    for layer in mask.values():
+        layer &= torch.rand(layer.shape, generator=stream) < 0.5
+        layer[torch.rand(layer.shape[0], generator=stream) < 0.3] = False
+        layer[:, torch.rand(layer.shape[1], generator=stream) < 0.3] = False
+    return mask
+
+
+def sparse(model, fraction=0.98):
+    weights = template_of(model).state_dict()
+    mask = dense(model)
+    return masks.prune(mask, {name: weights[name].abs() for name in mask}, fraction)
+
+
+def none(model):
+    return {name: torch.zeros_like(layer) for name, layer in dense(model).items()}
+
+
+def smaller(network, inference):
+    """The compact network, and what was kept."""
+    state, kept = compact.cut(network.template, network.state())
+    template = copy.deepcopy(network.template)
+    compact.narrow(template, compact.widths_of(template, state))
+    return compact.network_of("state", template, state, inference, OPTIONS), kept
+
+
+def images_for(model):
+    stream = generator("images")
+    return torch.randn(6, *FAMILIES[model], dtype=torch.float64, generator=stream)
+
+
+def units_left(model, inference, mask, template=None):
+    """How many units each group keeps, after checking that predictions are unchanged."""
+    network = network_of(model, inference, mask, template)
+    small, kept = smaller(network, inference)
+    images, noise = images_for(model), network.noise(SAMPLES, generator("noise"))
+    expected = network.logits(images, network.weights(), noise)
+    noise = compact.noise_for(network, kept, noise)
+    found = small.logits(images, small.weights(), noise)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+    return [len(units) for units in kept]
+
+
+def folder_of(tmp_path, model, inference, mask):
+    """A node's folder and data set, as a training job leaves them, and the network in float32."""
+    stream = generator("data")
+    pixels = torch.randint(256, (20, *FAMILIES[model]), dtype=torch.uint8, generator=stream)
+    split = data.Split(pixels, torch.arange(20) % 10)
+    statistics = data.channel_statistics(pixels)
+    images = data.Images("made_up", tuple("abcdefghij"), split, split, *statistics)
+    data.save(tmp_path / "data", images, "random")
+    network = network_of(model, inference, mask, template_of(model).float())
+    write_tensors(tmp_path / "weights.safetensors", network.state())
+    settings = {"dataset": "made_up", "model": model, "inference": inference}
+    settings |= {"bayesian": OPTIONS} if inference == "bayesian" else {}
+    write_json(tmp_path / "metrics.json", {"node": {"level": 3}, "settings": settings})
+    return network
+
+
+# What is cut
+
+
+@pytest.mark.parametrize("masked", [channels, sparse, none])
+@either
+@family
+def test_predictions_are_unchanged_for_all_samples(model, inference, masked):
+    mask = masked(model)
+    before = units_left(model, inference, dense(model))
+    after = units_left(model, inference, mask)
+    assert sum(after) < sum(before) and min(after) >= 1
+
+
+@either
+@family
+def test_nothing_to_cut_changes_nothing(model, inference):
+    network = network_of(model, inference, dense(model))
+    state, kept = compact.cut(network.template, network.state())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state().items())
+    assert sum(map(len, kept)) == compact.units_in(network.template)
+
+
+@either
+def test_cutting_goes_on_until_nothing_changes(inference):
+    mask = dense("lenet5")
+    mask["fc2.weight"][:, 7] = False  # nothing reads fc1's 7, which alone reads conv2's 3,
+    others = torch.arange(120) != 7
+    mask["fc1.weight"].view(120, 16, 25)[others, 3] = False
+    mask["conv2.weight"][torch.arange(16) != 3, 2] = False  # which alone reads conv1's 2
+    assert units_left("lenet5", inference, mask) == [5, 15, 119, 84]
+
+
+@pytest.mark.parametrize("inference, left", [("deterministic", [99, 49]), ("bayesian", [100, 50])])
+def test_a_neuron_with_a_bias_alone_is_constant_unless_the_bias_is_random(inference, left):
+    mask = dense("lenet_100_50")
+    mask["hidden.0.weight"][4] = False
+    mask["hidden.1.weight"][5, torch.arange(100) != 4] = False  # reads the constant alone
+    template = template_of("lenet_100_50")
+    template.hidden[0].bias.data[4] = 1.0  # passes the ReLU
+    assert units_left("lenet_100_50", inference, mask, template) == left
+
+
+@either
+@pytest.mark.parametrize("shift, left", [(-1.0, 7), (1.0, 8)])
+def test_a_constant_channel_before_padding_goes_only_if_it_is_zero(inference, shift, left):
+    mask, template = dense("resnet8_slim"), template_of("resnet8_slim")
+    mask["layer1.0.conv1.weight"][2] = False
+    template.layer1[0].bn1.running_mean[2] = 0.0
+    template.layer1[0].bn1.bias.data[2] = shift
+    assert units_left("resnet8_slim", inference, mask, template)[0] == left
+
+
+def test_a_channel_with_a_random_bias_before_its_norm_stays():
+    mask, template = dense("vgg5_slim"), template_of("vgg5_slim")
+    mask["features.0.weight"][2] = False
+    template.features[1].bias.data[2] = -9.0
+    assert units_left("vgg5_slim", "deterministic", mask, template)[0] == 7
+    assert units_left("vgg5_slim", "bayesian", mask, template)[0] == 8
+
+
+@either
+def test_shared_channels_go_only_if_every_block_agrees(inference):
+    mask = dense("resnet14_slim")
+    readers = ["layer1.0.conv1", "layer1.1.conv1", "layer2.0.conv1", "layer2.0.shortcut.0"]
+    for reader in readers:
+        mask[f"{reader}.weight"][:, 5] = False
+    assert sum(units_left("resnet14_slim", inference, mask)) == 8 * 3 + 16 * 3 + 32 * 3 - 1
+    for reader in readers:
+        one = {name: layer.clone() for name, layer in mask.items()}
+        one[f"{reader}.weight"][3, 5] = True
+        assert sum(units_left("resnet14_slim", inference, one)) == 8 * 3 + 16 * 3 + 32 * 3
+
+
+@either
+def test_shared_channels_that_are_always_zero_go_and_constant_ones_stay(inference):
+    mask, template = dense("resnet14_slim"), template_of("resnet14_slim")
+    writers = ["layer3.0.conv2", "layer3.0.shortcut.0", "layer3.1.conv2"]
+    norms = ["layer3.0.bn2", "layer3.0.shortcut.1", "layer3.1.bn2"]
+    for writer, norm in zip(writers, norms, strict=True):
+        mask[f"{writer}.weight"][9] = False
+        template.get_submodule(norm).running_mean[9] = 0.0
+        template.get_submodule(norm).bias.data[9] = -0.1
+    assert units_left("resnet14_slim", inference, mask, template)[-1] == 31
+    template.layer3[1].bn2.bias.data[9] = 0.1
+    assert units_left("resnet14_slim", inference, mask, template)[-1] == 32
+
+
+@either
+def test_an_attention_head_goes_if_the_projection_does_not_read_it(inference):
+    mask = dense("vit_nano")
+    mask["blocks.1.attention.projection.weight"][:, 16:] = False
+    assert units_left("vit_nano", inference, mask) == [2, 128, 1, 128]
+
+
+def test_the_noise_of_what_is_kept_is_its_own():
+    network = network_of("lenet_100_50", "bayesian", channels("lenet_100_50"))
+    small, kept = smaller(network, "bayesian")
+    noise = network.noise(SAMPLES, generator("noise"))
+    whole = bayesian.sample(*network.weights()[:2], noise, network.shapes)
+    noise = compact.noise_for(network, kept, noise)
+    part = bayesian.sample(*small.weights()[:2], noise, small.shapes)
+    rows = whole["hidden.1.weight"].view(SAMPLES, 50, 100)[:, kept[1]][:, :, kept[0]]
+    assert torch.equal(part["hidden.1.weight"].view_as(rows), rows)
+
+
+# Files
+
+
+@either
+@family
+def test_the_file_gives_back_the_same_predictions(tmp_path, model, inference):
+    network = folder_of(tmp_path, model, inference, channels(model))
+    output = tmp_path / "compact.safetensors"
+    written = export.export(tmp_path, tmp_path / "data", output, images=8, samples=SAMPLES)
+    small, metadata = compact.load(output)
+    assert metadata["units"][1] < metadata["units"][0] and metadata["check"]["images"] == 8
+    assert metadata["parameters"][1] == sum(p.numel() for p in small.template.parameters())
+    assert metadata["widths"] == written["widths"] and metadata["node"] == {"level": 3}
+
+    images = images_for(model).float()
+    noise = network.noise(SAMPLES, generator("noise"))
+    expected = network.logits(images, network.weights(), noise)
+    _, kept = compact.cut(network.template, network.state())
+    noise = compact.noise_for(network, kept, noise)
+    found = small.logits(images, small.weights(), noise)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found.argmax(-1), expected.argmax(-1))
+
+
+def test_nothing_is_written_if_predictions_differ(tmp_path, monkeypatch):
+    folder_of(tmp_path, "lenet_100_50", "bayesian", channels("lenet_100_50"))
+    right = compact.cut
+
+    def wrong(template, state):
+        state, kept = right(template, state)
+        return {**state, "classifier._bias_mean": state["classifier._bias_mean"] + 1e-3}, kept
+
+    monkeypatch.setattr(compact, "cut", wrong)
+    with pytest.raises(InputError, match=r"differ.*nothing was written"):
+        export.export(tmp_path, tmp_path / "data", tmp_path / "compact")
+    assert not (tmp_path / "compact").exists()
+
+
+def test_files_that_do_not_fit_are_refused(tmp_path):
+    def export_it():
+        export.export(tmp_path, tmp_path / "data", tmp_path / "compact")
+
+    folder_of(tmp_path, "lenet_100_50", "deterministic", dense("lenet_100_50"))
+    settings = {"dataset": "made_up", "model": "vit_nano", "inference": "deterministic"}
+    write_json(tmp_path / "metrics.json", {"node": {}, "settings": settings})
+    with pytest.raises(InputError, match=r"weights\.safetensors: .*absent"):
+        export_it()
+    settings["dataset"] = "digits"
+    write_json(tmp_path / "metrics.json", {"node": {}, "settings": settings})
+    with pytest.raises(InputError, match="digits, not on made_up"):
+        export_it()
+    write_json(tmp_path / "metrics.json", {"node": {}})
+    with pytest.raises(InputError, match="not the metrics"):
+        export_it()
+    weights = folder_of(tmp_path, "vgg5_slim", "deterministic", dense("vgg5_slim"))
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="truncated"):
+        export_it()
+    write_tensors(path, {**weights.state(), "features.0.weight": torch.zeros(8, 2, 3, 1)})
+    with pytest.raises(InputError, match=r"\(8, 2, 3, 1\)"):
+        export_it()
+    path.unlink()
+    with pytest.raises(InputError, match="no such file"):
+        export_it()
+    assert not (tmp_path / "compact").exists()
+
+
+def test_loading_refuses_what_is_no_compact_network(tmp_path):
+    folder_of(tmp_path, "lenet_100_50", "deterministic", channels("lenet_100_50"))
+    output = tmp_path / "compact"
+    with pytest.raises(InputError, match="not a compact network"):
+        compact.load(tmp_path / "weights.safetensors")
+    export.export(tmp_path, tmp_path / "data", output)
+    state, metadata = read_tensors(output)
+    for change, message in (
+        ({"model": "lenet_9"}, "not known"),
+        ({"model": "vit_nano"}, "not a compact network"),
+        ({"widths": {"classifier": [10, 999]}}, "not a compact network"),
+        ({"widths": {"classifier": [10, 49]}}, "the network's has"),
+    ):
+        write_tensors(output, state, {**metadata, **change})
+        with pytest.raises(InputError, match=message):
+            compact.load(output)
+
+
+def test_the_script_ends_with_one_sentence(tmp_path):
+    arguments = [tmp_path, "--data", tmp_path / "absent", "--output", tmp_path / "compact"]
+    ended = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == f"error: {tmp_path / 'absent'}: no such file.\n"
