@@ -20,8 +20,17 @@ def main() -> None:
         help="the node's folder, with metrics.json and weights.safetensors (the configuration's "
         "`weights: all` keeps the weights of every node)",
     )
-    parser.add_argument("--data", type=Path, required=True, help="decoded data set it trained on")
+    parser.add_argument(
+        "--data", type=Path, required=True, dest="data_file", help="decoded data set it trained on"
+    )
     parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument(
+        "--multiple",
+        type=int,
+        default=8,
+        help="keep channels and neurons in multiples of this: 1 gives the smallest network, but "
+        "odd widths can be slower (default: 8)",
+    )
     parser.add_argument(
         "--images", type=int, default=256, help="test images to compare on (default: 256)"
     )
@@ -32,13 +41,13 @@ def main() -> None:
         help="weight samples to compare, of a Bayesian network (default: 10)",
     )
     given = parser.parse_args()
-    if min(given.images, given.samples) < 1:
-        parser.error("--images and --samples take numbers above 0")
+    if min(given.multiple, given.images, given.samples) < 1:
+        parser.error("--multiple, --images and --samples take numbers above 0")
 
     from bayesian_lottery.export import export  # imports torch
 
     try:
-        found = export(given.folder, given.data, given.output, given.images, given.samples)
+        found = export(**vars(given))
     except InputError as error:
         sys.exit(f"error: {error}")
     for name in ("units", "parameters", "multiply_adds"):

@@ -29,12 +29,14 @@ from bayesian_lottery.units import Units, groups_of
 Kept = list[Tensor]  # of every group of units, the indices of those that are kept
 
 
-def cut(template: nn.Module, state: Mapping[str, Tensor]) -> tuple[State, Kept]:
+def cut(template: nn.Module, state: Mapping[str, Tensor], multiple: int = 1) -> tuple[State, Kept]:
     """The state without the units that can be cut, and which units of each group it keeps.
 
     Args:
         template: the whole model.
         state: its state as `Network.state` gives it, pruned weights (mu, sigma) = (0, 0) or 0.
+        multiple: keep channels and neurons in multiples of this, or all of a group: convolutions of
+            odd widths can be slower than wider ones (docs/sparse.md).
     """
     groups, state = groups_of(template), dict(state)
     kept = [torch.arange(_count(state, units)) for units in groups]
@@ -44,6 +46,7 @@ def cut(template: nn.Module, state: Mapping[str, Tensor]) -> tuple[State, Kept]:
         for index, units in enumerate(groups):
             constant, values = _constants(state, units, template)
             gone = _superfluous(state, units, template, constant, values)
+            _spare(gone, multiple if units.size == 1 else 1)
             if gone.any():
                 _fold(state, units, torch.where(gone & constant, values[-1], 0))
                 remaining = (~gone).nonzero().squeeze(1)
@@ -53,14 +56,20 @@ def cut(template: nn.Module, state: Mapping[str, Tensor]) -> tuple[State, Kept]:
     return state, kept
 
 
+def _spare(gone: Tensor, multiple: int) -> None:
+    """Take units out of `gone` (bool) until a multiple of `multiple` stays, above 0, or all do."""
+    left = int((~gone).sum())
+    wanted = -(-max(left, 1) // multiple) * multiple
+    gone[gone.nonzero().squeeze(1)[: wanted - left]] = False
+
+
 def _superfluous(
     state: State, units: Units, template: nn.Module, constant: Tensor, values: Tensor
 ) -> Tensor:
-    """Which units of a group can be cut (bool), never all of them."""
+    """Which units of a group can be cut (bool)."""
     gone = ~_read(state, units) | (constant & (values == 0).all(0))
     if len(units.steps) == 1 and all(_takes_constants(state, r, template) for r in units.readers):
         gone |= constant
-    gone[0] &= not gone.all()
     return gone
 
 

@@ -17,7 +17,12 @@ TOLERANCE = 1e-5  # of the largest logit: biases that constants went into are fl
 
 
 def export(
-    folder: Path, data_file: Path, output: Path, images: int = 256, samples: int = 10
+    folder: Path,
+    data_file: Path,
+    output: Path,
+    multiple: int = 8,
+    images: int = 256,
+    samples: int = 10,
 ) -> dict:
     """Write the compact network of a trained node to `output`, for `compact.load`.
 
@@ -25,6 +30,7 @@ def export(
         folder: the node's, with `metrics.json` and `weights.safetensors`.
         data_file: the decoded data set that it was trained on.
         output: the file to write.
+        multiple: see `compact.cut`.
         images: how many test images to compare predictions on.
         samples: how many weight samples to compare, of a Bayesian network.
 
@@ -43,7 +49,7 @@ def export(
     template = models.build(settings["model"], known.image_shape, len(known.classes)).double()
     whole = compact.network_of(weights, template, in_double(state), inference, options)
 
-    state, kept = compact.cut(template, state)
+    state, kept = compact.cut(template, state, multiple)
     widths = compact.widths_of(template, state)
     smaller = copy.deepcopy(template)
     compact.narrow(smaller, widths)

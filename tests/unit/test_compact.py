@@ -71,9 +71,9 @@ def none(model):
     return {name: torch.zeros_like(layer) for name, layer in dense(model).items()}
 
 
-def smaller(network, inference):
+def smaller(network, inference, multiple=1):
     """The compact network, and what was kept."""
-    state, kept = compact.cut(network.template, network.state())
+    state, kept = compact.cut(network.template, network.state(), multiple)
     template = copy.deepcopy(network.template)
     compact.narrow(template, compact.widths_of(template, state))
     return compact.network_of("state", template, state, inference, OPTIONS), kept
@@ -84,10 +84,10 @@ def images_for(model):
     return torch.randn(6, *FAMILIES[model], dtype=torch.float64, generator=stream)
 
 
-def units_left(model, inference, mask, template=None):
+def units_left(model, inference, mask, template=None, multiple=1):
     """How many units each group keeps, after checking that predictions are unchanged."""
     network = network_of(model, inference, mask, template)
-    small, kept = smaller(network, inference)
+    small, kept = smaller(network, inference, multiple)
     images, noise = images_for(model), network.noise(SAMPLES, generator("noise"))
     expected = network.logits(images, network.weights(), noise)
     noise = compact.noise_for(network, kept, noise)
@@ -123,6 +123,16 @@ def test_predictions_are_unchanged_for_all_samples(model, inference, masked):
     before = units_left(model, inference, dense(model))
     after = units_left(model, inference, mask)
     assert sum(after) < sum(before) and min(after) >= 1
+
+
+@either
+@family
+def test_widths_are_multiples_if_asked_for(model, inference):
+    before = units_left(model, inference, dense(model))
+    smallest = units_left(model, inference, channels(model))
+    after = units_left(model, inference, channels(model), multiple=4)
+    assert all(a % 4 == 0 or a == b or b == 2 for a, b in zip(after, before, strict=True))
+    assert sum(smallest) <= sum(after) < sum(before)
 
 
 @either
@@ -225,7 +235,9 @@ def test_the_noise_of_what_is_kept_is_its_own():
 def test_the_file_gives_back_the_same_predictions(tmp_path, model, inference):
     network = folder_of(tmp_path, model, inference, channels(model))
     output = tmp_path / "compact.safetensors"
-    written = export.export(tmp_path, tmp_path / "data", output, images=8, samples=SAMPLES)
+    written = export.export(
+        tmp_path, tmp_path / "data", output, multiple=1, images=8, samples=SAMPLES
+    )
     small, metadata = compact.load(output)
     assert metadata["units"][1] < metadata["units"][0] and metadata["check"]["images"] == 8
     assert metadata["parameters"][1] == sum(p.numel() for p in small.template.parameters())
@@ -245,8 +257,8 @@ def test_nothing_is_written_if_predictions_differ(tmp_path, monkeypatch):
     folder_of(tmp_path, "lenet_100_50", "bayesian", channels("lenet_100_50"))
     right = compact.cut
 
-    def wrong(template, state):
-        state, kept = right(template, state)
+    def wrong(template, state, multiple):
+        state, kept = right(template, state, multiple)
         return {**state, "classifier._bias_mean": state["classifier._bias_mean"] + 1e-3}, kept
 
     monkeypatch.setattr(compact, "cut", wrong)
