@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from bayesian_lottery import claims, results
+from bayesian_lottery.claims.page import page
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import atomic
+from bayesian_lottery.files import atomic, write_text
 
 
 def _options(text: str) -> dict:
@@ -32,12 +33,14 @@ def main() -> None:
         the configuration's section claims""",
     )
     parser.add_argument("--csv", type=Path, required=True, help="table of claims to write")
+    parser.add_argument("--html", type=Path, required=True, help="the same as a page to read")
     arguments = parser.parse_args()
 
     runs, layers = results.read(arguments.runs), results.read(arguments.layers)
     table = claims.table(runs, layers, arguments.options)
     with atomic(arguments.csv) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
+    write_text(arguments.html, page(table))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -492,6 +493,7 @@ def run(tmp_path, options="{}"):
     results.write(layer_rows, paths["layers"], tmp_path / "layers.csv")
     csv = tmp_path / "claims.csv"
     command = [sys.executable, "scripts/claims.py", "--options", options, "--csv", csv,
+               "--html", csv.with_suffix(".html"),
                "--runs", paths["runs"], "--layers", paths["layers"]]  # fmt: skip
     done = subprocess.run(
         command, cwd=ROOT, env={"PYTHONPATH": "src", "OMP_NUM_THREADS": "1"},
@@ -511,6 +513,10 @@ def test_script_writes_the_table(tmp_path):
     assert square["verdict"].tolist() == [SUPPORTED]
     deeper = table[(table["claim"] == "deeper_pruned_more_bayesian")]
     assert set(deeper["verdict"]) <= {SUPPORTED, UNDECIDED}
+    html = csv.with_suffix(".html").read_text()
+    verdicts = re.findall(rf"<td>({'|'.join(VERDICTS)})</td>", html)
+    assert sorted(verdicts, key=VERDICTS.index) == verdicts and len(verdicts) == len(table)
+    assert "Bayesian networks hold a matching ticket" in html
 
 
 def test_script_refuses_in_one_sentence(tmp_path):

@@ -3,7 +3,6 @@
 import statistics
 
 import pytest
-import torch
 
 from bayesian_lottery import data, masks, models, networks, sources, training
 

@@ -4,7 +4,10 @@ rule claims:
         layers="<results>/tables/layers.parquet",
         code=sorted(Path().glob("src/bayesian_lottery/claims/*.py")),
     output:
-        csv=report("<results>/tables/claims.csv", caption="../report/claims.rst", category="Tables"),
+        csv="<results>/tables/claims.csv",
+        html=report(
+            "<results>/tables/claims.html", caption="../report/claims.rst", category="Tables"
+        ),
     log:
         "<logs>/claims.log",
     benchmark:
@@ -17,4 +20,4 @@ rule claims:
         "Judge the paper's claims"
     shell:
         "python scripts/claims.py --runs {input.runs} --layers {input.layers}"
-        " --options {params.options:q} --csv {output.csv} > {log} 2>&1"
+        " --options {params.options:q} --csv {output.csv} --html {output.html} > {log} 2>&1"
