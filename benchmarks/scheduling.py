@@ -1,6 +1,7 @@
 """What Snakemake itself costs for a study: building the graph, the first submission, each job.
 
     python benchmarks/scheduling.py                       # the paper's whole grid, five seeds each
+    python benchmarks/scheduling.py --replicates 2        # and two of each branch, at all levels
     python benchmarks/scheduling.py --configfile config/config.yaml --seeds 2
 
 Prints a table for docs/scale.md. Nothing is trained: data and initial weights are empty files, and
@@ -49,11 +50,12 @@ def main() -> None:
     )
     parser.add_argument("--configfile", type=Path, default=ROOT / "config/cifar10.yaml")
     parser.add_argument("--seeds", type=int, default=5, help="of every trunk (default: 5)")
+    parser.add_argument("--replicates", type=int, help="of every branch, at all levels")
     parser.add_argument("--submissions", type=int, default=50, help="to wait for (default: 50)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lottery-scheduling-") as name:
         folder = Path(name)
-        prepare(folder, given.configfile, given.seeds)
+        prepare(folder, given.configfile, given.seeds, given.replicates)
         plain = dry_run(folder)
         rows = {
             "jobs in the graph": f"{plain['jobs']:,}",
@@ -75,7 +77,7 @@ def main() -> None:
         print(f"| {what} | {value} |")
 
 
-def prepare(folder: Path, configuration: Path, seeds: int) -> None:
+def prepare(folder: Path, configuration: Path, seeds: int, replicates: int | None) -> None:
     """Lay out the project, the study, its (empty) data and the stand-ins in `folder`."""
     for part in PARTS:
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -84,6 +86,8 @@ def prepare(folder: Path, configuration: Path, seeds: int) -> None:
     config = yaml.safe_load(configuration.read_text())
     for entry in config["trunks"]:
         entry["seeds"] = list(range(seeds))
+    for entry in config["branches"] if replicates else []:
+        entry |= {"levels": "all", "replicates": replicates}
     (folder / "config/benchmark.yaml").write_text(yaml.safe_dump(config))
     results = folder / config.get("results", "results")
     for dataset in config["datasets"]:  # before the initial weights, which are made from it

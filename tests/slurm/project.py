@@ -118,13 +118,18 @@ class Project:
             if run.process.poll() is None:
                 run.kill()
 
-    def table(self) -> list[dict]:
-        """The table of runs, as text, without what the runs cost."""
-        with (self.folder / "results/tables/runs.csv").open() as file:
+    def table(self, name: str) -> list[dict]:
+        """A table, as text, without what the runs cost."""
+        with (self.folder / f"results/tables/{name}.csv").open() as file:
             return [
                 {k: v for k, v in row.items() if k not in NOT_RESULTS and "seconds" not in k}
                 for row in csv.DictReader(file)
             ]
+
+    def figures(self) -> set[str]:
+        """The names of the figures that were drawn."""
+        files = (self.folder / "results/figures").iterdir()
+        return {file.name for file in files if file.stat().st_size}
 
 
 class Node:
@@ -157,11 +162,15 @@ class Node:
         return {"metrics": kept, "history": history, "masks": masks, "weights": weights}
 
     def process(self) -> int | None:
-        """The process that trains the node now."""
+        """The process that trains the node now, alone or among others."""
+        relative = self.folder.relative_to(self.project.folder) / "metrics.json"
+        metrics = str(relative).encode()
         for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, IndexError):
                 arguments = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"scripts/train.py" not in arguments[:2]:
+                if not arguments[1].startswith(b"scripts/train"):
+                    continue
+                if not any(metrics in argument for argument in arguments):
                     continue
                 if (entry / "cwd").readlink() == self.project.folder:
                     return int(entry.name)

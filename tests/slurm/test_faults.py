@@ -142,6 +142,33 @@ def test_snakemake_killed_while_its_job_runs(
     assert node.numbers() == undisturbed.numbers()
 
 
+def test_snakemake_killed_and_its_job_ends_before_the_restart(
+    project: Project, node: Node, undisturbed: Node, cluster: Cluster
+) -> None:
+    first = project.on_cluster()
+    process = node.freeze()
+    orphan = last_job(cluster)
+    first.kill()
+    os.kill(process, signal.SIGCONT)
+    cluster.wait_for_state(orphan, "COMPLETED", 60)
+    assert (node.folder / "metrics.json").exists()
+    project.on_cluster().finish()
+    assert node.numbers() == undisturbed.numbers()
+
+
+def test_interrupted(project: Project, node: Node, undisturbed: Node, cluster: Cluster) -> None:
+    """Ctrl-C, and the same command again."""
+    first = project.on_cluster()
+    node.freeze()
+    job = last_job(cluster)
+    first.process.send_signal(signal.SIGINT)
+    assert first.wait() != 0
+    cluster.wait_for_state(job, "CANCELLED")
+    project.on_cluster().finish()
+    assert node.resumed
+    assert node.numbers() == undisturbed.numbers()
+
+
 def test_snakemake_killed_while_its_job_waits(
     project: Project, node: Node, undisturbed: Node, cluster: Cluster
 ) -> None:

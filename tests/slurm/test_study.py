@@ -1,4 +1,4 @@
-"""A whole study through SLURM, with the real plugin and the real profile."""
+"""The demo's whole graph, in small, through SLURM, with the real plugin and the real profile."""
 
 from pathlib import Path
 
@@ -9,8 +9,10 @@ from project import ROOT, SITE, Project
 
 pytestmark = pytest.mark.slurm
 
+NODES = 16  # of study.yaml: two trunks of three levels, four branches from each, two transplants
 
-def test_the_study_gives_the_table_of_a_local_run(idle_cluster: Cluster, tmp_path: Path) -> None:
+
+def test_the_study_gives_the_tables_of_a_local_run(idle_cluster: Cluster, tmp_path: Path) -> None:
     here, there = (tmp_path / name for name in ("here", "there"))
     here.mkdir(), there.mkdir()
     local = Project.fresh(here, "study.yaml")
@@ -20,12 +22,14 @@ def test_the_study_gives_the_table_of_a_local_run(idle_cluster: Cluster, tmp_pat
         remote.on_cluster().finish(300)
     finally:
         local.close(), remote.close()
-    assert len(remote.table()) == 6
-    assert remote.table() == local.table()
-    # Training, and nothing else, was queued: dense, level 1 and level 2 of two trunks, once each.
-    jobs = sorted(idle_cluster.squeue().values())[-6:]  # by number: other tests' come first
-    assert [job.state for job in jobs] == ["COMPLETED"] * 6
-    assert remote.runs[0].output.count("has been submitted with SLURM jobid") == 6
+    assert len(remote.table("runs")) == NODES
+    for name in ("runs", "layers", "claims"):
+        assert remote.table(name) == local.table(name)
+    assert remote.figures() == local.figures() != set()
+    # Training, and nothing else, was queued: every node once.
+    jobs = sorted(idle_cluster.squeue().values())[-NODES:]  # by number: other tests' come first
+    assert [job.state for job in jobs] == ["COMPLETED"] * NODES
+    assert remote.runs[0].output.count("has been submitted with SLURM jobid") == NODES
 
 
 def test_the_profile_needs_no_accounting(idle_cluster: Cluster) -> None:
