@@ -76,14 +76,15 @@ def sample(
     Returns:
         For each variable a tensor (S x O, ...), draws stacked in the first dimension.
     """
-    # One row by itself: as a matrix of one row its gradient would be summed over that row.
-    draws = (
-        torch.addcmul(mean, std, noise[0])[None]
-        if len(noise) == 1
-        else torch.addcmul(mean, std, noise)
-    )
-    parts = draws.split([s.numel() for s in shapes.values()], dim=1)
-    # Views for one draw; copies for more.
+    if len(noise) == 1:  # as a matrix of one row its gradient would be summed over that row
+        return named(torch.addcmul(mean, std, noise[0])[None], shapes)
+    return named(torch.addcmul(mean, std, noise), shapes)
+
+
+def named(rows: Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Each variable's entries (S x O, ...) of rows (S, n)."""
+    parts = rows.split([shape.numel() for shape in shapes.values()], dim=1)
+    # Views for one row; copies for more.
     return {
         name: part.reshape(-1, *shape[1:])
         for (name, shape), part in zip(shapes.items(), parts, strict=True)

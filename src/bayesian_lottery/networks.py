@@ -15,14 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bayesian_lottery import bayesian, masks
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import bayesian, estimators, masks
+from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.masks import Mask
 from bayesian_lottery.models import prunable
 from bayesian_lottery.models.layers import unfold_samples
 
 State = dict[str, Tensor]
 Weights = tuple[Tensor, ...]
+
+ESTIMATORS = ("weights", *estimators.ESTIMATORS)
 
 
 class Network(Protocol):
@@ -64,14 +66,13 @@ def build(inference: str, template: nn.Module, options: Mapping | None = None) -
     Args:
         inference: "deterministic" or "bayesian".
         template: a model of `models.build`; used for the forward pass from now on.
-        options: the configuration's `bayesian` section (initial_std, prior_std, and antithetic if
-            it is to be other than False); Bayesian only.
+        options: the configuration's `bayesian` section (initial_std, prior_std, and estimator and
+            antithetic if they are to be other than "weights" and False); Bayesian only.
     """
     if inference == "deterministic":
         return DeterministicNetwork(template)
-    return BayesianNetwork(
-        template, options["initial_std"], options["prior_std"], options.get("antithetic", False)
-    )
+    known = ("initial_std", "prior_std", "estimator", "antithetic")
+    return BayesianNetwork(template, **{key: options[key] for key in known if key in options})
 
 
 def check_shapes(what: object, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
@@ -144,14 +145,26 @@ class BayesianNetwork:
     `module` is torch-blue's and owns the parameters. A pruned weight has (mu, sigma) = (0, 0) when
     saved, log sigma = -inf. In memory its log sigma keeps a finite value that the mask hides from
     every sample and from the KL, since -inf has no usable gradient.
+
+    With an estimator other than "weights" (see `estimators`), `noise` and `logits` follow it while
+    `template` is in training mode, and sample weights while it is in evaluation mode. `antithetic`
+    makes weight samples in pairs of opposite noise.
     """
 
     members = 1
 
     def __init__(
-        self, template: nn.Module, initial_std: float, prior_std: float, antithetic: bool = False
+        self,
+        template: nn.Module,
+        initial_std: float,
+        prior_std: float,
+        estimator: str = "weights",
+        antithetic: bool = False,
     ):
+        if estimator not in ESTIMATORS:
+            raise choice("bayesian.estimator", estimator, ESTIMATORS)
         self.template = template
+        self.estimator = estimator
         self.module = bayesian.convert(template, initial_std, prior_std)
         self.prior_std = prior_std
         self.antithetic = antithetic
@@ -191,7 +204,12 @@ class BayesianNetwork:
         log_std = torch.cat([log_std.flatten() for _, log_std in self.posteriors.values()])
         return mean * self.kept, log_std.exp() * self.kept, log_std
 
+    def _samples_weights(self) -> bool:
+        return self.estimator == "weights" or not self.template.training
+
     def noise(self, samples: int, generator: torch.Generator) -> Tensor:
+        if not self._samples_weights():
+            return estimators.seeds(samples, generator)
         like = {"device": self.kept.device, "dtype": self.kept.dtype}
         drawn = (samples + 1) // 2 if self.antithetic else samples
         noise = torch.randn(drawn, self.kept.numel(), generator=generator, **like)
@@ -199,8 +217,14 @@ class BayesianNetwork:
 
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
         mean, std, _ = weights
-        draws = bayesian.sample(mean, std, noise, self.shapes)
-        output = functional_call(self.template, {**self.others, **draws}, (images,))
+        if self._samples_weights():
+            draws = bayesian.sample(mean, std, noise, self.shapes)
+            output = functional_call(self.template, {**self.others, **draws}, (images,))
+        else:
+            means, stds = (bayesian.named(row[None], self.shapes) for row in (mean, std))
+            output = estimators.outputs(
+                self.estimator, self.template, images, means, stds, self.others, noise
+            )
         return unfold_samples(output, self.template.classifier.out_features)
 
     def divergence(self, weights: Weights) -> Tensor:

@@ -1,0 +1,292 @@
+"""Estimators that perturb each image apart, against samples of the weights."""
+
+import pytest
+import torch
+
+from bayesian_lottery import estimators, models, networks
+from bayesian_lottery.engine import Engine, Plan
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.models.layers import Conv2d, Linear
+from bayesian_lottery.models.mlp import MLP
+from bayesian_lottery.randomness import generator
+
+OPTIONS = {"initial_std": 0.5, "prior_std": 0.7}  # a large sigma, so that noise matters
+MODELS = {"lenet_100_50": (1, 8, 8), "lenet5": (1, 28, 28), "resnet8_slim": (2, 8, 8)}
+MODELS |= {"vgg5_slim": (1, 8, 8), "vit_nano": (1, 8, 8)}
+SAMPLES, BATCH = 4, 6
+each_estimator = pytest.mark.parametrize("estimator", estimators.ESTIMATORS)
+each_model = pytest.mark.parametrize("model", MODELS)
+
+
+def network_of(model, estimator, density=0.6, empty=()):
+    template = models.build(model, MODELS[model], 10, seed=1).double()
+    network = networks.build("bayesian", template, {**OPTIONS, "estimator": estimator})
+    stream = generator("mask")
+    mask = {
+        name: torch.rand(shape, generator=stream) < (0 if name in empty else density)
+        for name, shape in models.prunable(template).items()
+    }
+    network.load(network.state(), mask)
+    return network
+
+
+def batch(model):
+    stream = generator("images")
+    images = torch.randn(BATCH, *MODELS[model], dtype=torch.float64, generator=stream)
+    return images, torch.randint(10, (BATCH,), generator=stream)
+
+
+def step(model, estimator, plan):
+    """What a step returns, the gradients it leaves, and the buffers."""
+    network = network_of(model, estimator)
+    noise = network.noise(SAMPLES, generator("noise"))
+    engine = Engine(network, MODELS[model], plan)
+    computed = engine.gradients(*batch(model), noise, "categorical", heat=1e-3)
+    gradients = {name: p.grad for name, p in network.module.named_parameters()}
+    return computed, gradients, dict(network.module.named_buffers())
+
+
+# The means
+
+
+def perceptron(estimator):
+    """A small one, pruned, in float64, and a batch of images."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        template = MLP((1, 2, 3), 3, (5, 4)).double()
+    network = networks.build("bayesian", template, {**OPTIONS, "estimator": estimator})
+    mask = {name: torch.ones_like(layer) for name, layer in network.mask.items()}
+    mask["hidden.0.weight"][0, 1] = mask["hidden.1.weight"][2] = False
+    network.load(network.state(), mask)
+    images = torch.randn(4, 1, 2, 3, generator=generator("images"), dtype=torch.float64)
+    return network, images
+
+
+def draws(estimator, repeats=400, samples=50):
+    """Rows (repeats, n): mean logits, and the gradient of a linear function of the mean logits.
+
+    The function differs between images and classes. The gradient is by all mu, then log sigma.
+    """
+    network, images = perceptron(estimator)
+    stream = generator(estimator)
+    factors = torch.randn(len(images), 3, generator=generator("factors"), dtype=torch.float64)
+    parameters = [p for kind in zip(*network.posteriors.values(), strict=True) for p in kind]
+    rows = []
+    for _ in range(repeats):
+        noise = network.noise(samples, stream)
+        logits = network.logits(images, network.weights(), noise).mean(0)
+        gradients = torch.autograd.grad((logits * factors).sum(), parameters)
+        rows.append(torch.cat([logits.detach().flatten(), *(g.flatten() for g in gradients)]))
+    return torch.stack(rows)
+
+
+def discrepancy(rows, others):
+    """Mean squared z-score of the differences between two estimates' means; 1 if these are equal.
+
+    What is the same in every draw, as a pruned weight's gradient, must be equal and counts not.
+    """
+    variance = sum(values.var(0) / len(values) for values in (rows, others))
+    difference, random = rows.mean(0) - others.mean(0), variance > 1e-24
+    torch.testing.assert_close(rows[0, ~random], others[0, ~random])
+    return float((difference[random].square() / variance[random]).mean())
+
+
+@pytest.fixture(scope="module")
+def by_weights():
+    return draws("weights")
+
+
+@each_estimator
+def test_mean_outputs_and_gradients_are_those_of_weight_samples(by_weights, estimator):
+    found, logits = draws(estimator), 4 * 3
+    mu = slice(logits, (logits + found.shape[1]) // 2)
+    log_sigma = slice(mu.stop, None)
+    for part in (slice(logits), mu, log_sigma):
+        assert discrepancy(found[:, part], by_weights[:, part]) < 1.5
+
+
+def test_weight_samples_agree_with_themselves(by_weights):
+    half = len(by_weights) // 2
+    assert discrepancy(by_weights[:half], by_weights[half:]) < 1.4
+
+
+def slightly_too_wide(layer, inputs, std, generators):
+    return 1.05 * estimators.local_reparameterisation(layer, inputs, std, generators)
+
+
+def never_negative(layer, inputs, std, generators):
+    return estimators.flipout(layer, inputs, std, generators).abs()
+
+
+def without_the_bias(layer, inputs, std, generators):
+    return estimators.flipout(layer, inputs, (std[0], None), generators)
+
+
+@pytest.mark.parametrize("wrong", [slightly_too_wide, never_negative, without_the_bias])
+def test_a_wrong_estimator_would_be_found_out(by_weights, monkeypatch, wrong):
+    monkeypatch.setitem(estimators.ESTIMATORS, "flipout", wrong)
+    assert discrepancy(draws("flipout"), by_weights) > 2
+
+
+# One layer
+
+
+def layer_and_inputs(kind):
+    """A layer, inputs (1, B, ..., I), sigmas with a fully pruned row, means likewise."""
+    stream = generator("layer")
+
+    def normal(*shape):
+        return torch.randn(shape, generator=stream, dtype=torch.float64)
+
+    layer = Conv2d(3, 4, 3, stride=2, padding=1) if kind == "convolution" else Linear(3, 4)
+    inputs = {"convolution": (1, 2, 5, 5, 3), "linear": (1, 2, 3), "tokens": (1, 2, 5, 3)}[kind]
+    weight, bias = normal(*layer.weight.shape).abs(), normal(4).abs()
+    weight[1] = bias[1] = 0
+    return layer, normal(*inputs), (weight, bias)
+
+
+def perturbations(estimator, kind, count=20_000):
+    layer, inputs, std = layer_and_inputs(kind)
+    if estimator == "weights":
+        noise = [
+            tuple(s * torch.randn(s.shape, generator=stream, dtype=s.dtype) for s in std)
+            for stream in [generator("weights")]
+            for _ in range(count)
+        ]
+        return torch.cat([estimators._affine(layer, inputs, values) for values in noise])
+    streams = [generator(estimator, number) for number in range(count)]
+    return estimators.ESTIMATORS[estimator](layer, inputs, std, streams)
+
+
+@pytest.mark.parametrize("kind", ["convolution", "linear", "tokens"])
+@pytest.mark.parametrize("estimator", ["weights", *estimators.ESTIMATORS])
+def test_every_outputs_mean_and_variance_are_right(estimator, kind):
+    layer, inputs, std = layer_and_inputs(kind)
+    found = perturbations(estimator, kind)
+    variance = estimators._affine(layer, inputs.square(), tuple(s.square() for s in std))[0]
+    assert (found[..., 1] == 0).all()  # its weights are pruned
+    rest = [0, 2, 3]
+    found, variance = found[..., rest], variance[..., rest]
+    z = found.mean(0) / (variance / len(found)).sqrt()
+    assert z.abs().max() < 4.5
+    # Fourth moments of a normal value: the variance's own is 2 variance^2. Flipout's and weight
+    # samples' outputs are normal too, given the signs.
+    z = (found.var(0) / variance - 1) / (2 / len(found)) ** 0.5
+    assert z.abs().max() < 4.5
+
+
+@pytest.mark.parametrize("kind", ["convolution", "tokens"])
+def test_positions_covary_as_with_weight_samples_by_flipout_only(kind):
+    """What local reparameterisation leaves out where positions share weights."""
+
+    def correlation(estimator):
+        found = perturbations(estimator, kind)[:, 0, ..., 0].flatten(1)  # an image, a channel
+        return torch.corrcoef(found.T)
+
+    expected = correlation("weights")
+    off = ~torch.eye(len(expected), dtype=bool)
+    assert expected[off].abs().max() > 0.3
+    torch.testing.assert_close(correlation("flipout"), expected, rtol=0, atol=0.05)
+    assert correlation("local_reparameterisation")[off].abs().max() < 0.05
+
+
+@each_estimator
+def test_images_do_not_covary(estimator):
+    """The point of it: with weight samples those of equal images are equal."""
+    layer, inputs, std = layer_and_inputs("linear")
+    inputs = inputs[:, :1].expand(-1, 2, -1)
+    streams = [generator(estimator, number) for number in range(20_000)]
+    first, second = estimators.ESTIMATORS[estimator](layer, inputs, std, streams)[..., 0].T
+    assert torch.corrcoef(torch.stack([first, second]))[0, 1].abs() < 0.03
+
+
+# Networks
+
+
+@each_estimator
+@each_model
+def test_without_sigma_it_is_the_network_of_the_means(model, estimator):
+    network, reference = network_of(model, estimator), network_of(model, "weights")
+    images, _ = batch(model)
+    for owner in (network, reference):
+        for _, log_std in owner.posteriors.values():
+            log_std.data.fill_(-torch.inf)
+    found, expected = (
+        owner.logits(images, owner.weights(), owner.noise(SAMPLES, generator("noise")))
+        for owner in (network, reference)
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
+@each_estimator
+@each_model
+@pytest.mark.parametrize("recompute", [False, True])
+def test_passes_of_any_size_make_the_same_step(model, estimator, recompute):
+    expected = step(model, estimator, Plan(samples_per_pass=SAMPLES))
+    for size in (1, 3):
+        found = step(model, estimator, Plan(size, recompute))
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-11)
+    assert not torch.equal(expected[0][0][0], expected[0][0][1])  # samples differ
+
+
+@each_estimator
+@each_model
+def test_evaluation_samples_weights(model, estimator):
+    found = []
+    for kind in (estimator, "weights"):
+        network = network_of(model, kind)
+        network.template.eval()
+        noise = network.noise(SAMPLES, generator("noise"))
+        found.append(Engine(network, MODELS[model], Plan()).logits(batch(model)[0], noise))
+    assert torch.equal(*found)
+
+
+@each_estimator
+@each_model
+def test_pruned_weights_have_no_effect_and_no_gradient(model, estimator):
+    """One layer has no survivors, others have rows without any."""
+    empty = next(iter(models.prunable(models.build(model, MODELS[model], 10))))
+    results = []
+    for value in (0.0, 5.0):
+        network = network_of(model, estimator, density=0.1, empty=[empty])
+        for name, layer in network.mask.items():
+            for parameter in network.posteriors[name]:
+                parameter.data[~layer] = value
+        noise = network.noise(SAMPLES, generator("noise"))
+        engine = Engine(network, MODELS[model], Plan())
+        results.append(engine.gradients(*batch(model), noise, "categorical", 1e-3))
+        for parameter in network.module.parameters():
+            assert parameter.grad is None or parameter.grad.isfinite().all()
+        for name, layer in network.mask.items():
+            assert all((p.grad[~layer] == 0).all() for p in network.posteriors[name])
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+
+@each_estimator
+@each_model
+def test_bfloat16_is_close_to_float32(model, estimator):
+    results = []
+    for precision in ("float32", "bfloat16"):
+        template = models.build(model, MODELS[model], 10, seed=1)
+        options = {"initial_std": 0.05, "prior_std": 1.0, "estimator": estimator}
+        network = networks.build("bayesian", template, options)
+        images, labels = batch(model)
+        noise = network.noise(SAMPLES, generator("noise"))
+        engine = Engine(network, MODELS[model], Plan(1, precision=precision))
+        results.append(engine.gradients(images.float(), labels, noise, "categorical", 1e-3))
+        assert all(p.grad.dtype == torch.float32 for p in network.module.parameters())
+        assert all(p.grad.isfinite().all() for p in network.module.parameters())
+    torch.testing.assert_close(results[1][1:], results[0][1:], rtol=0.05, atol=0.05)
+
+
+def test_layers_are_themselves_again_even_after_an_error():
+    network = network_of("lenet5", "flipout")
+    noise = network.noise(SAMPLES, generator("noise"))
+    with pytest.raises(RuntimeError):
+        network.logits(torch.zeros(2, 5, 28, 28), network.weights(), noise)
+    assert not any("forward" in vars(layer) for layer in network.template.modules())
+
+
+def test_unknown_estimators_are_refused():
+    with pytest.raises(InputError, match=r"bayesian\.estimator: 'none' is not known; choose from"):
+        network_of("lenet5", "none")
