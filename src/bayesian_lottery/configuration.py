@@ -122,6 +122,7 @@ def validate(config: Mapping) -> list[Trunk]:
     """
     trunks = expand(config)
     branches(config, trunks)
+    _check_estimator(config["bayesian"])
     for name, curriculum in config["curricula"].items():
         _check_curriculum(f"curricula.{name}", curriculum)
     for name in dict.fromkeys(trunk.dataset for trunk in trunks):
@@ -138,6 +139,14 @@ def validate(config: Mapping) -> list[Trunk]:
                 )
     _check_figures(config, trunks)
     return trunks
+
+
+def _check_estimator(options: Mapping) -> None:
+    if options["antithetic"] and options["estimator"] != "weights":
+        raise InputError(
+            "bayesian.antithetic: pairs are of the estimator 'weights' only, and bayesian.estimator"
+            f" is {options['estimator']!r}; set one of the two back to its default."
+        )
 
 
 def _check_curriculum(key: str, curriculum: Mapping) -> None:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from bayesian_lottery import configuration, sources
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES
+from bayesian_lottery.networks import ESTIMATORS
 
 ROOT = Path(__file__).parents[2]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
@@ -44,6 +45,7 @@ def config(tmp_path) -> dict:
         "curricula": {"demo": {**curriculum, "milestones": [6], "warmup_epochs": 0}},
         "figures": {},
         "branches": [],
+        "bayesian": {"estimator": "weights", "antithetic": False},
         "trunks": [
             {**shared, "inference": "deterministic", "scorer": "magnitude"},
             {**shared, "inference": "bayesian", "scorer": ["snr", "mu"]},
@@ -86,6 +88,12 @@ def test_our_own_configurations_fit_the_schema(name):
         ("trunks.0.seeds", [0, -1], "trunks entry 1.seeds entry 2: -1 is not allowed; it must be"),
         ("trunks.0.seeds", 3, "trunks entry 1.seeds: 3 is not allowed; it must be a list"),
         ("trunks.0.model", 3, "trunks entry 1.model: 3 is not allowed; it must be text or a list"),
+        (
+            "bayesian.estimator",
+            "reparameterisation",
+            "bayesian.estimator: 'reparameterisation' is not allowed; it must be one of weights, "
+            "local_reparameterisation, flipout.",
+        ),
         ("weights", "none", "weights: 'none' is not allowed; it must be one of needed, all."),
     ],
 )
@@ -124,6 +132,23 @@ def test_what_no_schema_can_see_is_refused_in_a_sentence(config, path, value, se
     with pytest.raises(InputError) as refused:
         configuration.validate(changed(config, path, value))
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("estimator", ["local_reparameterisation", "flipout"])
+def test_antithetic_pairs_are_of_weight_samples_only(config, estimator):
+    config["bayesian"] = {"estimator": "weights", "antithetic": True}
+    configuration.validate(config)
+    config["bayesian"]["estimator"] = estimator
+    with pytest.raises(InputError) as refused:
+        configuration.validate(config)
+    assert str(refused.value) == (
+        "bayesian.antithetic: pairs are of the estimator 'weights' only, and bayesian.estimator is "
+        f"{estimator!r}; set one of the two back to its default."
+    )
+
+
+def test_the_estimators_of_the_schema_are_those_of_the_networks():
+    assert SCHEMA["properties"]["bayesian"]["properties"]["estimator"]["enum"] == list(ESTIMATORS)
 
 
 def test_a_broken_data_file_is_named(config, tmp_path):

@@ -16,6 +16,7 @@ import torch
 from bayesian_lottery import checkpoints, data, jobs, masks, models, training
 from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.files import read_json, read_tensors
+from bayesian_lottery.networks import ESTIMATORS
 from bayesian_lottery.tickets import BRANCHES, Branch
 
 ROOT = Path(__file__).parents[2]
@@ -116,12 +117,16 @@ def numbers(folder):
     return metrics["results"], metrics["passes"], rows, weights
 
 
-@pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+@pytest.mark.parametrize(
+    ("inference", "estimator"), [("deterministic", None), *(("bayesian", e) for e in ESTIMATORS)]
+)
 @pytest.mark.parametrize("model", ["lenet_100_50", "resnet8_slim", "vit_nano"])
 def test_a_run_broken_off_anywhere_resumes_bit_for_bit(
-    inputs, tmp_path, monkeypatch, model, inference
+    inputs, tmp_path, monkeypatch, model, inference, estimator
 ):
     options = settings(model, inference, epochs=2)
+    if estimator:
+        options["bayesian"]["estimator"] = estimator
     run(inputs, tmp_path / "whole", options)
 
     save, saved = checkpoints.save, []
