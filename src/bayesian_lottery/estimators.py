@@ -53,7 +53,7 @@ def outputs(
     mean: Mapping[str, Tensor],
     std: Mapping[str, Tensor],
     others: Mapping[str, Tensor],
-    seeds: Tensor,
+    noise: Tensor,
 ) -> Tensor:
     """What `template` gives for images (B, C, H, W): (B, S·K), with samples as in `models.layers`.
 
@@ -63,10 +63,10 @@ def outputs(
         images: (B, C, H, W) float.
         mean, std: every variable's, by name, in its own shape.
         others: `template`'s other parameters and its buffers, by name.
-        seeds: rows of what `seeds` gave, one a sample.
+        noise: S of the rows that `seeds` gave.
     """
     device = images.device
-    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds.flatten().tolist()]
+    generators = [torch.Generator(device).manual_seed(seed) for seed in noise.flatten().tolist()]
     perturbation = ESTIMATORS[estimator]
 
     def forward(name: str, layer: nn.Module, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bayesian_lottery import estimators, models, networks
-from bayesian_lottery.engine import Engine, Plan
+from bayesian_lottery.engine import Engine, Plan, data_term, log_likelihoods
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.models.layers import Conv2d, Linear
 from bayesian_lottery.models.mlp import MLP
@@ -108,6 +108,35 @@ def test_mean_outputs_and_gradients_are_those_of_weight_samples(by_weights, esti
 def test_weight_samples_agree_with_themselves(by_weights):
     half = len(by_weights) // 2
     assert discrepancy(by_weights[:half], by_weights[half:]) < 1.4
+
+
+def mean_loss(likelihood, **options):
+    """Mean and standard error of the data term of two samples, over many draws."""
+    network, images = perceptron(options.get("estimator", "weights"))
+    network.antithetic = options.get("antithetic", False)
+    labels, stream = torch.tensor([0, 1, 2, 0]), generator(likelihood, options)
+    with torch.no_grad():
+        losses = [
+            data_term(log_likelihoods(network.logits(images, weights, noise), labels), likelihood)
+            for weights in [network.weights()]
+            for noise in (network.noise(2, stream) for _ in range(3000))
+        ]
+    losses = torch.stack(losses)
+    return losses.mean(), losses.std() / len(losses) ** 0.5
+
+
+@pytest.mark.parametrize("likelihood", ["elbo", "categorical"])
+def test_only_antithetic_pairs_change_the_mean_loss_and_only_the_categorical_one(likelihood):
+    """The logarithm of a mean over samples depends on how these depend on one another."""
+    expected, expected_error = mean_loss(likelihood)
+    others = [{"estimator": name} for name in estimators.ESTIMATORS]
+    for options in (*others, {"antithetic": True}):
+        found, error = mean_loss(likelihood, **options)
+        z = (found - expected) / (error**2 + expected_error**2).sqrt()
+        if likelihood == "categorical" and "antithetic" in options:
+            assert z < -5
+        else:
+            assert abs(z) < 3
 
 
 def slightly_too_wide(layer, inputs, std, generators):
