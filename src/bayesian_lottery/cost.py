@@ -87,9 +87,13 @@ def evaluated(settings: Mapping, images: Images) -> int:
 
 
 def kind(settings: Mapping) -> tuple:
-    """What decides how fast a node trains: its data, model, inference, samples, batch size."""
+    """What decides how fast a node trains.
+
+    These are its data, model, inference, estimator, samples and batch size.
+    """
     names = (settings[name] for name in ("dataset", "model", "inference"))
-    return (*names, samples(settings), settings["curriculum"]["batch_size"])
+    estimator = settings.get("bayesian", {}).get("estimator", "weights")
+    return (*names, estimator, samples(settings), settings["curriculum"]["batch_size"])
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,9 @@ class Speed(NamedTuple):
 
 SPEEDS = {"gpu": Speed(1e13, 0.02), "cpu": Speed(5e9, 0.01)}
 
+# Time and memory of a training step, in those of one with weight samples; docs/performance.md.
+ESTIMATORS = {"weights": 1, "local_reparameterisation": 3, "flipout": 3}
+
 START_MINUTES = 10  # imports from a busy file system, the two Snakemakes around a job, a cold GPU
 LONGEST_MINUTES = 24 * 60  # the limit of many partitions; a job that needs more resumes in a retry
 MARGIN = 1.5
@@ -94,7 +97,8 @@ def request(
     kind = "cpu" if device == "cpu" else "gpu"
     area = height * width / 32**2
     cost = COSTS.get(settings["model"], UNLISTED)
-    samples = settings.get("bayesian", {}).get("samples", 1)
+    bayesian = {"samples": 1, "estimator": "weights", **settings.get("bayesian", {})}
+    samples = bayesian["samples"] * ESTIMATORS[bayesian["estimator"]]
     seconds = _seconds(settings, cost, samples, images, area, kind)
     return Request(
         gpu=int(kind == "gpu"),

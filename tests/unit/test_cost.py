@@ -152,6 +152,13 @@ def test_flops_are_three_forward_passes_a_sample_and_the_tests(loaded):
     assert cost.flops(settings, DIGITS, 1000) == 2 * 1000 * (3 * 1294 * 4 * 3 + tests)
 
 
+def test_nodes_of_another_estimator_are_of_another_kind(loaded):
+    config, nodes = loaded
+    settings = study.node_settings(config, node(nodes, "bayesian", 0))
+    other = {**settings, "bayesian": {**settings["bayesian"], "estimator": "flipout"}}
+    assert cost.kind(settings) != cost.kind(other)
+
+
 def test_a_small_network_takes_as_long_as_its_steps(loaded):
     config, nodes = loaded
     settings = study.node_settings(config, node(nodes, "bayesian", 0))

@@ -5,6 +5,7 @@ import torch
 
 from bayesian_lottery import models
 from bayesian_lottery.models import MODELS
+from bayesian_lottery.networks import ESTIMATORS
 from bayesian_lottery.resources import COSTS, LONGEST_MINUTES, Cost, request
 
 
@@ -53,6 +54,18 @@ def test_larger_work_asks_for_more() -> None:
     assert ask("resnet20", epochs=320).minutes > small.minutes
     assert ask("vit_base").memory_mb > small.memory_mb
     assert ask("resnet20", samples=10, device="cpu").memory_mb > ask("resnet20", device="cpu")[1]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_estimators_that_perturb_images_apart_ask_for_more(estimator: str) -> None:
+    found = settings("resnet20", samples=10, epochs=1)
+    found["bayesian"]["estimator"] = estimator
+    asked = request(found, 45_000, (3, 32, 32), "cpu")
+    plain = ask("resnet20", samples=10, epochs=1, device="cpu")
+    if estimator == "weights":
+        assert asked == plain
+    else:
+        assert asked.minutes > plain.minutes and asked.memory_mb > plain.memory_mb
 
 
 # Minutes a level of 160 epochs that the paper reports, on A100 and H100.
