@@ -122,7 +122,7 @@ def validate(config: Mapping) -> list[Trunk]:
     """
     trunks = expand(config)
     branches(config, trunks)
-    _check_estimator(config["bayesian"])
+    _check_estimator(config)
     for name, curriculum in config["curricula"].items():
         _check_curriculum(f"curricula.{name}", curriculum)
     for name in dict.fromkeys(trunk.dataset for trunk in trunks):
@@ -141,11 +141,18 @@ def validate(config: Mapping) -> list[Trunk]:
     return trunks
 
 
-def _check_estimator(options: Mapping) -> None:
-    if options["antithetic"] and options["estimator"] != "weights":
+def _check_estimator(config: Mapping) -> None:
+    """Refuse what goes with sampled weights only, if the estimator is another."""
+    estimator = config["bayesian"]["estimator"]
+    used = {
+        "bayesian.antithetic": config["bayesian"]["antithetic"],
+        "compute.capture": config["compute"]["capture"],
+        "networks_per_job": config["networks_per_job"] > 1,
+    }
+    for key in (key for key, use in used.items() if use and estimator != "weights"):
         raise InputError(
-            "bayesian.antithetic: pairs are of the estimator 'weights' only, and bayesian.estimator"
-            f" is {options['estimator']!r}; set one of the two back to its default."
+            f"{key}: it needs the estimator 'weights', and bayesian.estimator is {estimator!r}; "
+            "set one of the two back to its default."
         )
 
 

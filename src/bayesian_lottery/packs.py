@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesian_lottery import bayesian
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.models.layers import Tokens
 from bayesian_lottery.networks import BayesianNetwork, DeterministicNetwork, Network, Weights
 
@@ -44,8 +45,13 @@ class BayesianPack(BayesianNetwork):
 
     def __init__(self, networks: Sequence[BayesianNetwork]):
         first = networks[0]
+        if len(networks) > 1 and first.estimator != "weights":
+            raise InputError(
+                f"bayesian.estimator: {first.estimator!r} trains one network at a time, not "
+                f"{len(networks)} side by side."
+            )
         self.networks, self.members = networks, len(networks)
-        self.template = first.template
+        self.template, self.estimator = first.template, first.estimator
         self.module = nn.ModuleList(network.module for network in networks)
         self.prior_std = first.prior_std
         stacks = _stack(self.module)
@@ -59,8 +65,9 @@ class BayesianPack(BayesianNetwork):
         self.kept = self._by_layer([network.kept for network in networks])
 
     def noise(self, samples: int, generators: Sequence[torch.Generator]) -> Tensor:
-        drawn = zip(self.networks, generators, strict=True)
-        return self._by_layer([network.noise(samples, stream) for network, stream in drawn])
+        pairs = zip(self.networks, generators, strict=True)
+        drawn = [network.noise(samples, stream) for network, stream in pairs]
+        return drawn[0] if self.members == 1 else self._by_layer(drawn)
 
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
         found = super().logits(_side_by_side(images, self.members, len(noise)), weights, noise)

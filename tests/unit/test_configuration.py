@@ -46,6 +46,8 @@ def config(tmp_path) -> dict:
         "figures": {},
         "branches": [],
         "bayesian": {"estimator": "weights", "antithetic": False},
+        "compute": {"capture": False},
+        "networks_per_job": 1,
         "trunks": [
             {**shared, "inference": "deterministic", "scorer": "magnitude"},
             {**shared, "inference": "bayesian", "scorer": ["snr", "mu"]},
@@ -135,15 +137,17 @@ def test_what_no_schema_can_see_is_refused_in_a_sentence(config, path, value, se
 
 
 @pytest.mark.parametrize("estimator", ["local_reparameterisation", "flipout"])
-def test_antithetic_pairs_are_of_weight_samples_only(config, estimator):
-    config["bayesian"] = {"estimator": "weights", "antithetic": True}
+@pytest.mark.parametrize("key", ["bayesian.antithetic", "compute.capture", "networks_per_job"])
+def test_some_keys_go_with_weight_samples_only(config, estimator, key):
+    section, _, name = key.rpartition(".")
+    (config[section] if section else config)[name] = 2 if key == "networks_per_job" else True
     configuration.validate(config)
     config["bayesian"]["estimator"] = estimator
     with pytest.raises(InputError) as refused:
         configuration.validate(config)
     assert str(refused.value) == (
-        "bayesian.antithetic: pairs are of the estimator 'weights' only, and bayesian.estimator is "
-        f"{estimator!r}; set one of the two back to its default."
+        f"{key}: it needs the estimator 'weights', and bayesian.estimator is {estimator!r}; "
+        "set one of the two back to its default."
     )
 
 
