@@ -61,6 +61,7 @@ def main() -> None:
             "jobs in the graph": f"{plain['jobs']:,}",
             "building the graph, s": f"{plain['graph']:.0f}",
             "a dry run in all, s": f"{plain['all']:.0f}",
+            "its CPU time, s": f"{plain['cpu']:.0f}",
             "its peak memory, MB": f"{plain['memory'] / 1e6:.0f}",
             "scheduling, ms a job": f"{1000 * (plain['all'] - plain['graph']) / plain['jobs']:.1f}",
         }
@@ -126,7 +127,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def dry_run(folder: Path) -> dict[str, float]:
-    """Seconds until the graph stands and until the end, peak memory in bytes, number of jobs."""
+    """Seconds until the graph stands and until the end, and of CPU; memory in bytes; jobs."""
     started = time.perf_counter()
     process = subprocess.Popen(
         command("--dry-run", "--profile", "slurm"),
@@ -143,7 +144,7 @@ def dry_run(folder: Path) -> dict[str, float]:
             found["graph"] = time.perf_counter() - started
         if count := re.match(r"total +(\d+)", line):
             found["jobs"] = int(count[1])
-    found["memory"] = end(process)
+    found["memory"], found["cpu"] = end(process)
     found["all"] = time.perf_counter() - started
     if "graph" not in found or "jobs" not in found:
         sys.exit("".join(last))
@@ -172,14 +173,14 @@ def submissions(folder: Path, count: int) -> dict[str, float]:
         sys.exit((folder / "log").read_text()[-3000:])
     os.killpg(process.pid, signal.SIGKILL)
     each = (times[-1] - times[0]) / (len(times) - 1)
-    return {"first": times[0] - started, "each": each, "memory": end(process)}
+    return {"first": times[0] - started, "each": each, "memory": end(process)[0]}
 
 
-def end(process: subprocess.Popen) -> int:
-    """Wait for a process; its peak memory in bytes."""
+def end(process: subprocess.Popen) -> tuple[int, float]:
+    """Wait for a process; its peak memory in bytes and its seconds of CPU."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss * resource_unit()
+    return usage.ru_maxrss * resource_unit(), usage.ru_utime + usage.ru_stime
 
 
 def resource_unit() -> int:

@@ -1,5 +1,6 @@
 import itertools
 import json
+from functools import cache
 
 from snakemake.exceptions import WorkflowError
 
@@ -11,10 +12,25 @@ from snakemake.logging import logger
 
 from bayesian_lottery import configuration, figures, resources, study
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.figures import FIGURES
+from bayesian_lottery.figures import FIGURES, NothingToShow
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import scorers_for
 from bayesian_lottery.tickets import BRANCHES
+
+
+@cache
+def figure_plan(name):
+    """What the study lets a figure show."""
+    return figures.plan(name, COORDINATES, config["figures"][name])
+
+
+def missing(name):
+    """Why the study cannot feed a figure; None if it can."""
+    try:
+        figure_plan(name)
+    except NothingToShow as reason:
+        return str(reason)
+
 
 try:
     configuration.check_schema(config, Path(workflow.basedir) / "schemas/config.schema.yaml")
@@ -26,9 +42,8 @@ try:
         for name in {node.dataset for node in NODES.values()}
     }
     COORDINATES = [node.coordinates() for node in NODES.values()]
-    LEFT_OUT = {
-        name: figures.missing(name, COORDINATES, config["figures"][name]) for name in FIGURES
-    }
+    # Jobs do not look at the figures, which takes seconds for thousands of nodes.
+    LEFT_OUT = {name: missing(name) for name in FIGURES} if workflow.is_main_process else {}
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -42,18 +57,17 @@ pathvars:
 FIGURE_FILES = [
     f"<results>/figures/{name}.{suffix}"
     for name, figure in FIGURES.items()
-    if not LEFT_OUT[name]
+    if not LEFT_OUT.get(name)
     for suffix in figure.formats
 ]
-if workflow.is_main_process:
-    for name, reason in LEFT_OUT.items():
-        if reason:
-            logger.info(f"{name} is left out: {reason}")
+for name, reason in LEFT_OUT.items():
+    if reason:
+        logger.info(f"{name} is left out: {reason}")
 
 TABLE_FILES = expand(
     "<results>/tables/{table}.{format}", table=["runs", "layers"], format=["parquet", "csv"]
 ) + ["<results>/tables/claims.csv"]
-METRICS_FILES = study.metrics_files(config)
+METRICS_FILES = [f"{config['results']}/{folder}/metrics.json" for folder in NODES]
 
 
 wildcard_constraints:
@@ -87,7 +101,11 @@ def node_settings(wildcards):
 
 def request(wildcards):
     """What training a node asks a cluster for."""
-    node = node_of(wildcards)
+    return request_of(node_of(wildcards))
+
+
+@cache  # Snakemake asks for each resource by itself, and more than once
+def request_of(node):
     settings = study.node_settings(config, node)
     return resources.request(settings, *IMAGES[node.dataset], config["device"])
 
@@ -144,21 +162,21 @@ def prepare_settings(wildcards):
     return json.dumps({name: settings[name] for name in used if name in settings})
 
 
-def figure_plan(name):
-    """What the study lets a figure show."""
+def drawn(name):
+    """The plan of a figure that is to be drawn."""
     try:
-        return figures.plan(name, COORDINATES, config["figures"][name])
+        return figure_plan(name)
     except InputError as error:
         raise WorkflowError(f"{name}: {error}") from None
 
 
 def shown(name, wildcards):
-    return figure_plan(name).shown
+    return drawn(name).shown
 
 
 def mask_files(name, wildcards):
     """The masks and initial weights that a figure shows, by the names in its plan."""
-    masks = getattr(figure_plan(name), "masks", {})
+    masks = getattr(drawn(name), "masks", {})
     files = {}
     for key, where in masks.items():
         node = study.Node(**where)

@@ -1,7 +1,7 @@
 # Instead of trunk.smk where a job trains several networks (networks_per_job): a rule for each such
 # job, since its outputs are those of several nodes.
 for number, pack in enumerate(study.packs(NODES.values(), config["networks_per_job"]), 1):
-    WEIGHTS = {node: f"{config['results']}/{node.folder}/weights.safetensors" for node in pack}
+    asked = pack_request(pack)
 
     rule:
         name:
@@ -12,8 +12,8 @@ for number, pack in enumerate(study.packs(NODES.values(), config["networks_per_j
             metrics=pack_outputs(pack, "metrics"),
             history=pack_outputs(pack, "history"),
             weights=[
-                path if study.starts_others(node) else unneeded(path)
-                for node, path in WEIGHTS.items()
+                (str if study.starts_others(node) else unneeded)(path)
+                for node, path in zip(pack, pack_outputs(pack, "weights"))
             ],
             next_masks=pack_outputs(pack, "next_masks"),
             masks=pack_outputs(pack, "branch_mask"),
@@ -27,13 +27,9 @@ for number, pack in enumerate(study.packs(NODES.values(), config["networks_per_j
         resources:  # how a job runs, not what it computes: changing them reruns nothing
             device=config["device"],
             checkpoint_seconds=config["checkpoint_seconds"],
-            gpu=pack_request(pack).gpu,
-            mem_mb=lambda wildcards, attempt, asked=pack_request(pack): (
-                asked.attempt(attempt).memory_mb
-            ),
-            runtime=lambda wildcards, attempt, asked=pack_request(pack): (
-                asked.attempt(attempt).minutes
-            ),
+            gpu=asked.gpu,
+            mem_mb=lambda wildcards, attempt, asked=asked: asked.attempt(attempt).memory_mb,
+            runtime=lambda wildcards, attempt, asked=asked: asked.attempt(attempt).minutes,
         params:
             tasks=tasks(pack),
         message:
