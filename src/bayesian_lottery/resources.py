@@ -55,7 +55,7 @@ class Speed(NamedTuple):
 
 SPEEDS = {"gpu": Speed(1e13, 0.02), "cpu": Speed(5e9, 0.01)}
 
-# Time and memory of a training step, in those of one with weight samples; docs/performance.md.
+# Time and memory of a training step, in those of one with weight samples; docs/variance.md.
 ESTIMATORS = {"weights": 1, "local_reparameterisation": 3, "flipout": 3}
 
 START_MINUTES = 10  # imports from a busy file system, the two Snakemakes around a job, a cold GPU

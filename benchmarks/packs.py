@@ -1,0 +1,103 @@
+"""Time of a training step for K networks side by side, against K steps of one network.
+
+    python benchmarks/packs.py
+    python benchmarks/packs.py --models resnet20 --size 32 --batch 128 --networks 1 2 4 8
+
+The numbers of networks take their steps in turn, so that a busy machine slows all alike. Images are
+made up.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from bayesian_lottery import masks, models, networks, packs
+from bayesian_lottery.curricula import Curriculum
+from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
+from bayesian_lottery.randomness import generator
+
+UNTIMED = 4  # steps before the timed ones
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", default=["lenet_100_50", "resnet8_slim", "vit_nano"])
+    parser.add_argument("--inference", nargs="+", default=["deterministic", "bayesian"])
+    parser.add_argument("--networks", nargs="+", type=int, default=[1, 2, 4, 8], metavar="K")
+    parser.add_argument("--channels", type=int, default=1, help="of the images (1)")
+    parser.add_argument("--size", type=int, default=8, help="pixels a side (8)")
+    parser.add_argument("--batch", type=int, default=64, help="images of each network (64)")
+    parser.add_argument("--samples", type=int, default=3, help="weight samples (3)")
+    parser.add_argument("--steps", type=int, default=20, help="timed steps (20)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--capture", action="store_true", help="as a CUDA graph, on a GPU")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    print("| model | inference | networks | ms a step | ms a network | times as fast |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for model in options.models:
+        for inference in options.inference:
+            measure(model, inference, options)
+
+
+def measure(model: str, inference: str, options: argparse.Namespace) -> None:
+    """Print a row for every number of networks."""
+    steps = {k: step_of(model, inference, k, options) for k in options.networks}
+    seconds = {k: [] for k in steps}
+    for index in range(UNTIMED + options.steps):
+        for k, step in steps.items():
+            taken = seconds_of(step)
+            if index >= UNTIMED:
+                seconds[k].append(taken)
+    first = options.networks[0]
+    alone = [taken / first for taken in seconds[first]]
+    for k, taken in seconds.items():
+        gain = statistics.median(k * a / b for a, b in zip(alone, taken, strict=True))
+        ms = 1e3 * statistics.median(taken)
+        print(f"| {model} | {inference} | {k} | {ms:.2f} | {ms / k:.2f} | {gain:.2f} |", flush=True)
+
+
+def step_of(model: str, inference: str, count: int, options: argparse.Namespace):
+    """A function that takes a step of `count` networks."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shape = (options.channels, options.size, options.size)
+
+    def network_of(seed: int) -> networks.Network:
+        template = models.build(model, shape, 10, seed=seed).to(device)
+        network = networks.build(inference, template, {"initial_std": 0.01, "prior_std": 1.0})
+        network.load(network.state(), masks.ones(models.prunable(template)))
+        return network
+
+    pack = packs.pack([network_of(seed) for seed in range(count)])
+    engine = Engine(pack, shape, Plan(capture=options.capture))
+    curriculum = Curriculum(1, "adam", 1e-3, 1e-4, options.batch, (), 0.1, 0, 0.9)
+    optimizer = curriculum.build_optimizer(pack.parameter_groups(1e-4))
+    images = torch.randn(count * options.batch, *shape, device=device)
+    labels = torch.randint(10, (count * options.batch,), device=device)
+    streams = [generator("noise", seed, device=device) for seed in range(count)]
+    samples = options.samples if inference == "bayesian" else 1
+
+    def step() -> None:
+        engine.gradients(images, labels, pack.noise(samples, streams), "categorical", 1e-6)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def seconds_of(function) -> float:
+    """Seconds that `function` takes, until the device is done."""
+    started = time.perf_counter()
+    function()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
