@@ -6,11 +6,9 @@ beside the metrics file. SIGUSR1 saves one; SIGTERM saves one and stops with exi
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from bayesian_lottery import cluster, warm
-from bayesian_lottery.errors import InputError
 
 
 def scorer_and_path(text: str) -> tuple[str, Path]:
@@ -51,8 +49,7 @@ def main() -> None:
     warm.delegate()
     cluster.claim_gpu()
 
-    from bayesian_lottery.checkpoints import Stopped  # these import torch
-    from bayesian_lottery.jobs import Inputs, Outputs, Task, train_nodes
+    from bayesian_lottery.jobs import Inputs, Outputs, Task, run_script  # imports torch
 
     inputs = Inputs(
         given.data, given.initial, given.mask, given.previous_weights, given.trained_weights
@@ -60,14 +57,8 @@ def main() -> None:
     outputs = Outputs(
         given.metrics, given.history, given.weights, dict(given.next_mask), given.branch_mask
     )
-    try:
-        task = Task(given.node, given.settings, inputs, outputs)
-        train_nodes([task], given.device, given.checkpoint_seconds)
-    except InputError as error:
-        sys.exit(str(error))
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(143)
+    task = Task(given.node, given.settings, inputs, outputs)
+    run_script([task], given.device, given.checkpoint_seconds)
 
 
 if __name__ == "__main__":

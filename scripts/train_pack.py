@@ -5,11 +5,9 @@ Otherwise as train.py: the same signals, and one checkpoint, in the folder of th
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from bayesian_lottery import cluster, warm
-from bayesian_lottery.errors import InputError
 
 
 def main() -> None:
@@ -30,8 +28,7 @@ def main() -> None:
     warm.delegate()
     cluster.claim_gpu()
 
-    from bayesian_lottery.checkpoints import Stopped  # these import torch
-    from bayesian_lottery.jobs import Inputs, Outputs, Task, train_nodes
+    from bayesian_lottery.jobs import Inputs, Outputs, Task, run_script  # imports torch
 
     def paths(found):
         return {k: paths(v) if isinstance(v, dict) else Path(v) for k, v in found.items()}
@@ -45,13 +42,7 @@ def main() -> None:
         )
         for task in given.tasks
     ]
-    try:
-        train_nodes(tasks, given.device, given.checkpoint_seconds)
-    except InputError as error:
-        sys.exit(str(error))
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        sys.exit(143)
+    run_script(tasks, given.device, given.checkpoint_seconds)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import io
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,17 @@ def train_nodes(
         for folder in sorted({task.outputs.metrics.parent for task in tasks}):
             locks.enter_context(alone(folder))
         _train_nodes(tasks, device, checkpoint_seconds)
+
+
+def run_script(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
+    """`train_nodes` for a script: exit status 1 and a sentence, or 143 when stopped by SIGTERM."""
+    try:
+        train_nodes(tasks, device, checkpoint_seconds)
+    except InputError as error:
+        sys.exit(str(error))
+    except checkpoints.Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(143)
 
 
 def _refuse_mixtures(tasks: Sequence[Task]) -> None:
