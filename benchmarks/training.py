@@ -95,7 +95,7 @@ def measure(shared: dict, ceilings: dict, options: argparse.Namespace) -> list[d
     if options.epochs:
         for capture in [False] if on_cpu(options.device) else [False, True]:
             case = {**shared, "kind": "epochs", "capture": capture}
-            print(run_worker(case), end="", flush=True)
+            print(run_worker(case).splitlines()[-1], flush=True)  # after those of the training
         return []
     if options.profile:
         for name, case in cases.items():
