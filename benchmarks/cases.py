@@ -13,6 +13,7 @@ DETERMINISTIC = {
     "plain loop": {"kind": "plain"},
     "ours": {"kind": "ours"},
     "ours, bfloat16": {"kind": "ours", "precision": "bfloat16"},
+    "ours, deterministic algorithms": {"kind": "ours", "deterministic": True},
     "ours, captured": {"kind": "ours", "capture": True},
 }
 BAYESIAN = {
@@ -21,6 +22,7 @@ BAYESIAN = {
     "ours": {"kind": "ours"},
     "ours, 4 of 10 held": {"kind": "ours", "held": 0.4},
     "ours, elbo": {"kind": "ours", "likelihood": "elbo"},
+    "ours, deterministic algorithms": {"kind": "ours", "deterministic": True},
     "ours, bfloat16": {"kind": "ours", "precision": "bfloat16"},
     "ours, captured": {"kind": "ours", "capture": True},
     "ours, 4 of 10 held, bfloat16": {"kind": "ours", "held": 0.4, "precision": "bfloat16"},
@@ -145,13 +147,14 @@ def our_batches(case: dict, device):
 
 
 def ours(case: dict, device):
-    """The body of `training.train`."""
+    """The body of `training.train`; jobs ask for deterministic algorithms besides."""
     import torch
 
     from bayesian_lottery import masks, models, networks
     from bayesian_lottery.curricula import Curriculum
     from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
 
+    torch.use_deterministic_algorithms(case.get("deterministic", False), warn_only=True)
     if device.type == "cpu":
         keep_freed_memory()
     template = models.build(case["model"], (3, 32, 32), 10, seed=0).to(device)
