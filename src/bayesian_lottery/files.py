@@ -76,15 +76,24 @@ def write_tensors(path: str | Path, tensors: dict, metadata: dict | None = None)
 
 
 def read_tensors(path: str | Path, device: str = "cpu") -> tuple[dict, dict]:
-    """Read a safetensors file as (tensors, metadata).
+    """Read a safetensors file as (torch tensors, metadata).
 
     Raises:
         InputError: the file is missing, truncated or not safetensors.
     """
+    return _read_safetensors(path, "pt", str(device))
+
+
+def read_arrays(path: str | Path) -> tuple[dict, dict]:
+    """`read_tensors`, as numpy arrays and without torch."""
+    return _read_safetensors(path, "numpy", "cpu")
+
+
+def _read_safetensors(path: str | Path, framework: str, device: str) -> tuple[dict, dict]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(str(path), framework="pt", device=str(device)) as file:
+        with safe_open(str(path), framework=framework, device=device) as file:
             metadata = json.loads((file.metadata() or {}).get("json", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except FileNotFoundError:

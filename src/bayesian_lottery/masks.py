@@ -8,13 +8,14 @@ torch is imported where it is used: `tickets`, whose names the workflow reads, i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import read_tensors, write_tensors
+from bayesian_lottery.files import read_arrays, write_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -147,17 +148,22 @@ def load(path: str | Path) -> Mask:
     Raises:
         InputError: the file is missing, truncated or not a mask.
     """
-    import numpy as np
     import torch
 
-    packed, layers = read_tensors(path)
+    return {name: torch.from_numpy(layer) for name, layer in load_arrays(path).items()}
+
+
+def load_arrays(path: str | Path) -> dict:
+    """`load`, as numpy arrays and without torch."""
+    import numpy as np
+
+    packed, layers = read_arrays(path)
     if not isinstance(layers, list) or {name for name, _ in layers} != packed.keys():
         raise InputError(f"{path}: not a mask file.")
     mask = {}
     for name, shape in layers:
-        count = int(np.prod(shape))
-        if packed[name].dtype != torch.uint8 or packed[name].numel() != (count + 7) // 8:
+        count = math.prod(shape)
+        if packed[name].dtype != np.uint8 or packed[name].size != (count + 7) // 8:
             raise InputError(f"{path}: the bits of {name} do not fit its shape {tuple(shape)}.")
-        bits = np.unpackbits(packed[name].numpy(), count=count)
-        mask[name] = torch.from_numpy(bits.astype(bool)).view(shape)
+        mask[name] = np.unpackbits(packed[name], count=count).astype(bool).reshape(shape)
     return mask

@@ -2,19 +2,13 @@
 
 import pytest
 import torch
+from families import FAMILIES
 
 from bayesian_lottery import engine, models, networks
 from bayesian_lottery.engine import Engine, Plan
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.randomness import generator
 
-FAMILIES = {
-    "lenet_100_50": (1, 8, 8),
-    "lenet5": (1, 28, 28),
-    "resnet8_slim": (2, 8, 8),
-    "vgg5_slim": (1, 8, 8),
-    "vit_nano": (1, 8, 8),
-}
 SAMPLES, BATCH = 5, 6
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}
 family = pytest.mark.parametrize("model", FAMILIES)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from families import FAMILIES
 
 from bayesian_lottery import estimators, models, networks
 from bayesian_lottery.engine import Engine, Plan, data_term, log_likelihoods
@@ -11,15 +12,13 @@ from bayesian_lottery.models.mlp import MLP
 from bayesian_lottery.randomness import generator
 
 OPTIONS = {"initial_std": 0.5, "prior_std": 0.7}  # a large sigma, so that noise matters
-MODELS = {"lenet_100_50": (1, 8, 8), "lenet5": (1, 28, 28), "resnet8_slim": (2, 8, 8)}
-MODELS |= {"vgg5_slim": (1, 8, 8), "vit_nano": (1, 8, 8)}
 SAMPLES, BATCH = 4, 6
 each_estimator = pytest.mark.parametrize("estimator", estimators.ESTIMATORS)
-each_model = pytest.mark.parametrize("model", MODELS)
+each_model = pytest.mark.parametrize("model", FAMILIES)
 
 
 def network_of(model, estimator, density=0.6, empty=()):
-    template = models.build(model, MODELS[model], 10, seed=1).double()
+    template = models.build(model, FAMILIES[model], 10, seed=1).double()
     network = networks.build("bayesian", template, {**OPTIONS, "estimator": estimator})
     stream = generator("mask")
     mask = {
@@ -32,7 +31,7 @@ def network_of(model, estimator, density=0.6, empty=()):
 
 def batch(model):
     stream = generator("images")
-    images = torch.randn(BATCH, *MODELS[model], dtype=torch.float64, generator=stream)
+    images = torch.randn(BATCH, *FAMILIES[model], dtype=torch.float64, generator=stream)
     return images, torch.randint(10, (BATCH,), generator=stream)
 
 
@@ -40,7 +39,7 @@ def step(model, estimator, plan):
     """What a step returns, the gradients it leaves, and the buffers."""
     network = network_of(model, estimator)
     noise = network.noise(SAMPLES, generator("noise"))
-    engine = Engine(network, MODELS[model], plan)
+    engine = Engine(network, FAMILIES[model], plan)
     computed = engine.gradients(*batch(model), noise, "categorical", heat=1e-3)
     gradients = {name: p.grad for name, p in network.module.named_parameters()}
     return computed, gradients, dict(network.module.named_buffers())
@@ -266,7 +265,7 @@ def test_evaluation_samples_weights(model, estimator):
         network = network_of(model, kind)
         network.template.eval()
         noise = network.noise(SAMPLES, generator("noise"))
-        found.append(Engine(network, MODELS[model], Plan()).logits(batch(model)[0], noise))
+        found.append(Engine(network, FAMILIES[model], Plan()).logits(batch(model)[0], noise))
     assert torch.equal(*found)
 
 
@@ -274,7 +273,7 @@ def test_evaluation_samples_weights(model, estimator):
 @each_model
 def test_pruned_weights_have_no_effect_and_no_gradient(model, estimator):
     """One layer has no survivors, others have rows without any."""
-    empty = next(iter(models.prunable(models.build(model, MODELS[model], 10))))
+    empty = next(iter(models.prunable(models.build(model, FAMILIES[model], 10))))
     results = []
     for value in (0.0, 5.0):
         network = network_of(model, estimator, density=0.1, empty=[empty])
@@ -282,7 +281,7 @@ def test_pruned_weights_have_no_effect_and_no_gradient(model, estimator):
             for parameter in network.posteriors[name]:
                 parameter.data[~layer] = value
         noise = network.noise(SAMPLES, generator("noise"))
-        engine = Engine(network, MODELS[model], Plan())
+        engine = Engine(network, FAMILIES[model], Plan())
         results.append(engine.gradients(*batch(model), noise, "categorical", 1e-3))
         for parameter in network.module.parameters():
             assert parameter.grad is None or parameter.grad.isfinite().all()
@@ -296,12 +295,12 @@ def test_pruned_weights_have_no_effect_and_no_gradient(model, estimator):
 def test_bfloat16_is_close_to_float32(model, estimator):
     results = []
     for precision in ("float32", "bfloat16"):
-        template = models.build(model, MODELS[model], 10, seed=1)
+        template = models.build(model, FAMILIES[model], 10, seed=1)
         options = {"initial_std": 0.05, "prior_std": 1.0, "estimator": estimator}
         network = networks.build("bayesian", template, options)
         images, labels = batch(model)
         noise = network.noise(SAMPLES, generator("noise"))
-        engine = Engine(network, MODELS[model], Plan(1, precision=precision))
+        engine = Engine(network, FAMILIES[model], Plan(1, precision=precision))
         results.append(engine.gradients(images.float(), labels, noise, "categorical", 1e-3))
         assert all(p.grad.dtype == torch.float32 for p in network.module.parameters())
         assert all(p.grad.isfinite().all() for p in network.module.parameters())

@@ -26,7 +26,7 @@ from snakemake.utils import validate
 from bayesian_lottery import figures, results
 from bayesian_lottery import masks as torch_masks
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.figures import NothingToShow, masks, style
+from bayesian_lottery.figures import NothingToShow, style
 from bayesian_lottery.files import write_tensors
 from bayesian_lottery.tickets import BRANCHES
 
@@ -316,7 +316,7 @@ def test_figure3_draws_the_masks_of_the_run(whole, files):
     assert (ticket["scorer"], ticket["level"]) == ("magnitude", 3)
 
     figure = draw("figure3", whole, files)
-    kept = masks.read_mask(files["shuffle_even"])["first.weight"].reshape(8, 36)
+    kept = torch_masks.load_arrays(files["shuffle_even"])["first.weight"].reshape(8, 36)
     pictures = [axes for axes in figure.axes if axes.images]
     assert len(pictures) == 5
     drawn = pictures[3].images[0].get_array()
@@ -352,7 +352,7 @@ def test_figure3_refuses_what_it_cannot_read(whole, files, tmp_path):
 
 def test_masks_are_read_as_torch_reads_them(files):
     for name in ("ticket", "shuffle_global"):
-        ours, theirs = masks.read_mask(files[name]), torch_masks.load(files[name])
+        ours, theirs = torch_masks.load_arrays(files[name]), torch_masks.load(files[name])
         assert list(ours) == list(theirs)
         assert all(np.array_equal(ours[layer], theirs[layer].numpy()) for layer in ours)
 
@@ -393,6 +393,14 @@ def tables_of(tables: dict, change) -> dict:
     return {name: change(table) for name, table in tables.items()}
 
 
+def missing(name, nodes, options):
+    """Why `nodes` cannot feed the figure; None if they can."""
+    try:
+        figures.plan(name, nodes, options)
+    except NothingToShow as reason:
+        return str(reason)
+
+
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_what_cannot_be_shown_is_known_before_it_is_drawn(whole, study, tmp_path, name):
     alone = tables(tmp_path, synthetic.study(inferences=("bayesian",), seeds=(0,), levels=2))
@@ -401,7 +409,7 @@ def test_what_cannot_be_shown_is_known_before_it_is_drawn(whole, study, tmp_path
         tables_of(study, lambda table: table[table["branch"].isna()]),
         alone,
     ):
-        reason = figures.missing(name, results.nodes(part["runs"]), {})
+        reason = missing(name, results.nodes(part["runs"]), {})
         if reason is None:
             draw(name, part)
         else:
@@ -409,12 +417,12 @@ def test_what_cannot_be_shown_is_known_before_it_is_drawn(whole, study, tmp_path
             with pytest.raises(NothingToShow) as raised:
                 draw(name, part)
             assert str(raised.value) == reason
-    assert figures.missing(name, results.nodes(whole["runs"]), {}) is None
+    assert missing(name, results.nodes(whole["runs"]), {}) is None
 
 
 def test_nothing_to_show_says_why(study, whole, tmp_path):
     def why(name, given=study, **options):
-        return figures.missing(name, results.nodes(given["runs"]), options)
+        return missing(name, results.nodes(given["runs"]), options)
 
     dense = tables_of(study, lambda table: table[table["level"] == 0])
     assert "only dense networks" in why("figure1", dense)

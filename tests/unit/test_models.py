@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from families import FAMILIES
 from torch import nn
 from torch.func import functional_call
 from torch_blue.vi import convert_to_vimodule
@@ -36,14 +37,6 @@ COUNTS = {
     "vgg19": ((3, 32, 32), 20_040_522, 16, 20_018_880, 230_804),
     "vit_tiny": ((3, 32, 32), 5_362_762, 49, 5_317_632, 61_310),
     "vit_base": ((3, 32, 32), 85_152_010, 49, 84_971_520, 979_656),
-}
-# One small member of each family.
-FAMILIES = {
-    "lenet_100_50": (1, 8, 8),
-    "lenet5": (1, 28, 28),
-    "resnet8_slim": (2, 8, 8),
-    "vgg5_slim": (1, 8, 8),
-    "vit_nano": (1, 8, 8),
 }
 SAMPLES, BATCH = 3, 5
 family = pytest.mark.parametrize("model", FAMILIES)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from families import FAMILIES
 
 from bayesian_lottery import jobs, models, networks, packs, training
 from bayesian_lottery.data import Images, Split, channel_statistics
@@ -11,13 +12,6 @@ from bayesian_lottery.engine import Engine, Plan
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.randomness import generator
 
-FAMILIES = {
-    "lenet_100_50": (1, 8, 8),
-    "lenet5": (1, 28, 28),
-    "resnet8_slim": (2, 8, 8),
-    "vgg5_slim": (1, 8, 8),
-    "vit_nano": (1, 8, 8),
-}
 MEMBERS, BATCH = 3, 6
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}
 inferences = pytest.mark.parametrize("inference", ["deterministic", "bayesian"])

@@ -69,15 +69,6 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
     return FIGURES[name].plan(nodes, options)
 
 
-def missing(name: str, nodes: Sequence[Node], options: Mapping) -> str | None:
-    """Why `nodes` cannot feed the figure `name`; None if they can. Arguments as for `plan`."""
-    try:
-        plan(name, nodes, options)
-    except NothingToShow as reason:
-        return str(reason)
-    return None
-
-
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
     """Draw the figure `name` from `tables` ("runs", "layers" -> DataFrame), for `save` to write.
 
@@ -87,7 +78,7 @@ def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path]
 
     Raises:
         InputError: no such figure, a table or file that it needs is not given, or a wrong option.
-        NothingToShow: the table cannot feed it; for the same reasons as `missing`, or because no
+        NothingToShow: the table cannot feed it; for the same reasons as `plan`, or because no
             run has the statistic asked for.
     """
     from bayesian_lottery.results import nodes

@@ -1,7 +1,5 @@
 """One layer of a ticket's mask and what randomisations make of it: figure 3."""
 
-import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
-from safetensors import SafetensorError, safe_open
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.figures import style
 from bayesian_lottery.figures.plans import Masks
+from bayesian_lottery.files import read_arrays
+from bayesian_lottery.masks import load_arrays
 
 _LEGIBLE = range(250, 2001)  # weights of a layer whose every weight can be seen
 _ROWS, _COLUMNS = 40, 120  # of a larger layer, the corner that is shown
@@ -37,11 +36,11 @@ def draw(plan: Masks, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     for name in [*plan.masks, "initial"]:
         if name not in files:
             raise InputError(f"The file {name!r} is not given: a mask, or the initial weights.")
-    masks = {name: read_mask(files[name]) for name in plan.masks}
+    masks = {name: load_arrays(files[name]) for name in plan.masks}
     layer = plan.layer or _legible(masks["ticket"])
     if layer not in masks["ticket"]:
         raise choice("figure option layer", layer, masks["ticket"])
-    weights, _ = _read(files["initial"])
+    weights, _ = read_arrays(files["initial"])
     initial = _matrix(weights[layer])
     bound = initial.shape[1] ** -0.5  # weights start within 1 / sqrt(fan_in)
     anew = np.random.default_rng(0).uniform(-bound, bound, initial.shape)
@@ -99,30 +98,3 @@ def _legible(mask: Mask) -> str:
     """The smallest layer of a legible size; the smallest of all if none is."""
     legible = [name for name, layer in mask.items() if layer.size in _LEGIBLE]
     return min(legible or mask, key=lambda name: mask[name].size)
-
-
-def read_mask(path: str | Path) -> Mask:
-    """Read a mask that `masks.save` wrote, without torch: bool arrays by name, in network order.
-
-    Raises:
-        InputError: the file is missing, truncated or not a mask.
-    """
-    packed, layers = _read(path)
-    if not isinstance(layers, list) or {name for name, _ in layers} != packed.keys():
-        raise InputError(f"{path}: not a mask file.")
-    return {
-        name: np.unpackbits(packed[name], count=math.prod(shape)).astype(bool).reshape(shape)
-        for name, shape in layers
-    }
-
-
-def _read(path: str | Path) -> tuple[dict[str, np.ndarray], object]:
-    """The arrays and metadata of a safetensors file."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get("json", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except SafetensorError as error:
-        raise InputError(f"{path}: truncated or not a safetensors file ({error}).") from None
