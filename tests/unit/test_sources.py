@@ -1,5 +1,7 @@
 """Decoding sources, and the sentences that meet wrong settings and damaged data."""
 
+import dataclasses
+import hashlib
 import importlib.util
 import json
 import struct
@@ -17,6 +19,7 @@ from PIL import Image
 
 from bayesian_lottery import data, sources
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.sources import published
 
 TARS = (".tar", ".tar.gz", ".tar.xz", ".tar.bz2")
 
@@ -114,7 +117,7 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-# torchvision
+# Published data sets
 
 
 def write_mnist(root: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -164,6 +167,39 @@ def test_a_truncated_mnist_is_refused(tmp_path, no_network):
     images.write_bytes(images.read_bytes()[:-100])
     sentence = refusal({"source": "mnist", "root": str(tmp_path)}, sources.prepare, tmp_path / "o")
     assert "complete MNIST/raw" in sentence
+
+
+def write_cifar(root: Path, version: published.Cifar) -> published.Cifar:
+    """An archive of `version`'s layout with five images a member, and its description."""
+    (root / version.folder).mkdir(parents=True)
+    for number, name in enumerate((*version.train, *version.test)):
+        random = np.random.default_rng(number)
+        rows = random.integers(256, size=(5, version.labels + 3072), dtype=np.uint8)
+        rows[:, : version.labels] = np.arange(5)[:, None] + 10 * np.arange(version.labels)[::-1]
+        (root / version.folder / name).write_bytes(rows.tobytes())
+    (root / version.folder / version.names).write_text("a\nb\nc\nd\ne\n\n")
+    archive = pack(root, root / version.archive)
+    return dataclasses.replace(version, md5=hashlib.md5(archive.read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize("version", [published.CIFAR10, published.CIFAR100])
+def test_cifar_is_read_from_its_binary_archive(tmp_path, no_network, version):
+    version = write_cifar(tmp_path, version)
+    classes, (train, test) = published.cifar(version, tmp_path)
+    assert classes == ("a", "b", "c", "d", "e")
+    assert len(train) == 5 * len(version.train) and len(test) == 5
+    assert test.labels.tolist() == list(range(5)), "the last byte before an image is its class"
+    for part, names in ((train, version.train), (test, version.test)):
+        stored = (tmp_path / version.folder / names[0]).read_bytes()
+        first = stored[version.labels : version.labels + 3072]  # red, green, blue; row by row
+        assert part.images[0].numpy().tobytes() == first
+        assert part.images.shape[1:] == (3, 32, 32)
+
+
+def test_another_archive_than_the_published_one_is_refused(tmp_path, no_network):
+    write_cifar(tmp_path, published.CIFAR10)
+    given = {"source": "cifar10", "root": str(tmp_path)}
+    assert "complete cifar-10-binary.tar.gz" in refusal(given, sources.prepare, tmp_path / "o")
 
 
 # Image folders

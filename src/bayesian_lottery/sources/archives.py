@@ -1,0 +1,111 @@
+"""The visible images of a folder or a tar archive, one after the other."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import os
+import sys
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from bayesian_lottery.errors import InputError
+
+SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+UNPACKERS = {
+    ".gz": gzip.open,
+    ".tgz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".txz": lzma.open,
+}
+
+Parts = tuple[str, ...]  # a path below the root, split at its slashes
+
+
+def entries(name: str, root: Path) -> Iterator[tuple[Parts, Path | BinaryIO | None]]:
+    """Every folder (with None) and every image (with what Pillow opens) of a folder or archive."""
+    from tqdm import tqdm
+
+    interval = 0.5 if sys.stderr.isatty() else 10  # seconds; a log file needs few lines
+    options = {"desc": f"reading {root.name}", "delay": 3, "mininterval": interval}
+    if root.is_dir():
+        yield from tqdm(list(_walk(root)), unit=" files", **options)
+        return
+    try:
+        with (
+            open(root, "rb") as file,
+            tqdm(total=root.stat().st_size, unit="B", unit_scale=True, **options) as progress,
+        ):
+            for entry in _stream(name, file):
+                yield entry
+                progress.update(file.tell() - progress.n)
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise InputError(
+            f"datasets.{name}.root: '{root}' is neither a folder nor a complete .tar, .tar.gz,"
+            f" .tar.bz2 or .tar.xz archive ({error})."
+        ) from None
+
+
+def _walk(root: Path) -> Iterator[tuple[Parts, Path | None]]:
+    """The visible folders and images of a folder, as deep as a layout can be."""
+    for where, folders, names in os.walk(root, followlinks=True):
+        above = Path(where).relative_to(root).parts
+        folders.sort()
+        for folder in folders:
+            if _visible((*above, folder)):
+                yield (*above, folder), None
+        for name in sorted(names):
+            if _visible((*above, name)) and _is_image(name):
+                yield (*above, name), Path(where, name)
+        if len(above) == 3:
+            folders.clear()  # also ends a circle of links
+
+
+def _stream(name: str, file: BinaryIO) -> Iterator[tuple[Parts, BinaryIO | None]]:
+    """The visible folders and images of a tar archive, read once, front to back.
+
+    tarfile takes a broken header for the end of the archive, and by itself checks no compressor's
+    checksum; so the stream is read to its end, where only zeros may follow the last member.
+    """
+    unpack = UNPACKERS.get(PurePosixPath(file.name).suffix.lower(), contextlib.nullcontext)
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 1024))
+    end = file.read()
+    file.seek(0)
+    # A cheap look at the end spares reading gigabytes of a truncated archive.
+    if unpack is lzma.open and not end.rstrip(b"\0").endswith(b"YZ"):
+        raise EOFError("the end of the xz stream is missing")
+    if unpack is contextlib.nullcontext and end.strip(b"\0"):
+        raise EOFError("the end of a tar archive is missing")
+    with unpack(file) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            parts = PurePosixPath(member.name.lstrip("/")).parts
+            if not _visible(parts):
+                continue
+            if member.isdir():
+                yield parts, None
+            elif _is_image(parts[-1]):
+                if not member.isreg():
+                    raise InputError(
+                        f"datasets.{name}.root: '{member.name}' in the archive is a link; pack it"
+                        " with tar --dereference --hard-dereference."
+                    )
+                yield parts, io.BytesIO(archive.extractfile(member).read())
+        while rest := archive.fileobj.read(1 << 20):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("it is damaged in the middle")
+
+
+def _visible(parts: Parts) -> bool:
+    """Whether to look at a path; macOS adds `.DS_Store`, `._name` and `__MACOSX`."""
+    return bool(parts) and not any(part.startswith((".", "__MACOSX")) for part in parts)
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
