@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bayesian_lottery import cost, progress
+from bayesian_lottery import configuration, cost, reports
 from bayesian_lottery.errors import InputError
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
@@ -50,9 +50,9 @@ def main() -> None:
     given = parser.parse_args()
     if min(given.gpus) < 1 or (given.tflops is not None and given.tflops <= 0):
         parser.error("--gpus and --tflops take numbers above 0")
-    config, nodes = progress.load(given.configfile, given.config, SCHEMA)
+    config, nodes = configuration.load(given.configfile, given.config, SCHEMA)
     estimated = cost.estimate(config, nodes, given.device, given.tflops)
-    print(cost.report(estimated, given.gpus, given.by))
+    print(reports.of_estimate(estimated, given.gpus, given.by))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bayesian_lottery import cost, progress, study
+from bayesian_lottery import configuration, datasets, progress, reports, speeds, study
 from bayesian_lottery.errors import InputError
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
@@ -19,8 +19,8 @@ SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 def look(config: Mapping, nodes: list[study.Node]) -> progress.Status:
     """The study at this moment."""
     found = progress.runs(config["results"])
-    measured = cost.measure(config, found)
-    images = functools.cache(functools.partial(cost.images_of, config))
+    measured = speeds.measure(config, found)
+    images = functools.cache(functools.partial(datasets.images_of, config))
 
     def duration_of(settings: Mapping) -> float | None:
         return measured.seconds(settings, images(settings["dataset"]))
@@ -44,11 +44,11 @@ def main() -> None:
     given = parser.parse_args()
     if given.watch is not None and given.watch <= 0:
         parser.error("--watch takes a number above 0")
-    config, nodes = progress.load(given.configfile, given.config, SCHEMA)
+    config, nodes = configuration.load(given.configfile, given.config, SCHEMA)
     while True:
         status = look(config, nodes)
         clear = "\033[H\033[2J" if given.watch and sys.stdout.isatty() else ""
-        print(f"{clear}{progress.report(status)}", flush=True)
+        print(f"{clear}{reports.of_status(status)}", flush=True)
         done = status.count(progress.State.DONE) == len(status.jobs)
         if given.watch is None or done:
             return

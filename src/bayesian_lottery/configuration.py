@@ -6,17 +6,17 @@ The Snakefile imports this module; it needs no torch.
 import difflib
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.exceptions import best_match
-from safetensors import SafetensorError, safe_open
 
-from bayesian_lottery import models, sources
+from bayesian_lottery import models
+from bayesian_lottery.datasets import images_of
 from bayesian_lottery.errors import InputError, choice
-from bayesian_lottery.study import Trunk, branches, data_file, expand
+from bayesian_lottery.study import Node, Trunk, branches, expand, nodes
 
 # JSON Schema takes 3.0 for an integer, and NaN or infinity for a number within every limit.
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -45,15 +45,6 @@ _LIMITS = {
     "minLength": "of {} or more characters",
 }
 
-# The size of a source before it is decoded; the source of images in folders has none.
-_TRAINING_IMAGES = {
-    "digits": 1438,
-    "mnist": 60_000,
-    "fashion_mnist": 60_000,
-    "cifar10": 50_000,
-    "cifar100": 50_000,
-}
-
 # The figures' options that name coordinates of trunks.
 _SHOWN = {
     "dataset": "dataset",
@@ -63,6 +54,45 @@ _SHOWN = {
     "rewind": "rewind",
     "scorer": "scorer",
 }
+
+
+def load(
+    configfiles: Sequence[str | Path], overrides: Sequence[str], schema: str | Path
+) -> tuple[dict, list[Node]]:
+    """The configuration as the Snakefile sees it, defaults filled in, and its nodes.
+
+    Args:
+        configfiles: as `snakemake --configfile` takes them; later ones are laid over earlier ones.
+            Without trunks in any, all are laid over config/config.yaml.
+        overrides: as `snakemake --config` takes them, KEY=VALUE.
+        schema: the configuration's JSON schema.
+
+    Raises:
+        InputError: a file is missing, or the configuration is not allowed.
+    """
+    from snakemake.common.configfile import load_configfile
+    from snakemake.utils import update_config
+    from snakemake.utils import validate as fill_in_defaults
+
+    def read(path: str | Path) -> dict:
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such file; start in the folder that Snakemake runs in.")
+        return load_configfile(str(path))
+
+    config: dict = {}
+    for path in configfiles:
+        update_config(config, read(path))
+    if overrides:
+        from snakemake.cli import parse_config  # here, because it takes seconds to import
+
+        update_config(config, parse_config(overrides))
+    if "trunks" not in config:
+        given, config = config, read("config/config.yaml")
+        update_config(config, given)
+    check_schema(config, schema)
+    fill_in_defaults(config, str(Path(schema).resolve()))
+    validate(config)
+    return config, nodes(config)
 
 
 def check_schema(config: Mapping, schema_file: str | Path) -> None:
@@ -127,7 +157,8 @@ def validate(config: Mapping) -> list[Trunk]:
         _check_curriculum(f"curricula.{name}", curriculum)
     for name in dict.fromkeys(trunk.dataset for trunk in trunks):
         used = [trunk for trunk in trunks if trunk.dataset == name]
-        count, shape = training_images(config, name)
+        known = images_of(config, name)
+        count, shape = known.train, known.shape
         for model in dict.fromkeys(trunk.model for trunk in used if shape):
             models.check(model, shape)
         for curriculum in dict.fromkeys(trunk.curriculum for trunk in used):
@@ -163,22 +194,6 @@ def _check_curriculum(key: str, curriculum: Mapping) -> None:
             raise InputError(f"{key}.milestones: {milestone} must be below the {epochs} epochs.")
     if warmup > epochs:
         raise InputError(f"{key}.warmup_epochs: {warmup} is more than the {epochs} epochs.")
-
-
-def training_images(config: Mapping, name: str) -> tuple[int | None, tuple[int, int, int] | None]:
-    """Number (not held out) and shape of the training images; None where not known yet."""
-    settings = config["datasets"][name]
-    prepared = Path(data_file(config, name))
-    if prepared.exists():
-        try:
-            with safe_open(prepared, framework="numpy") as file:
-                count, *shape = file.get_slice("train_images").get_shape()
-        except SafetensorError as error:
-            raise InputError(f"{prepared}: not a data set ({error}); delete it.") from None
-    else:
-        count, shape = _TRAINING_IMAGES.get(settings["source"]), sources.check(name, settings)[0]
-    left = None if count is None else round(count * (1 - settings["validation"]))
-    return left, None if shape is None else tuple(shape)
 
 
 def _check_figures(config: Mapping, trunks: list[Trunk]) -> None:

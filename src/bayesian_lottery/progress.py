@@ -10,14 +10,13 @@ import os
 import re
 import statistics
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
-from bayesian_lottery import configuration, study
+from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
 from bayesian_lottery.study import Node
@@ -32,44 +31,6 @@ QUIET_SECONDS_UNLISTED = 60
 _PROGRESS = re.compile(r"step (\d+)(?:/| of )(\d+).*?(?:(\d+)m(\d+)s left)?$")  # by training.py
 _STOPPED = re.compile(r"stopped after step|KeyboardInterrupt")
 _FAILED = re.compile(r"^    log: (\S+) \(check log file", re.MULTILINE)  # by Snakemake
-
-
-def load(
-    configfiles: Sequence[str | Path], overrides: Sequence[str], schema: str | Path
-) -> tuple[dict, list[Node]]:
-    """The configuration as the Snakefile sees it, defaults filled in, and its nodes.
-
-    Args:
-        configfiles: as `snakemake --configfile` takes them; later ones are laid over earlier ones.
-            Without trunks in any, all are laid over config/config.yaml.
-        overrides: as `snakemake --config` takes them, KEY=VALUE.
-        schema: the configuration's JSON schema.
-
-    Raises:
-        InputError: a file is missing, or the configuration is not allowed.
-    """
-    from snakemake.common.configfile import load_configfile
-    from snakemake.utils import update_config, validate
-
-    def read(path: str | Path) -> dict:
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such file; start in the folder that Snakemake runs in.")
-        return load_configfile(str(path))
-
-    config: dict = {}
-    for path in configfiles:
-        update_config(config, read(path))
-    if overrides:
-        from snakemake.cli import parse_config  # here, because it takes seconds to import
-
-        update_config(config, parse_config(overrides))
-    if "trunks" not in config:
-        given, config = config, read("config/config.yaml")
-        update_config(config, given)
-    configuration.check_schema(config, schema)
-    validate(config, str(Path(schema).resolve()))
-    configuration.validate(config)
-    return config, study.nodes(config)
 
 
 @dataclass(frozen=True)
@@ -150,9 +111,6 @@ class State(Enum):
     QUEUED = "queued"  # handed to the cluster, which has not started it
     STOPPED = "stopped"  # before its end
     LEFT = "left"
-
-
-COLUMNS = (State.DONE, State.RUNNING, State.FAILED, State.LEFT)
 
 
 @dataclass(frozen=True)
@@ -336,71 +294,3 @@ def longest_chain(seconds: Mapping[Node, float]) -> float:
         before = node.trunk if trained else node.previous
         end[node] = seconds[node] + end.get(before, 0.0)
     return max(end.values(), default=0.0)
-
-
-def report(status: Status, now: float | None = None, reasons: int = 5) -> str:
-    """The table of `status`, its ETA, and why jobs failed (`reasons` of them)."""
-    stages: dict[str, list[Seen]] = defaultdict(list)
-    for seen in status.jobs:
-        stages[seen.job.stage].append(seen)
-    rows = [("", "jobs", *(state.value for state in COLUMNS), ""), None]
-    rows += [_row(stage, seen) for stage, seen in stages.items()]
-    rows += [None, _row("total", status.jobs)]
-    lines = [aligned(rows), "", _time_left(status, time.time() if now is None else now)]
-    if queued := status.count(State.QUEUED):
-        lines.append(f"Waiting in the cluster's queue: {queued}.")
-    if stopped := status.count(State.STOPPED):
-        lines.append(f"Stopped midway, to resume from a checkpoint: {stopped}.")
-    failed = [seen for seen in status.jobs if seen.state is State.FAILED]
-    lines += [f"Failed: {s.job.log}: {s.line or 'nothing in the log'}" for s in failed[:reasons]]
-    if len(failed) > reasons:
-        lines.append(f"... and {len(failed) - reasons} more.")
-    return "\n".join(lines)
-
-
-def _row(name: str, seen: Sequence[Seen]) -> tuple:
-    tally = Counter(s.state if s.state in COLUMNS else State.LEFT for s in seen)
-    share = f"{100 * tally[State.DONE] // len(seen)} %"
-    return name, len(seen), *(tally[state] for state in COLUMNS), share
-
-
-def _time_left(status: Status, now: float) -> str:
-    if status.count(State.DONE) == len(status.jobs):
-        return "Everything is trained."
-    unknown = f", besides {status.unknown} of kinds that none has run of yet"
-    beside = unknown if status.unknown else ""
-    if not status.count(State.RUNNING):
-        work = duration(sum(status.seconds.values()))
-        known = f" {work} of work are left{beside}." if status.seconds else ""
-        return f"Nothing is running.{known}"
-    if status.eta is None:
-        return "Nothing has been trained yet that would tell the time left."
-    return (
-        f"About {duration(status.eta)} left with {status.at_once} at once, until"
-        f" {datetime.fromtimestamp(now + status.eta):%a %d %b, %H:%M}{beside}."
-    )
-
-
-def aligned(rows: Sequence[Sequence[object] | None]) -> str:
-    """A table as text: the first and the last column flush left, the others right; None a rule."""
-    texts = [row and [str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*filter(None, texts), strict=True)]
-    sides = ["<", *">" * (len(widths) - 2), "<"]
-    lines = []
-    for row in texts:
-        cells = row or ["-" * width for width in widths]
-        padded = (f"{c:{s}{w}}" for c, s, w in zip(cells, sides, widths, strict=True))
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: "3d 4h", "1h 20m", "4m 10s", "45s"."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    if days:
-        return f"{days:,}d {hour}h"
-    if hours:
-        return f"{hours}h {minute}m"
-    return f"{minutes}m {second}s" if minutes else f"{second}s"

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from bayesian_lottery import configuration, sources
+from bayesian_lottery import configuration
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES
 from bayesian_lottery.networks import ESTIMATORS
@@ -197,7 +197,3 @@ def test_the_readme_lists_every_key_with_its_default():
 
 def test_the_figures_of_the_schema_are_those_of_the_registry():
     assert SCHEMA["properties"]["figures"]["properties"].keys() == FIGURES.keys()
-
-
-def test_known_sizes_are_of_known_sources():
-    assert configuration._TRAINING_IMAGES.keys() <= sources.SOURCES.keys()

@@ -9,10 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
-from bayesian_lottery import configuration, cost, models, networks, progress, study
-from bayesian_lottery.cost import Images, Measured, Speed
+from bayesian_lottery import (
+    configuration,
+    cost,
+    datasets,
+    models,
+    networks,
+    progress,
+    reports,
+    speeds,
+    study,
+)
+from bayesian_lottery.cost import Speed
+from bayesian_lottery.datasets import Images
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.speeds import Measured
 from bayesian_lottery.study import Node
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +57,7 @@ def loaded(tmp_path, monkeypatch) -> tuple[dict, list[Node]]:
     """The study's configuration, in an empty working directory, and its 7 nodes."""
     monkeypatch.chdir(tmp_path)
     Path("study.yaml").write_text(yaml.safe_dump(STUDY))
-    return progress.load(["study.yaml"], [], SCHEMA)
+    return configuration.load(["study.yaml"], [], SCHEMA)
 
 
 def node(nodes: list[Node], inference: str, level: int, branch: str | None = None) -> Node:
@@ -53,12 +66,18 @@ def node(nodes: list[Node], inference: str, level: int, branch: str | None = Non
 
 
 def finish(
-    config: dict, node: Node, an_epoch: float, a_test: float, device: str = "AMD EPYC", **changes
+    config: dict,
+    node: Node,
+    an_epoch: float,
+    a_test: float,
+    device: str = "AMD EPYC",
+    side_by_side: int = 1,
+    **changes,
 ) -> None:
     """Write the metrics of a node that took so long."""
     settings = study.node_settings(config, node)
     epochs = settings["curriculum"]["epochs"]
-    training, test = epochs * an_epoch, cost.evaluated(settings, DIGITS) * a_test
+    training, test = epochs * an_epoch, speeds.evaluated(settings, DIGITS) * a_test
     metrics = {
         "settings": {**settings, **changes},
         "cost": {
@@ -67,6 +86,7 @@ def finish(
             "seconds_training": training,
             "seconds_evaluation": test,
             "resumed_at_steps": [],
+            "side_by_side": side_by_side,
         },
         "provenance": {"device": device, "threads": 2},
     }
@@ -119,20 +139,14 @@ def test_counting_needs_no_memory_and_leaves_the_random_state():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_known_numbers_of_images_are_the_configurations():
-    assert {name: train for name, (train, _) in cost.IMAGES.items()} == (
-        configuration._TRAINING_IMAGES
-    )
-
-
 def test_images_are_read_from_the_decoded_file_where_there_is_one(loaded):
     config, _ = loaded
-    assert cost.images_of(config, "digits") == DIGITS
+    assert datasets.images_of(config, "digits") == DIGITS
     pytest.importorskip("sklearn")
     from bayesian_lottery import sources
 
     sources.prepare("digits", {"source": "digits"}, study.data_file(config, "digits"))
-    assert cost.images_of(config, "digits") == DIGITS
+    assert datasets.images_of(config, "digits") == DIGITS
     stored = Path(study.data_file(config, "digits")).stat().st_size
     assert stored == pytest.approx(DIGITS.stored_bytes, rel=0.01)
 
@@ -140,15 +154,15 @@ def test_images_are_read_from_the_decoded_file_where_there_is_one(loaded):
 def test_tests_count_epochs_passes_and_samples(loaded):
     config, nodes = loaded
     dense = study.node_settings(config, node(nodes, "deterministic", 0))
-    assert cost.evaluated(dense, DIGITS) == 2 * (359 + 144) + 359
+    assert speeds.evaluated(dense, DIGITS) == 2 * (359 + 144) + 359
     bayesian = study.node_settings(config, node(nodes, "bayesian", 0))
-    assert cost.evaluated(bayesian, DIGITS) == 5 * (2 * (359 + 144) + 2 * 359)
+    assert speeds.evaluated(bayesian, DIGITS) == 5 * (2 * (359 + 144) + 2 * 359)
 
 
 def test_flops_are_three_forward_passes_a_sample_and_the_tests(loaded):
     config, nodes = loaded
     settings = study.node_settings(config, node(nodes, "bayesian", 0))
-    tests = cost.evaluated(settings, DIGITS)
+    tests = speeds.evaluated(settings, DIGITS)
     assert cost.flops(settings, DIGITS, 1000) == 2 * 1000 * (3 * 1294 * 4 * 3 + tests)
 
 
@@ -156,7 +170,7 @@ def test_nodes_of_another_estimator_are_of_another_kind(loaded):
     config, nodes = loaded
     settings = study.node_settings(config, node(nodes, "bayesian", 0))
     other = {**settings, "bayesian": {**settings["bayesian"], "estimator": "flipout"}}
-    assert cost.kind(settings) != cost.kind(other)
+    assert speeds.kind(settings) != speeds.kind(other)
 
 
 def test_a_small_network_takes_as_long_as_its_steps(loaded):
@@ -174,7 +188,7 @@ def test_nothing_measured(loaded):
     assert found.device == "gpu" and found.measured == Measured()
     assert [item.measured for item in found.items] == [False] * len(found.items)
     assert len(found.items) == 1 + 1 + 7 and not any(item.done for item in found.items)
-    assert "FLOPs: 10 TFLOP/s" in cost.report(found, [1])
+    assert "FLOPs: 10 TFLOP/s" in reports.of_estimate(found, [1])
 
 
 def test_measured_kinds_are_those_of_the_results_and_the_rest_is_counted(loaded):
@@ -185,7 +199,7 @@ def test_measured_kinds_are_those_of_the_results_and_the_rest_is_counted(loaded)
     assert found.device == "cpu" and found.measured.threads == 2
     assert found.measured.start == pytest.approx(5)
     # The median of 10, 30 and 20 an epoch; a transplant trains as a Bayesian network does.
-    tests = cost.evaluated(study.node_settings(config, node(nodes, "bayesian", 0)), DIGITS)
+    tests = speeds.evaluated(study.node_settings(config, node(nodes, "bayesian", 0)), DIGITS)
     expected = pytest.approx(5 + 4 * 20 + 1e-3 * tests)
     by_stage = {item.job.stage: item for item in found.items}
     assert by_stage["trunks, bayesian"].seconds == expected
@@ -193,7 +207,7 @@ def test_measured_kinds_are_those_of_the_results_and_the_rest_is_counted(loaded)
     assert by_stage["branches, transplant_trained"].measured
     assert not by_stage["trunks, deterministic"].measured
     assert found.speed.tflops == 2 * cost.ASSUMED["cpu"].tflops
-    text = cost.report(found, [1])
+    text = reports.of_estimate(found, [1])
     assert "measured (4), FLOPs (3)" in text and "on AMD EPYC, 2 thread(s) a job" in text
 
 
@@ -204,7 +218,7 @@ def test_a_measured_time_follows_epochs_and_tests(loaded):
     config["curricula"]["short"]["epochs"] = 8
     config["evaluation"]["every"] = 1
     settings = study.node_settings(config, dense)
-    measured = cost.measure(config, progress.runs(config["results"]))
+    measured = speeds.measure(config, progress.runs(config["results"]))
     expected = 5 + 8 * 3.0 + 1e-3 * (8 * (359 + 144) + 359)
     assert measured.seconds(settings, DIGITS) == pytest.approx(expected)
     config["curricula"]["short"]["batch_size"] = 32
@@ -223,6 +237,19 @@ def test_measured_on_most_of_the_devices_or_on_the_one_asked_for(loaded):
     assert cost.estimate(config, nodes, tflops=3.0).speed == Speed(3.0, 0.01)
 
 
+def test_networks_side_by_side_tell_nothing_of_networks_alone(loaded):
+    config, nodes = loaded
+    finish(config, node(nodes, "bayesian", 0), 9.0, 1e-3)
+    finish(config, node(nodes, "bayesian", 1), 2.0, 1e-3, side_by_side=3)
+    settings = study.node_settings(config, node(nodes, "bayesian", 2))
+    for networks_per_job, an_epoch in ((1, 9.0), (4, 2.0)):
+        config["networks_per_job"] = networks_per_job
+        measured = speeds.measure(config, progress.runs(config["results"]))
+        tests = speeds.evaluated(settings, DIGITS)
+        expected = measured.start + 4 * an_epoch + 1e-3 * tests
+        assert measured.seconds(settings, DIGITS) == pytest.approx(expected)
+
+
 def test_done_are_results_of_todays_settings(loaded):
     config, nodes = loaded
     finish(config, node(nodes, "deterministic", 0), 1.0, 1e-3)
@@ -230,14 +257,14 @@ def test_done_are_results_of_todays_settings(loaded):
     found = cost.estimate(config, nodes)
     assert [item.job.node for item in found.items if item.done] == [node(nodes, "deterministic", 0)]
     assert found.stale == 1 and len(found.left) == 6
-    assert "1 nodes have results of other settings" in cost.report(found, [1])
+    assert "1 nodes have results of other settings" in reports.of_estimate(found, [1])
 
 
 def test_everything_done(loaded):
     config, nodes = loaded
     for each in nodes:
         finish(config, each, 1.0, 1e-3)
-    text = cost.report(cost.estimate(config, nodes), [1])
+    text = reports.of_estimate(cost.estimate(config, nodes), [1])
     assert "Everything is trained." in text and "Time left" not in text
 
 
@@ -283,14 +310,18 @@ def test_a_branch_waits_for_the_weights_that_it_needs():
 
 def test_a_data_set_of_unknown_size_is_refused(loaded):
     config, nodes = loaded
-    config["datasets"]["digits"] = {"source": "imagefolder", "root": ".", "validation": 0.1}
+    for path in (Path("pets", label, f"{n}.png") for label in ("cat", "dog") for n in range(5)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(path)
+    config["datasets"]["digits"] = {"source": "imagefolder", "root": "pets", "validation": 0.1}
+    assert datasets.images_of(config, "digits") == Images(None, None, None, (1, 8, 8), 2)
     with pytest.raises(InputError, match=r"snakemake --cores 1 results/data/digits\.safetensors"):
         cost.estimate(config, nodes)
 
 
 def test_a_model_a_row(loaded):
     config, nodes = loaded
-    text = cost.report(cost.estimate(config, nodes), [1], by="model")
+    text = reports.of_estimate(cost.estimate(config, nodes), [1], by="model")
     assert [line.split("  ")[0] for line in text.splitlines()[2:6]] == [
         "data",
         "initial weights",
@@ -304,7 +335,7 @@ def test_a_model_a_row(loaded):
     [(0, "0"), (0.001, "<0.01"), (0.0123, "0.012"), (1.26, "1.3"), (126.4, "126"), (1e4, "10,000")],
 )
 def test_numbers(value, text):
-    assert cost._number(value) == text
+    assert reports._number(value) == text
 
 
 def test_the_papers_study_by_the_script(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bayesian_lottery import progress, study
+from bayesian_lottery import configuration, progress, reports, study
 from bayesian_lottery.progress import State
 from bayesian_lottery.study import Node
 
@@ -40,7 +40,7 @@ class Tree:
 
     def __init__(self):
         Path("study.yaml").write_text(yaml.safe_dump(STUDY))
-        self.config, self.nodes = progress.load(["study.yaml"], [], SCHEMA)
+        self.config, self.nodes = configuration.load(["study.yaml"], [], SCHEMA)
 
     def node(self, seed: int, level: int) -> Node:
         return next(n for n in self.nodes if (n.seed, n.level) == (seed, level))
@@ -93,7 +93,7 @@ def test_not_started(tree):
     status = tree.status(None)
     assert status.count(State.LEFT) == len(status.jobs) == 1 + 2 + 6
     assert status.eta is None and status.unknown == 6
-    text = progress.report(status, NOW)
+    text = reports.of_status(status, NOW)
     assert text.splitlines()[-1] == "Nothing is running."
 
 
@@ -118,7 +118,7 @@ def test_done(tree):
         tree.done(node)
     status = tree.status()
     assert status.count(State.DONE) == len(status.jobs)
-    assert "Everything is trained." in progress.report(status, NOW)
+    assert "Everything is trained." in reports.of_status(status, NOW)
 
 
 def test_a_result_of_other_settings_is_left(tree):
@@ -163,7 +163,7 @@ def test_queued_until_its_log_begins(tree):
     assert tree.state(node) is State.QUEUED
     tree.log(node, "CUDA out of memory\n", ago=20_000)  # an earlier attempt's
     assert tree.state(node) is State.QUEUED
-    assert "Waiting in the cluster's queue: 1." in progress.report(tree.status(), NOW)
+    assert "Waiting in the cluster's queue: 1." in reports.of_status(tree.status(), NOW)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_the_eta_is_of_the_work_over_the_jobs_that_run(tree):
     tree.started(tree.node(1, 1), ago=60)  # more at once do not shorten the chain of levels
     tree.log(tree.node(1, 1), "")
     assert tree.status(seconds=100.0).eta == pytest.approx(290)
-    assert "About 4m 50s left with 3 at once" in progress.report(tree.status(), NOW)
+    assert "About 4m 50s left with 3 at once" in reports.of_status(tree.status(), NOW)
 
 
 def test_where_nothing_was_measured_running_jobs_tell_of_their_like(tree):
@@ -248,7 +248,7 @@ def test_nothing_known_of_the_time(tree):
     node = tree.node(0, 0)
     tree.started(node, ago=60)
     tree.log(node, "")
-    text = progress.report(tree.status(seconds=None), NOW)
+    text = reports.of_status(tree.status(seconds=None), NOW)
     assert "Nothing has been trained yet that would tell the time left." in text
 
 
@@ -256,7 +256,7 @@ def test_the_report(tree):
     tree.write("results/data/digits.safetensors")
     tree.done(tree.node(0, 0))
     tree.log(tree.node(1, 0), "training diverged: loss not finite in epoch 1.\n")
-    lines = progress.report(tree.status(), NOW).splitlines()
+    lines = reports.of_status(tree.status(), NOW).splitlines()
     rows = {line[:25].strip(): line[25:].split() for line in lines[2:5]}
     assert rows["trunks, deterministic"] == ["6", "1", "0", "1", "4", "16", "%"]
     assert rows["data"] == ["1", "1", "0", "0", "0", "100", "%"]
@@ -271,14 +271,14 @@ def test_the_report(tree):
     [(0.4, "0s"), (59.6, "1m 0s"), (3700, "1h 1m"), (86400 * 1234 + 7300, "1,234d 2h")],
 )
 def test_durations(seconds, words):
-    assert progress.duration(seconds) == words
+    assert reports.duration(seconds) == words
 
 
 def test_a_configuration_without_trunks_is_laid_over_the_default_one(tree):
     Path("config").mkdir()
     Path("config/config.yaml").write_text(yaml.safe_dump(STUDY))
     Path("over.yaml").write_text("bayesian: {samples: 2}\n")
-    config, nodes = progress.load(["over.yaml"], ["results=elsewhere"], SCHEMA)
+    config, nodes = configuration.load(["over.yaml"], ["results=elsewhere"], SCHEMA)
     assert config["bayesian"] == {**tree.config["bayesian"], "samples": 2}
     assert config["results"] == "elsewhere" and nodes == tree.nodes
 

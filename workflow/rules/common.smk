@@ -10,7 +10,7 @@ shell.prefix("set -euo pipefail; export PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPAT
 
 from snakemake.logging import logger
 
-from bayesian_lottery import configuration, figures, resources, study
+from bayesian_lottery import configuration, datasets, figures, resources, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES, NothingToShow
 from bayesian_lottery.models import MODELS
@@ -38,8 +38,7 @@ try:
     configuration.validate(config)
     NODES = {node.folder: node for node in study.nodes(config)}
     IMAGES = {
-        name: configuration.training_images(config, name)
-        for name in {node.dataset for node in NODES.values()}
+        name: datasets.images_of(config, name) for name in {node.dataset for node in NODES.values()}
     }
     COORDINATES = [node.coordinates() for node in NODES.values()]
     # Jobs do not look at the figures, which takes seconds for thousands of nodes.
@@ -106,8 +105,8 @@ def request(wildcards):
 
 @cache  # Snakemake asks for each resource by itself, and more than once
 def request_of(node):
-    settings = study.node_settings(config, node)
-    return resources.request(settings, *IMAGES[node.dataset], config["device"])
+    settings, images = study.node_settings(config, node), IMAGES[node.dataset]
+    return resources.request(settings, images.train, images.shape, config["device"])
 
 
 def start(wildcards, input):
@@ -151,8 +150,8 @@ def pack_outputs(pack, name):
 
 def pack_request(pack):
     """What training a pack asks a cluster for."""
-    settings = study.node_settings(config, pack[0])
-    return resources.request(settings, *IMAGES[pack[0].dataset], config["device"], len(pack))
+    settings, images = study.node_settings(config, pack[0]), IMAGES[pack[0].dataset]
+    return resources.request(settings, images.train, images.shape, config["device"], len(pack))
 
 
 def prepare_settings(wildcards):

@@ -20,13 +20,15 @@ class Source:
     """What is known of a source before it is read.
 
     Attributes:
-        image_shape: (C, H, W); it and `classes` are None where only the data can tell.
-        classes: how many.
+        sizes: how many images to train with (some of which a study may hold out) and to test with.
+        image_shape: (C, H, W).
+        classes: how many. All three are None where only the data can tell.
         needs: the path below `root` that holds it, or to which it is downloaded, if it can be.
         decode: takes `root`; gives the classes' names and [training, test] images, or one part
             that is still to be divided. None: `folders` does it, with more than a root.
     """
 
+    sizes: tuple[int, int] | None = None
     image_shape: tuple[int, int, int] | None = None
     classes: int | None = None
     needs: str | None = None
@@ -48,13 +50,23 @@ def _digits(_: object):
 
 CIFAR10, CIFAR100 = published.CIFAR10, published.CIFAR100
 SOURCES = {
-    "digits": Source((1, 8, 8), 10, None, _digits),
-    "mnist": Source((1, 28, 28), 10, "MNIST/raw/*-ubyte", partial(published.mnist, "MNIST")),
-    "fashion_mnist": Source(
-        (1, 28, 28), 10, "FashionMNIST/raw/*-ubyte", partial(published.mnist, "FashionMNIST")
+    "digits": Source((1438, 359), (1, 8, 8), 10, None, _digits),
+    "mnist": Source(
+        (60_000, 10_000), (1, 28, 28), 10, "MNIST/raw/*-ubyte", partial(published.mnist, "MNIST")
     ),
-    "cifar10": Source((3, 32, 32), 10, CIFAR10.archive, partial(published.cifar, CIFAR10)),
-    "cifar100": Source((3, 32, 32), 100, CIFAR100.archive, partial(published.cifar, CIFAR100)),
+    "fashion_mnist": Source(
+        (60_000, 10_000),
+        (1, 28, 28),
+        10,
+        "FashionMNIST/raw/*-ubyte",
+        partial(published.mnist, "FashionMNIST"),
+    ),
+    "cifar10": Source(
+        (50_000, 10_000), (3, 32, 32), 10, CIFAR10.archive, partial(published.cifar, CIFAR10)
+    ),
+    "cifar100": Source(
+        (50_000, 10_000), (3, 32, 32), 100, CIFAR100.archive, partial(published.cifar, CIFAR100)
+    ),
     "imagefolder": Source(),
 }
 TEST_FRACTION = 0.2
