@@ -18,12 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--configfile", nargs="+", default=[], help="as Snakemake's (default: config/config.yaml)"
-    )
-    parser.add_argument(
-        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"
-    )
+    configuration.add_options(parser)
     parser.add_argument(
         "--by", choices=["stage", "model"], default="stage", help="what the table has a row for"
     )

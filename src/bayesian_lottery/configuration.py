@@ -3,6 +3,7 @@
 The Snakefile imports this module; it needs no torch.
 """
 
+import argparse
 import difflib
 import math
 import reprlib
@@ -54,6 +55,16 @@ _SHOWN = {
     "rewind": "rewind",
     "scorer": "scorer",
 }
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a script the options that name a configuration; `load` takes their values."""
+    parser.add_argument(
+        "--configfile", nargs="+", default=[], help="as Snakemake's (default: config/config.yaml)"
+    )
+    parser.add_argument(
+        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"
+    )
 
 
 def load(
