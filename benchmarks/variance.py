@@ -2,6 +2,7 @@
 
     python benchmarks/variance.py                                    # small models, 8 x 8 digits
     python benchmarks/variance.py --models resnet20 --size 32 --batch 64 --repeats 20
+    python benchmarks/variance.py --seeds 5 --epochs 20              # what it is good for
 
 The data are scikit-learn's digits, which need no download; `--size 32` scales them to CIFAR's
 3 x 32 x 32. A table is of one network, at its initial weights or after `--epochs` of training. Its
@@ -10,6 +11,9 @@ the first row, and with standard errors: of `one batch`, whose only randomness i
 samples; and `in all`, as the optimiser sees it, with another batch each time. Estimators take their
 steps in turn, so that a busy machine slows all of them alike; times are medians, without the
 optimiser's part.
+
+With `--seeds` networks are trained by each estimator instead, and the table is of their tests, as
+means over seeds with standard errors.
 """
 
 import argparse
@@ -26,7 +30,7 @@ from torch import Tensor
 from bayesian_lottery import data, masks, models, networks, sources
 from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
 from bayesian_lottery.randomness import generator
-from bayesian_lottery.training import train
+from bayesian_lottery.training import Record, train
 
 ESTIMATORS = {
     "weights": {},
@@ -53,6 +57,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="(1)")
+    parser.add_argument("--seeds", type=int, help="train networks of so many seeds instead")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.device == "cpu":
@@ -62,6 +67,10 @@ def main() -> None:
     images = digits(options.size, options.device)
     for model in options.models:
         for epochs in options.epochs:
+            if options.seeds:
+                print(f"\n{model}, {images.image_shape}, {epochs} epochs\n", flush=True)
+                print_table(tests(model, images, epochs, options))
+                continue
             state, shown = trained(model, images, epochs, options)
             print(f"\n{model}, {images.image_shape}, {shown}\n", flush=True)
             print_table(measure(model, images, state, options))
@@ -86,9 +95,9 @@ def digits(size: int, device: str) -> data.Images:
     return data.Images(images.name, images.classes, train, test, *statistics)
 
 
-def build(model: str, images: data.Images, options: argparse.Namespace, **estimator):
+def build(model, images: data.Images, options: argparse.Namespace, seed=0, **estimator):
     """A Bayesian network with all of its weights, at its initial values."""
-    template = models.build(model, images.image_shape, len(images.classes), seed=0)
+    template = models.build(model, images.image_shape, len(images.classes), seed=seed)
     shared = {"initial_std": options.initial_std, "prior_std": 1.0}
     template = template.to(options.device)
     network = networks.build("bayesian", template, {**shared, **estimator})
@@ -103,25 +112,73 @@ def trained(
     network = build(model, images, options)
     words = "initial weights"
     if epochs:
-        curriculum = {"epochs": epochs, "optimizer": "adam", "weight_decay": 0.0, "gamma": 0.1}
-        curriculum |= {"learning_rate": options.learning_rate, "batch_size": options.batch}
-        curriculum |= {"milestones": (), "warmup_epochs": 0, "momentum": 0.9}
-        settings = {
-            "inference": "bayesian",
-            "curriculum": curriculum,
-            "validation": 0.0,
-            "augment": {"flip": False, "crop": 0},
-            "bayesian": {"samples": options.samples[0], "heat": 0.1, "likelihood": "categorical"},
-            "evaluation": {
-                "samples": 10, "passes": 1, "every": epochs, "bins": 10, "batch_size": 500,
-            },
-        }  # fmt: skip
-        record = train(network, images, settings, ("variance", model))
+        record = trained_by(network, images, epochs, options.samples[0], options)
         words = f"after {epochs} epochs, test accuracy {record.passes['accuracy'][0]:.3f}"
     sizes = torch.cat([log_std.detach().flatten() for _, log_std in network.posteriors.values()])
     signals = torch.cat([mean.detach().abs().flatten() for mean, _ in network.posteriors.values()])
     ratio = (signals / sizes.exp()).median()
     return network.state(), f"{words}, median sigma {sizes.exp().median():.2g}, SNR {ratio:.2g}"
+
+
+def trained_by(
+    network,
+    images: data.Images,
+    epochs: int,
+    samples: int,
+    options: argparse.Namespace,
+    likelihood: str = "categorical",
+    seed: int = 0,
+) -> Record:
+    """Train `network` in place, and measure it at the end."""
+    curriculum = {"epochs": epochs, "optimizer": "adam", "weight_decay": 0.0, "gamma": 0.1}
+    curriculum |= {"learning_rate": options.learning_rate, "batch_size": options.batch}
+    curriculum |= {"milestones": (), "warmup_epochs": 0, "momentum": 0.9}
+    settings = {
+        "inference": "bayesian",
+        "curriculum": curriculum,
+        "validation": 0.0,
+        "augment": {"flip": False, "crop": 0},
+        "bayesian": {"samples": samples, "heat": 0.1, "likelihood": likelihood},
+        "compute": {"precision": options.precision},
+        "evaluation": {"samples": 10, "passes": 5, "every": epochs, "bins": 10, "batch_size": 500},
+    }
+    (record,) = train([network], images, settings, [("variance", seed)])
+    return record
+
+
+def tests(model: str, images: data.Images, epochs: int, options: argparse.Namespace) -> list[dict]:
+    """A row for each estimator and number of samples: tests after training, over seeds."""
+    rows = []
+    for samples in options.samples:
+        for name, estimator in ESTIMATORS.items():
+            found, sigmas = [], []
+            for seed in range(options.seeds):
+                network = build(model, images, options, seed, **estimator)
+                record = trained_by(
+                    network, images, epochs, samples, options, options.likelihood, seed
+                )
+                passes = (record.passes[metric] for metric in ("accuracy", "nll", "ece"))
+                found.append([statistics.mean(values) for values in passes])
+                stds = [log_std.detach().exp() for _, log_std in network.posteriors.values()]
+                sigmas.append(float(torch.cat([std.flatten() for std in stds]).mean()))
+            accuracy, nll, ece = zip(*found, strict=True)
+            rows.append(
+                {
+                    "estimator": name,
+                    "samples": samples,
+                    "accuracy, %": mean_and_error([100 * value for value in accuracy]),
+                    "NLL, nats": mean_and_error(nll),
+                    "ECE, %": mean_and_error([100 * value for value in ece]),
+                    "mean sigma": mean_and_error(sigmas),
+                }
+            )
+    return rows
+
+
+def mean_and_error(values) -> str:
+    """The mean, and its standard error over seeds."""
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return f"{statistics.mean(values):.4g} ± {error:.1g}"
 
 
 def measure(
