@@ -6,9 +6,11 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from families import FAMILIES
 from torch import nn
 from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
 from torch_blue.vi import convert_to_vimodule
 from torch_blue.vi.distributions import MeanFieldNormal
 from torch_blue.vi.utils.convert import ban_convert
@@ -263,6 +265,23 @@ def test_one_sample_is_exactly_pytorchs_layer(layer, shape, training):
     assert torch.equal(layer(x), parent.forward(plain, x))
     for name, value in plain.state_dict().items():
         assert torch.equal(layer.state_dict()[name], value)
+
+
+def test_many_tokens_go_through_a_convolution_to_the_same_values():
+    layer, x = Linear(96, 80), numbers(16, 101, 96, stream="x").float().requires_grad_()
+    found, expected = layer(x), F.linear(x, layer.weight, layer.bias)
+    gradient, by = numbers(*found.shape, stream="gradient").float(), (x, *layer.parameters())
+    with FlopCounterMode(display=False) as counter:
+        layer(x)
+    assert list(counter.get_flop_counts()["Global"]) == [torch.ops.aten.convolution]
+    assert found.is_contiguous()
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, by, gradient),
+        torch.autograd.grad(expected, by, gradient),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-4)
 
 
 def test_attention_is_pytorchs_multihead_attention():

@@ -5,7 +5,7 @@ Samples ride in the channel (or feature) dimension, sample-major: the activation
 weights and biases of convolutions and linear layers for S samples, stacked in dimension 0:
 (S·O, I, kh, kw), (S·O, I), (S·O,). The image (B, C, H, W) is shared by all samples, so that the
 first layer needs no copies of it. Norms and tokens have one set of parameters for all samples. With
-the plain weights, S = 1, every layer is exactly PyTorch's.
+the plain weights, S = 1, every layer is PyTorch's.
 
 K networks side by side (see `packs`) are the same with K·C, K·D, K·F and K·O for C, D, F and O in
 shapes of activations and parameters, norms' and tokens' too, and images (B, S·K·C, H, W).
@@ -17,6 +17,8 @@ graphs; no layer changes an activation in place, so that torch-blue can vmap ove
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+MANY = 1e7  # multiply-adds of a linear layer, from which on a convolution is faster on CPUs
 
 
 def unfold_samples(logits: Tensor, classes: int) -> Tensor:
@@ -39,13 +41,25 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] == self.in_features:
-            return F.linear(x, self.weight, self.bias)
+            return _affine(x, self.weight, self.bias)
         weight = self.weight.view(-1, self.out_features, self.in_features).transpose(1, 2)
         bias = self.bias.view(-1, 1, self.out_features)
         # (S, N, I): a strided view where x is contiguous, since bmm takes any leading strides.
         inputs = x.reshape(-1, weight.shape[0], self.in_features).transpose(0, 1)
         outputs = torch.baddbmm(bias, inputs, weight)
         return outputs.transpose(0, 1).reshape(*x.shape[:-1], -1)
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`F.linear`; of many tokens (B, T, I) on a CPU as a 1x1 convolution, by oneDNN and not MKL.
+
+    MKL does without AVX-512 on AMD's processors, which doubles the time (docs/performance.md).
+    """
+    many = x.dim() == 3 and x.numel() * len(weight) > MANY
+    if not many or x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.linear(x, weight, bias)
+    pixels = x.unsqueeze(1).permute(0, 3, 1, 2)  # (B, I, 1, T), channels-last: no copy
+    return F.conv2d(pixels, weight[:, :, None, None], bias).permute(0, 2, 3, 1).squeeze(1)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
