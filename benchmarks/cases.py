@@ -6,6 +6,8 @@ with torchvision's transforms, Bayesian ones with torch-blue's own forward pass 
 sampled Kullback-Leibler loss.
 """
 
+import math
+
 IMAGES = 2000  # made up; enough that none is still in a cache when its turn comes again
 
 # Cases by name; the first of each is what the others' ratios refer to.
@@ -58,6 +60,7 @@ def plain_loop(case: dict, device):
     from torchvision import transforms
 
     from bayesian_lottery import models
+    from bayesian_lottery.models import layers
 
     images, labels = pictures()
     transform = transforms.Compose(
@@ -82,6 +85,7 @@ def plain_loop(case: dict, device):
         Pictures(), case["batch"], shuffle=True, drop_last=True, num_workers=case["workers"],
         pin_memory=device.type == "cuda", persistent_workers=case["workers"] > 0,
     )  # fmt: skip
+    layers.MANY = math.inf  # linear layers as PyTorch has them
     model = models.build(case["model"], (3, 32, 32), 10, seed=0).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 

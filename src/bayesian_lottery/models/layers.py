@@ -56,7 +56,8 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     MKL does without AVX-512 on AMD's processors, which doubles the time (docs/performance.md).
     """
     many = x.dim() == 3 and x.numel() * len(weight) > MANY
-    if not many or x.device.type != "cpu" or x.dtype != torch.float32:
+    single = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if not (many and single and x.device.type == "cpu"):
         return F.linear(x, weight, bias)
     pixels = x.unsqueeze(1).permute(0, 3, 1, 2)  # (B, I, 1, T), channels-last: no copy
     return F.conv2d(pixels, weight[:, :, None, None], bias).permute(0, 2, 3, 1).squeeze(1)
