@@ -1,12 +1,13 @@
-# Two commands: `make demo` runs the study in miniature, `make test` tests the project.
-# Both set up .venv from requirements.lock first. CORES=N limits the cores (default: all).
+# `make demo` runs the study in miniature, `make test` tests the project, `make benchmark` shows how
+# fast training is on this machine. All set up .venv from requirements.lock first. CORES=N limits the
+# cores that the demo takes (default: all).
 
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 ACTIVATE := . $(VENV)/bin/activate
 
-.PHONY: demo test environment clean
+.PHONY: demo test benchmark environment clean
 
 demo: environment
 	$(ACTIVATE) && python scripts/warm.py snakemake --cores $(CORES)
@@ -16,6 +17,9 @@ test: environment
 	$(ACTIVATE) && python -m pytest --ignore tests/slurm
 	# Faults on a real SLURM depend on the machine's timing: what fails is tried once more.
 	$(ACTIVATE) && (python -m pytest tests/slurm || python -m pytest tests/slurm --last-failed)
+
+benchmark: environment
+	$(ACTIVATE) && python benchmarks/run.py
 
 environment: $(VENV)/installed
 

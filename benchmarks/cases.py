@@ -156,9 +156,10 @@ def ours(case: dict, device):
 
     from bayesian_lottery import masks, models, networks
     from bayesian_lottery.curricula import Curriculum
-    from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
+    from bayesian_lottery.engine import Engine, Plan, keep_freed_memory, repeat_exactly
 
-    torch.use_deterministic_algorithms(case.get("deterministic", False), warn_only=True)
+    if case.get("deterministic"):
+        repeat_exactly()
     if device.type == "cpu":
         keep_freed_memory()
     template = models.build(case["model"], (3, 32, 32), 10, seed=0).to(device)

@@ -1,7 +1,7 @@
 """Time of a training step for K networks side by side, against K steps of one network.
 
     python benchmarks/packs.py
-    python benchmarks/packs.py --models resnet20 --size 32 --batch 128 --networks 1 2 4 8
+    python benchmarks/packs.py --models resnet20 --channels 3 --size 32 --batch 128 --samples 10
 
 The numbers of networks take their steps in turn, so that a busy machine slows all alike. Images are
 made up.

@@ -9,6 +9,7 @@ the commands of SLURM are stand-ins that take every job and let it run for ever.
 """
 
 import argparse
+import json
 import os
 import platform
 import re
@@ -113,7 +114,8 @@ def save_data(path: Path) -> None:
     import numpy as np
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"train_images": np.zeros((1000, 3, 32, 32), np.uint8)}, path)
+    images = {f"{half}_images": np.zeros((1000, 3, 32, 32), np.uint8) for half in ("train", "test")}
+    save_file(images, path, {"json": json.dumps({"classes": list("0123456789")})})
 
 
 def command(*options: str) -> list[str]:

@@ -1,0 +1,31 @@
+"""The benchmarks run to their ends, on as little as they can."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("training.py --models lenet5 --batch 8 --samples 2 --steps 1 --cases ours", "| ours |"),
+        ("training.py --models lenet5 --batch 8 --steps 1 --sweep", "| ours, 5 a pass |"),
+        ("packs.py --models lenet_100_50 --networks 1 2 --steps 1", "| bayesian | 2 |"),
+        ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --repeats 2", "| Flipout | 2 |"),
+        ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --seeds 2", "| Flipout | 2 |"),
+        ("run.py start", "| alone |"),
+    ],
+)
+def test_it_prints_its_table(command, words):
+    run = subprocess.run(
+        [sys.executable, *f"benchmarks/{command}".split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert words in run.stdout
