@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from bayesian_lottery import results
 from bayesian_lottery.figures import style
-from bayesian_lottery.figures.plans import EPOCHS, Cell, Grid, Row
 from bayesian_lottery.figures.selection import NothingToShow, rows
+from bayesian_lottery.figures.shown import EPOCHS, Cell, Grid, Row
 
 _METRICS = {  # label, factor
     "accuracy": ("test accuracy (%)", 100),

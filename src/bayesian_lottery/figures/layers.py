@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from bayesian_lottery import results
 from bayesian_lottery.figures import style
-from bayesian_lottery.figures.plans import Layers
 from bayesian_lottery.figures.selection import rows
+from bayesian_lottery.figures.shown import Layers
 
 _PALEST = 0.35  # of the full colour, for the first of the levels
 _MARKERS = 12  # a line, however many its layers

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.figures import style
-from bayesian_lottery.figures.plans import Masks
+from bayesian_lottery.figures.shown import Masks
 from bayesian_lottery.files import read_arrays
 from bayesian_lottery.masks import load_arrays
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bayesian_lottery import results
-from bayesian_lottery.figures.plans import Times
+from bayesian_lottery.figures.shown import Times
 from bayesian_lottery.files import atomic
 
 _ROW = ["dataset", "curriculum", "model", "device"]
