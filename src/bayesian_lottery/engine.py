@@ -9,6 +9,7 @@ import contextlib
 import copy
 import ctypes
 import math
+import os
 from dataclasses import dataclass
 from functools import partial
 
@@ -211,6 +212,14 @@ def multiply_adds(template: nn.Module, image_shape: tuple[int, int, int]) -> int
             layer.register_forward_hook(count)
     model(torch.empty(1, *image_shape, device="meta", dtype=next(model.parameters()).dtype))
     return sum(counts)
+
+
+def repeat_exactly() -> None:
+    """Let torch use algorithms only that give the same numbers when a run is made again."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Else torch first fills every tensor that an operation is about to write.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def keep_freed_memory() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from bayesian_lottery import checkpoints, data, masks, models, networks
+from bayesian_lottery.engine import repeat_exactly
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
 from bayesian_lottery.randomness import generator, seed_of
@@ -112,6 +113,12 @@ def run_script(tasks: Sequence[Task], device: str, checkpoint_seconds: float) ->
         train_nodes(tasks, device, checkpoint_seconds)
     except InputError as error:
         sys.exit(str(error))
+    except torch.OutOfMemoryError as error:
+        reason = str(error).partition(". ")[0]
+        sys.exit(
+            f"device: its memory does not suffice ({reason}); lower compute.samples_per_pass, "
+            "evaluation.batch_size or networks_per_job."
+        )
     except checkpoints.Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(143)
@@ -152,7 +159,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
     started = time.perf_counter()
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    repeat_exactly()
     place = choose_device(device)
     images = data.load(tasks[0].inputs.data, place)
     streams = [[str(value) for value in task.node.values()] for task in tasks]

@@ -256,6 +256,15 @@ def test_divergence_fails_with_epoch_and_rate_and_leaves_no_result(inputs, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_a_full_device_is_said_in_a_sentence(monkeypatch):
+    def fill(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. And so on")
+
+    monkeypatch.setattr(jobs, "train_nodes", fill)
+    with pytest.raises(SystemExit, match=r"\(CUDA out of memory\); lower compute.samples_per_pass"):
+        jobs.run_script([], "cuda", 1.0)
+
+
 @pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
 def test_it_learns_and_reports(inputs, tmp_path, inference):
     options = settings(inference=inference, epochs=30, milestones=[25])

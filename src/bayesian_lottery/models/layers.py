@@ -53,7 +53,7 @@ class Linear(nn.Linear):
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`F.linear`; of many tokens (B, T, I) on a CPU as a 1x1 convolution, by oneDNN and not MKL.
 
-    MKL does without AVX-512 on AMD's processors, which doubles the time (docs/performance.md).
+    On AMD's processors MKL takes twice the time (docs/performance.md).
     """
     many = x.dim() == 3 and x.numel() * len(weight) > MANY
     single = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
