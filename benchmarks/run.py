@@ -3,8 +3,7 @@
     python benchmarks/run.py > page.md
     python benchmarks/run.py steps epochs      # only these sections
 
-With a GPU everything runs on it, at the sizes of docs/performance.md; that takes about an hour, so
-a section may be run by itself.
+With a GPU everything runs on it. Each section begins with the command that makes it alone.
 """
 
 import argparse
