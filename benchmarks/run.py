@@ -3,7 +3,8 @@
     python benchmarks/run.py > page.md
     python benchmarks/run.py steps epochs      # only these sections
 
-With a GPU everything runs on it. Each section begins with the command that makes it alone.
+With a GPU everything runs on it, without one less is measured. Each section begins with the command
+that makes it alone.
 """
 
 import argparse
@@ -14,15 +15,31 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
-ON_GPU = "--models resnet20 --channels 3 --size 32 --batch 128 --samples 10"
-# Each section: what it shows, a program of this folder, its options, and more of them on a GPU.
+BIG = "--models resnet20 --channels 3 --size 32 --batch 128 --samples 10"
+# Each section: what it shows, a program of this folder, and its options on a CPU, which would take
+# hours for more, and on a GPU; None: it is not for such a device.
 SECTIONS = {
-    "steps": ("Steps, beside what one would write instead", "training.py", "", ""),
-    "epochs": ("Epochs, with their tests", "training.py", "--epochs", ""),
-    "profile": ("What bounds a step", "training.py", "--profile --cases ours", ""),
-    "start": ("A job's start", "training.py", "--start", ""),
-    "packs": ("Networks side by side", "packs.py", "", ON_GPU),
-    "captured_packs": ("Networks side by side, captured", "packs.py", None, f"{ON_GPU} --capture"),
+    "steps": (
+        "Steps, beside what one would write instead",
+        "training.py",
+        "--models resnet20 vgg11 vit_tiny --steps 3",
+        "",
+    ),
+    "epochs": (
+        "Epochs, with their tests",
+        "training.py",
+        "--epochs --models resnet20 --inference deterministic",
+        "--epochs",
+    ),
+    "profile": (
+        "What bounds a step",
+        "training.py",
+        "--profile --cases ours --models resnet20",
+        "--profile --cases ours",
+    ),
+    "start": ("A job's start", "training.py", "--start", "--start"),
+    "packs": ("Networks side by side", "packs.py", "", BIG),
+    "captured_packs": ("Networks side by side, captured", "packs.py", None, f"{BIG} --capture"),
 }
 
 
@@ -37,12 +54,12 @@ def main() -> None:
     gpu = torch.cuda.is_available()
     failed = []
     for name in wanted:
-        title, program, options, more = SECTIONS[name]
-        if options is None and not gpu:
+        title, program, *choices = SECTIONS[name]
+        options = choices[gpu]
+        if options is None:
             continue
-        arguments = [program, *(options or "").split(), *(more.split() if gpu else ())]
-        print(f"\n## {title}\n\n    python benchmarks/{' '.join(arguments)}\n", flush=True)
-        if subprocess.run([sys.executable, HERE / program, *arguments[1:]]).returncode:
+        print(f"\n## {title}\n\n    python benchmarks/{program} {options}\n", flush=True)
+        if subprocess.run([sys.executable, HERE / program, *options.split()]).returncode:
             failed.append(name)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
