@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bayesian_lottery.capture import Recording
@@ -183,8 +184,9 @@ class Engine:
 
 def log_likelihoods(logits: Tensor, labels: Tensor) -> Tensor:
     """Log probabilities (S, B) of the labels (B,), from logits (S, B, classes)."""
-    index = labels.expand(len(logits), -1)[..., None]
-    return logits.log_softmax(-1).gather(-1, index).squeeze(-1)
+    # Not by gather, of whose backward pass GPUs have no deterministic algorithm.
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(logits)), reduction="none")
+    return -losses.unflatten(0, (len(logits), -1))
 
 
 def data_term(chosen: Tensor, likelihood: str) -> Tensor:
