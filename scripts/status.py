@@ -4,13 +4,12 @@ Start it where Snakemake was started; it only reads, so it may run beside it at 
 """
 
 import argparse
-import functools
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bayesian_lottery import configuration, datasets, progress, reports, speeds, study
+from bayesian_lottery import configuration, progress, reports, speeds, study
 from bayesian_lottery.errors import InputError
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
@@ -20,12 +19,7 @@ def look(config: Mapping, nodes: list[study.Node]) -> progress.Status:
     """The study at this moment."""
     found = progress.runs(config["results"])
     measured = speeds.measure(config, found)
-    images = functools.cache(functools.partial(datasets.images_of, config))
-
-    def duration_of(settings: Mapping) -> float | None:
-        return measured.seconds(settings, images(settings["dataset"]))
-
-    return progress.status(config, nodes, found, duration_of)
+    return progress.status(config, nodes, found, measured.seconds)
 
 
 def main() -> None:

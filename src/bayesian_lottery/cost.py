@@ -222,7 +222,7 @@ def _item(
         return Item(job, done, network.weight_bytes("deterministic"))
     settings = study.node_settings(config, job.node)
     kept, passing = node_bytes(config, job.node, settings, network)
-    seconds = measured.seconds(settings, images)
+    seconds = measured.seconds(settings)
     if seconds is not None:
         return Item(job, done, kept, passing, seconds, measured=True)
     assumed = assumed_seconds(settings, images, network.multiply_adds, speed)

@@ -1,6 +1,5 @@
 """How fast networks of each kind have been trained, by the metrics of the runs that there are."""
 
-import functools
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -46,20 +45,22 @@ class Measured:
         start: seconds of a job beside training and tests: imports, files, pruning.
         speeds: of each `kind` the seconds an epoch of training takes, and the seconds of one image
             and weight sample in a test; medians over its nodes.
+        images: the data sets that they were trained on, by name.
     """
 
     device: str | None = None
     threads: int = 1
     start: float = START_SECONDS
     speeds: Mapping[tuple, tuple[float, float]] = field(default_factory=dict)
+    images: Mapping[str, Images] = field(default_factory=dict)
 
-    def seconds(self, settings: Mapping, images: Images) -> float | None:
+    def seconds(self, settings: Mapping) -> float | None:
         """How long a node's job takes; None where no node of its kind was measured."""
-        if images.train is None or kind(settings) not in self.speeds:
+        if kind(settings) not in self.speeds:
             return None
         training, test = self.speeds[kind(settings)]
-        epochs = settings["curriculum"]["epochs"]
-        return self.start + epochs * training + evaluated(settings, images) * test
+        epochs, tested = settings["curriculum"]["epochs"], self.images[settings["dataset"]]
+        return self.start + epochs * training + evaluated(settings, tested) * test
 
 
 def measure(
@@ -82,23 +83,23 @@ def measure(
     if device is None:
         return Measured()
     there = {path: m for path, m in found.items() if m["provenance"]["device"] == device}
-    images = functools.cache(functools.partial(images_of, config))
+    names = {metrics["settings"]["dataset"] for metrics in there.values()}
+    known = {name: images_of(config, name) for name in names & config["datasets"].keys()}
+    images = {name: data for name, data in known.items() if data.train is not None}
     times = defaultdict(list)
     for metrics in there.values():
         settings, cost = metrics["settings"], metrics["cost"]
-        if settings["dataset"] not in config["datasets"]:
-            continue
-        if (data := images(settings["dataset"])).train is not None:
+        if settings["dataset"] in images:
             training = cost["seconds_training"] / cost["epochs"]
-            test = cost["seconds_evaluation"] / evaluated(settings, data)
-            times[kind(settings)].append((training, test))
+            tests = evaluated(settings, images[settings["dataset"]])
+            times[kind(settings)].append((training, cost["seconds_evaluation"] / tests))
     speeds = {
         name: tuple(statistics.median(column) for column in zip(*rows, strict=True))
         for name, rows in times.items()
     }
     threads = Counter(metrics["provenance"]["threads"] for metrics in there.values())
     start = _start(Path(config["results"]) / "benchmarks", there)
-    return Measured(device, threads.most_common(1)[0][0], start, speeds)
+    return Measured(device, threads.most_common(1)[0][0], start, speeds, images)
 
 
 def _start(benchmarks: Path, found: Mapping[str, Mapping], most: int = 200) -> float:

@@ -7,30 +7,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from families import FAMILIES
 
 from bayesian_lottery import bayesian, compact, data, export, masks, models, networks
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors
 from bayesian_lottery.randomness import generator
 
-FAMILIES = {
-    "lenet_100_50": (1, 8, 8),
-    "lenet5": (1, 28, 28),
-    "vgg5_slim": (2, 8, 8),
-    "resnet8_slim": (2, 8, 8),
-    "resnet14_slim": (1, 8, 8),
-    "vit_nano": (1, 8, 8),
-}
+SHAPES = FAMILIES | {"vgg5_slim": (2, 8, 8), "resnet14_slim": (1, 8, 8)}
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}  # a large sigma, so that noise matters
 SAMPLES = 3
 SCRIPT = Path(__file__).parents[2] / "scripts/export.py"
-family = pytest.mark.parametrize("model", FAMILIES)
+family = pytest.mark.parametrize("model", SHAPES)
 either = pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
 
 
 def template_of(model):
     """A model in float64 whose norms and running statistics are not their defaults."""
-    template = models.build(model, FAMILIES[model], 10, seed=1).double()
+    template = models.build(model, SHAPES[model], 10, seed=1).double()
     for name, tensor in template.state_dict().items():
         if name.endswith("running_var"):
             tensor.uniform_(0.3, 2, generator=generator(name))
@@ -81,7 +75,7 @@ def smaller(network, inference, multiple=1):
 
 def images_for(model):
     stream = generator("images")
-    return torch.randn(6, *FAMILIES[model], dtype=torch.float64, generator=stream)
+    return torch.randn(6, *SHAPES[model], dtype=torch.float64, generator=stream)
 
 
 def units_left(model, inference, mask, template=None, multiple=1):
@@ -99,7 +93,7 @@ def units_left(model, inference, mask, template=None, multiple=1):
 def folder_of(tmp_path, model, inference, mask):
     """A node's folder and data set, as a training job leaves them, and the network in float32."""
     stream = generator("data")
-    pixels = torch.randint(256, (20, *FAMILIES[model]), dtype=torch.uint8, generator=stream)
+    pixels = torch.randint(256, (20, *SHAPES[model]), dtype=torch.uint8, generator=stream)
     split = data.Split(pixels, torch.arange(20) % 10)
     statistics = data.channel_statistics(pixels)
     images = data.Images("made_up", tuple("abcdefghij"), split, split, *statistics)

@@ -220,9 +220,9 @@ def test_a_measured_time_follows_epochs_and_tests(loaded):
     settings = study.node_settings(config, dense)
     measured = speeds.measure(config, progress.runs(config["results"]))
     expected = 5 + 8 * 3.0 + 1e-3 * (8 * (359 + 144) + 359)
-    assert measured.seconds(settings, DIGITS) == pytest.approx(expected)
+    assert measured.seconds(settings) == pytest.approx(expected)
     config["curricula"]["short"]["batch_size"] = 32
-    assert measured.seconds(study.node_settings(config, dense), DIGITS) is None
+    assert measured.seconds(study.node_settings(config, dense)) is None
 
 
 def test_measured_on_most_of_the_devices_or_on_the_one_asked_for(loaded):
@@ -247,7 +247,7 @@ def test_networks_side_by_side_tell_nothing_of_networks_alone(loaded):
         measured = speeds.measure(config, progress.runs(config["results"]))
         tests = speeds.evaluated(settings, DIGITS)
         expected = measured.start + 4 * an_epoch + 1e-3 * tests
-        assert measured.seconds(settings, DIGITS) == pytest.approx(expected)
+        assert measured.seconds(settings) == pytest.approx(expected)
 
 
 def test_done_are_results_of_todays_settings(loaded):

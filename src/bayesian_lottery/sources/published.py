@@ -74,9 +74,9 @@ def cifar(version: Cifar, root: Path):
 
     def split(names: tuple[str, ...]) -> data.Split:
         stored = np.frombuffer(b"".join(members[name] for name in names), np.uint8)
-        rows = torch.from_numpy(stored.reshape(-1, version.labels + 3072).copy())
-        images = rows[:, version.labels :].view(-1, 3, 32, 32).contiguous()
-        return data.Split(images, rows[:, version.labels - 1].long())
+        rows = stored.reshape(-1, version.labels + 3072)
+        images = torch.tensor(rows[:, version.labels :]).view(-1, 3, 32, 32)
+        return data.Split(images, torch.tensor(rows[:, version.labels - 1]).long())
 
     classes = tuple(members[version.names].decode().split())
     return classes, [split(version.train), split(version.test)]
