@@ -5,10 +5,11 @@ import hashlib
 import json
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_tensors
@@ -16,6 +17,15 @@ from bayesian_lottery.files import read_tensors, write_tensors
 
 class Stopped(Exception):
     """Training was asked to stop; the checkpoint is on disk."""
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where and how often (seconds) to save, and the digest of what the run's numbers depend on."""
+
+    path: Path
+    seconds: float
+    fingerprint: str
 
 
 def fingerprint(settings: object, files: list[str | Path]) -> str:
@@ -27,7 +37,45 @@ def fingerprint(settings: object, files: list[str | Path]) -> str:
     return digest.hexdigest()
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class State:
+    """All that changes from step to step, besides the records and totals of an epoch."""
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    generators: dict[str, list[torch.Generator]]
+
+    def save(
+        self, checkpointing: Checkpointing, step: int, records: list[dict], totals: Tensor
+    ) -> None:
+        """Write the state after `step` steps, with each run's record (JSON) and the totals."""
+        tensors = {f"module.{name}": t for name, t in self.module.state_dict().items()}
+        tensors |= _optimizer_tensors(self.optimizer)
+        tensors |= {name: stream.get_state() for name, stream in self._streams().items()}
+        tensors["totals"] = totals
+        progress = {"fingerprint": checkpointing.fingerprint, "step": step, "records": records}
+        save(checkpointing.path, tensors, progress)
+
+    def restore(self, tensors: dict[str, Tensor], progress: dict) -> tuple:
+        """Put back what `save` wrote; give its step, records and totals."""
+        prefix = "module."
+        self.module.load_state_dict(
+            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        )
+        _load_optimizer(self.optimizer, tensors)
+        for name, stream in self._streams().items():
+            stream.set_state(tensors[name].cpu())
+        return progress["step"], progress["records"], tensors["totals"]
+
+    def _streams(self) -> dict[str, torch.Generator]:
+        return {
+            f"generator.{name}.{index}": stream
+            for name, streams in self.generators.items()
+            for index, stream in enumerate(streams)
+        }
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's state as named tensors."""
     state = optimizer.state_dict()["state"]
     return {
@@ -38,8 +86,8 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `_optimizer_tensors` gave."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         kind, *rest = name.split(".")

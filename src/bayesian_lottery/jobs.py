@@ -18,13 +18,14 @@ from pathlib import Path
 import torch
 
 from bayesian_lottery import checkpoints, data, masks, models, networks
+from bayesian_lottery.checkpoints import Checkpointing
 from bayesian_lottery.engine import repeat_exactly
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
 from bayesian_lottery.randomness import generator, seed_of
 from bayesian_lottery.scores import SCORERS
 from bayesian_lottery.tickets import BRANCHES, REWINDS, Ticket
-from bayesian_lottery.training import Checkpointing, Record, peak_memory, summarise, train
+from bayesian_lottery.training import Record, peak_memory, summarise, train
 
 
 @dataclass(frozen=True)

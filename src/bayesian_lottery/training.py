@@ -5,13 +5,12 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 from tqdm import tqdm
 
 from bayesian_lottery import checkpoints, packs
+from bayesian_lottery.checkpoints import Checkpointing
 from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.data import Images, Split, augment, hold_out, normalise
 from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
@@ -23,15 +22,6 @@ from bayesian_lottery.randomness import generator
 
 class Diverged(InputError):
     """The loss or a test metric became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Checkpointing:
-    """Where and how often (seconds) to save, and the digest of what the run's numbers depend on."""
-
-    path: Path
-    seconds: float
-    fingerprint: str
 
 
 @dataclass
@@ -118,12 +108,16 @@ def train(
     # Rows: loss, NLL, KL, correct.
     totals = torch.zeros(4, len(networks), dtype=torch.float64, device=device)
     records = [Record() for _ in networks]
-    state = State(side_by_side.module, optimizer, {"augmentation": cropping, "weights": sampling})
+    streams_of = {"augmentation": cropping, "weights": sampling}
+    state = checkpoints.State(side_by_side.module, optimizer, streams_of)
     first_step = 0
     if checkpointing and (
         found := checkpoints.load(checkpointing.path, checkpointing.fingerprint, device)
     ):
-        first_step, records, totals = state.restore(*found)
+        first_step, saved, totals = state.restore(*found)
+        records = [Record(**record) for record in saved]
+        for record in records:
+            record.resumed_at_steps.append(first_step)
         print(f"resuming at step {first_step} of {steps}", flush=True)
 
     for network in networks:
@@ -187,7 +181,7 @@ def train(
             due = checkpointing and time.perf_counter() - saved_at >= checkpointing.seconds
             if checkpointing and (due or requests.save):
                 _share(records, time.perf_counter() - clock)
-                state.save(checkpointing, step + 1, records, totals)
+                state.save(checkpointing, step + 1, list(map(vars, records)), totals)
                 requests.save = False
                 saved_at = clock = time.perf_counter()
             if requests.stop:
@@ -284,45 +278,6 @@ def _refuse_divergence(row: dict, stream, checkpointing: Checkpointing | None) -
             f"training diverged: {', '.join(bad)} not finite in epoch {row['epoch']} "
             f"at learning rate {row['learning_rate']:g} ({' '.join(map(str, stream))})."
         )
-
-
-@dataclass(frozen=True)
-class State:
-    """All that changes from step to step, besides the records and totals of an epoch."""
-
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
-    generators: dict[str, list[torch.Generator]]
-
-    def save(self, checkpointing: Checkpointing, step: int, records, totals: Tensor) -> None:
-        tensors = {f"module.{name}": t for name, t in self.module.state_dict().items()}
-        tensors |= checkpoints.optimizer_tensors(self.optimizer)
-        tensors |= {name: stream.get_state() for name, stream in self._streams().items()}
-        tensors["totals"] = totals
-        progress = {"fingerprint": checkpointing.fingerprint, "step": step}
-        progress["records"] = [vars(record) for record in records]
-        checkpoints.save(checkpointing.path, tensors, progress)
-
-    def restore(self, tensors: dict[str, Tensor], progress: dict) -> tuple:
-        """Put back what `save` wrote; give its step, records and totals."""
-        prefix = "module."
-        self.module.load_state_dict(
-            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        )
-        checkpoints.load_optimizer(self.optimizer, tensors)
-        for name, stream in self._streams().items():
-            stream.set_state(tensors[name].cpu())
-        records = [Record(**record) for record in progress["records"]]
-        for record in records:
-            record.resumed_at_steps.append(progress["step"])
-        return progress["step"], records, tensors["totals"]
-
-    def _streams(self) -> dict[str, torch.Generator]:
-        return {
-            f"generator.{name}.{index}": stream
-            for name, streams in self.generators.items()
-            for index, stream in enumerate(streams)
-        }
 
 
 class Progress:
