@@ -40,10 +40,13 @@ def delegate() -> None:
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
     request = {"argv": sys.argv, "cwd": os.getcwd(), "environment": environment}
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST_REQUEST)
+    # Signals that come before the child is known wait for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
     socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
     child = int(connection.recv(64))
     for number in FORWARDED:
         signal.signal(number, lambda number, _: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
     answer = connection.recv(64)
     if not answer:
         os.kill(child, signal.SIGKILL)  # else it would go on beside the job's next attempt
