@@ -89,8 +89,7 @@ class _Server:
             for key, _ in self.selector.select():
                 if key.fd == self.command:
                     return
-                if key.data:  # an event may be of a child that another one has just ended
-                    key.data(key.fileobj)
+                key.data(key.fileobj)
 
     def _accept(self, listener: socket.socket) -> None:
         connection, _ = listener.accept()
@@ -108,8 +107,13 @@ class _Server:
         self.children[child] = (pid, connection)
         self.selector.register(child, selectors.EVENT_READ, self._ended)
         self.selector.register(
-            connection, selectors.EVENT_READ, lambda _, pid=pid: os.kill(pid, signal.SIGKILL)
+            connection, selectors.EVENT_READ, lambda _, pid=pid: self._abandoned(pid)
         )
+
+    def _abandoned(self, pid: int) -> None:
+        """The script was killed: its child goes too, unless it has ended in the same moment."""
+        if any(pid == running for running, _ in self.children.values()):
+            os.kill(pid, signal.SIGKILL)
 
     def _ended(self, child: int) -> None:
         pid, connection = self.children.pop(child)
