@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bayesian_lottery import configuration, cost, reports
+from bayesian_lottery import arguments, configuration, cost, reports
 from bayesian_lottery.errors import InputError
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    configuration.add_options(parser)
+    arguments.add_configuration(parser)
     parser.add_argument(
         "--by", choices=["stage", "model"], default="stage", help="what the table has a row for"
     )

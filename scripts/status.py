@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bayesian_lottery import configuration, progress, reports, speeds, study
+from bayesian_lottery import arguments, configuration, progress, reports, speeds, study
 from bayesian_lottery.errors import InputError
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    configuration.add_options(parser)
+    arguments.add_configuration(parser)
     parser.add_argument(
         "--watch", type=float, metavar="SECONDS", help="look again so often until all is done"
     )

@@ -1,65 +1,81 @@
-"""Train one node: a dense network or a level of a trunk, then pruned for the next; or a branch.
+"""Train nodes: dense networks, levels of trunks or branches; prune them for the next level.
 
-Started again with the same arguments after a kill, it resumes from its last checkpoint, which lies
-beside the metrics file. SIGUSR1 saves one; SIGTERM saves one and stops with exit status 143.
+By hand, do what the workflow's job of a node does, from the files that it starts from:
+
+    python scripts/train.py runs/digits/lenet_100_50/bayesian/short/seed0/snr_imp/level03
+
+Several nodes of one architecture, inference, curriculum and level train side by side. Started again
+after a kill it resumes from its last checkpoint, which lies beside the first node's metrics file.
+SIGUSR1 saves one; SIGTERM saves one and stops with exit status 143.
 """
 
 import argparse
 import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from bayesian_lottery import cluster, warm
+from bayesian_lottery import arguments, cluster, warm
+from bayesian_lottery.errors import InputError
+
+SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
 
-def scorer_and_path(text: str) -> tuple[str, Path]:
-    scorer, separator, path = text.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form SCORER=PATH")
-    return scorer, Path(path)
+def configured(given: argparse.Namespace) -> list[dict]:
+    """The tasks, with their files, of nodes named by their folders, as the workflow has them."""
+    from bayesian_lottery import configuration, study
+
+    config, nodes = configuration.load(given.configfile, given.config, SCHEMA)
+    known = {node.folder: node for node in nodes}
+    chosen = [study.find(known, name.removeprefix(f"{config['results']}/").rstrip("/"))
+              for name in given.nodes]  # fmt: skip
+    return [{**study.task(config, node), **study.files(config, node)} for node in chosen]
+
+
+def paths(files: Mapping) -> dict:
+    """The same mapping with Paths in place of texts."""
+    return {k: paths(v) if isinstance(v, dict) else Path(v) for k, v in files.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--node", type=json.loads, required=True, help="coordinates, as JSON")
-    parser.add_argument("--settings", type=json.loads, required=True, help="settings, as JSON")
-    parser.add_argument("--data", type=Path, required=True, help="decoded data set")
-    parser.add_argument("--initial", type=Path, required=True, help="initial weights")
-    parser.add_argument("--mask", type=Path, help="this level's mask (default: keep everything)")
-    parser.add_argument("--previous-weights", type=Path, help="last level's weights (rewind lrr)")
-    parser.add_argument("--trained-weights", type=Path, help="this level's, for some branches")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--history", type=Path, required=True, help="CSV file to write")
-    parser.add_argument("--weights", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("nodes", nargs="*", help="folders of nodes of the configuration")
+    arguments.add_configuration(parser)
     parser.add_argument(
-        "--next-mask",
-        type=scorer_and_path,
-        action="append",
-        default=[],
-        metavar="SCORER=PATH",
-        help="mask to write for the next level, by this scorer; may be repeated",
+        "--tasks", type=json.loads, help="the workflow's: a JSON list of {node, settings}"
     )
-    parser.add_argument("--branch-mask", type=Path, help="where a branch writes its mask")
+    parser.add_argument(
+        "--files", type=json.loads, help="the workflow's: a JSON list of {inputs, outputs}"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument(
         "--checkpoint-seconds", type=float, default=300, help="how often to save (default: 300)"
     )
     given = parser.parse_args()
+    if bool(given.nodes) == bool(given.tasks and given.files):
+        parser.error("give the folders of nodes, or --tasks and --files")
     warm.delegate()
     cluster.claim_gpu()
 
     from bayesian_lottery.jobs import Inputs, Outputs, Task, run_script  # imports torch
 
-    inputs = Inputs(
-        given.data, given.initial, given.mask, given.previous_weights, given.trained_weights
-    )
-    outputs = Outputs(
-        given.metrics, given.history, given.weights, dict(given.next_mask), given.branch_mask
-    )
-    task = Task(given.node, given.settings, inputs, outputs)
-    run_script([task], given.device, given.checkpoint_seconds)
+    if given.nodes:
+        whole = configured(given)
+    else:
+        pairs = zip(given.tasks, given.files, strict=True)
+        whole = [{**task, **files} for task, files in pairs]
+    tasks = [
+        Task(each["node"], each["settings"], Inputs(**paths(each["inputs"])),
+             Outputs(**paths(each["outputs"])))
+        for each in whole
+    ]  # fmt: skip
+    run_script(tasks, given.device, given.checkpoint_seconds)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(str(error))

@@ -205,8 +205,8 @@ def network_of(
     what: object,
     template: nn.Module,
     state: Mapping[str, Tensor],
-    inference: str,
-    options: Mapping | None,
+    kind: str,
+    options: Mapping,
 ) -> Network:
     """The network of a saved state, to predict with; its mask is read off the pruned weights.
 
@@ -214,12 +214,12 @@ def network_of(
         what: names the state in errors.
         template: a model of the state's shapes; used from now on.
         state: as `Network.state` gives it.
-        inference, options: see `networks.build`.
+        kind, options: of inference; see `networks.build`.
 
     Raises:
         InputError: the state's names or shapes are not the network's.
     """
-    network = networks.build(inference, template, options)
+    network = networks.build(kind, template, options)
     networks.check_shapes(what, state, network.module.state_dict())
     mask = {name: _survivors(state, name) for name in models.prunable(template)}
     network.load(state, mask)
@@ -250,9 +250,11 @@ def load(path: str | Path) -> tuple[Network, dict]:
         classes = len(metadata["classes"])
         template = models.build(metadata["model"], tuple(metadata["image_shape"]), classes)
         narrow(template, metadata["widths"])
-        inference, options = metadata["inference"], metadata["bayesian"]
+        kind = metadata["inference"]
+        # Files of before other inferences had any say "bayesian", and null where there are none.
+        options = metadata["options"] if "options" in metadata else metadata["bayesian"] or {}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path}: not a compact network ({error!r}).") from None
-    return network_of(path, template, state, inference, options), metadata
+    return network_of(path, template, state, kind, options), metadata

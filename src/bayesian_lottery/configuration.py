@@ -3,11 +3,10 @@
 The Snakefile imports this module; it needs no torch.
 """
 
-import argparse
 import difflib
 import math
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -17,7 +16,19 @@ from jsonschema.exceptions import best_match
 from bayesian_lottery import models
 from bayesian_lottery.datasets import images_of
 from bayesian_lottery.errors import InputError, choice
-from bayesian_lottery.study import Node, Trunk, branches, expand, nodes
+from bayesian_lottery.inferences import KINDS
+from bayesian_lottery.options import schema as schema_of
+from bayesian_lottery.study import (
+    Node,
+    Trunk,
+    branches,
+    expand,
+    inferences,
+    kind_name,
+    nodes,
+    options,
+)
+from bayesian_lottery.tickets import MASKS, WEIGHTS
 
 # JSON Schema takes 3.0 for an integer, and NaN or infinity for a number within every limit.
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -55,16 +66,6 @@ _SHOWN = {
     "rewind": "rewind",
     "scorer": "scorer",
 }
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give a script the options that name a configuration; `load` takes their values."""
-    parser.add_argument(
-        "--configfile", nargs="+", default=[], help="as Snakemake's (default: config/config.yaml)"
-    )
-    parser.add_argument(
-        "--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"
-    )
 
 
 def load(
@@ -118,10 +119,10 @@ def check_schema(config: Mapping, schema_file: str | Path) -> None:
         raise InputError(_sentence(error))
 
 
-def _sentence(error: ValidationError) -> str:
-    """What is wrong, in one sentence."""
+def _sentence(error: ValidationError, root: str = "") -> str:
+    """What is wrong, in one sentence; `root` is the key of what was validated."""
     steps = (f" entry {k + 1}" if isinstance(k, int) else f".{k}" for k in error.absolute_path)
-    key = "".join(steps).lstrip(".")
+    key = "".join([root, *steps]).lstrip(".")
     where = f"{key}: " if key else ""
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
@@ -161,9 +162,10 @@ def validate(config: Mapping) -> list[Trunk]:
     Raises:
         InputError: names the key, its value, and what is allowed.
     """
+    _check_inferences(config)
+    _check_branch_kinds(config)
     trunks = expand(config)
     branches(config, trunks)
-    _check_estimator(config)
     for name, curriculum in config["curricula"].items():
         _check_curriculum(f"curricula.{name}", curriculum)
     for name in dict.fromkeys(trunk.dataset for trunk in trunks):
@@ -183,19 +185,59 @@ def validate(config: Mapping) -> list[Trunk]:
     return trunks
 
 
-def _check_estimator(config: Mapping) -> None:
-    """Refuse what goes with sampled weights only, if the estimator is another."""
-    estimator = config["bayesian"]["estimator"]
+def _check_inferences(config: Mapping) -> None:
+    """Refuse inferences whose kind is not known, or whose options do not fit it or one another."""
+    for name, entry in config.get("inferences", {}).items():
+        key = f"inferences.{name}"
+        if entry["kind"] not in KINDS:
+            raise choice(f"{key}.kind", entry["kind"], KINDS)
+        if name in KINDS and entry["kind"] != name:
+            raise InputError(
+                f"{key}.kind: {name} is a kind of its own, and {entry['kind']!r} is another; "
+                "give this inference another name."
+            )
+        given = {option: value for option, value in entry.items() if option != "kind"}
+        error = best_match(_Validator(schema_of(KINDS[entry["kind"]].options)).iter_errors(given))
+        if error:
+            raise InputError(_sentence(error, key))
+    for name in inferences(config):
+        key = (
+            f"inferences.{name}"
+            if name in config.get("inferences", {})
+            else kind_name(config, name)
+        )
+        _check_estimator(config, key, options(config, name))
+
+
+def _check_estimator(config: Mapping, key: str, given: Mapping) -> None:
+    """Refuse what goes with sampled weights only, if the estimator of an inference is another."""
+    if (estimator := given.get("estimator", "weights")) == "weights":
+        return
     used = {
-        "bayesian.antithetic": config["bayesian"]["antithetic"],
+        f"{key}.antithetic": given["antithetic"],
         "compute.capture": config["compute"]["capture"],
         "networks_per_job": config["networks_per_job"] > 1,
     }
-    for key in (key for key, use in used.items() if use and estimator != "weights"):
+    for other in (other for other, use in used.items() if use):
         raise InputError(
-            f"{key}: it needs the estimator 'weights', and bayesian.estimator is {estimator!r}; "
+            f"{other}: it needs the estimator 'weights', and {key}.estimator is {estimator!r}; "
             "set one of the two back to its default."
         )
+
+
+def _check_branch_kinds(config: Mapping) -> None:
+    """Refuse kinds of branches whose pieces are not known."""
+    allowed: dict[str, Collection[str]] = {
+        "mask": MASKS,
+        "weights": WEIGHTS,
+        "inference": inferences(config),
+        "curriculum": config["curricula"],
+        "of": inferences(config),
+    }
+    for name, pieces in config.get("branch_kinds", {}).items():
+        for piece, value in pieces.items():
+            if value not in allowed[piece]:
+                raise choice(f"branch_kinds.{name}.{piece}", value, allowed[piece])
 
 
 def _check_curriculum(key: str, curriculum: Mapping) -> None:
@@ -209,9 +251,9 @@ def _check_curriculum(key: str, curriculum: Mapping) -> None:
 
 def _check_figures(config: Mapping, trunks: list[Trunk]) -> None:
     """Refuse figures of what the study does not hold, days before they would come out empty."""
-    for figure, options in config["figures"].items():
+    for figure, chosen in config["figures"].items():
         for option, coordinate in _SHOWN.items():
-            wanted = options.get(option, [])
+            wanted = chosen.get(option, [])
             present = {getattr(trunk, coordinate) for trunk in trunks}
             for value in wanted if isinstance(wanted, list) else [wanted]:
                 if value not in present:

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bayesian_lottery import models, study
+from bayesian_lottery import inferences, models, study
 from bayesian_lottery.datasets import Images, images_of
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.inferences import Kind
 from bayesian_lottery.progress import Job, finished, jobs, longest_chain, runs
 from bayesian_lottery.speeds import Measured, evaluated, measure, samples
 from bayesian_lottery.study import Node
@@ -40,7 +41,8 @@ class Size:
     Attributes:
         multiply_adds: of one image forward, attention included.
         parameters: what a deterministic network trains.
-        random: those of them of which a Bayesian network has two, a mean and a log sigma.
+        random: those of them of which a Bayesian network has two, a mean and a log sigma
+            (`inferences.Kind.tensors`).
         prunable: weights that a mask has a bit for.
         buffer_bytes: what is saved but not trained.
     """
@@ -51,13 +53,13 @@ class Size:
     prunable: int
     buffer_bytes: int
 
-    def trained(self, inference: str) -> int:
-        """How many parameters a network of this inference trains."""
-        return self.parameters + (self.random if inference == "bayesian" else 0)
+    def trained(self, kind: Kind) -> int:
+        """How many parameters a network of this kind of inference trains."""
+        return self.parameters + (kind.tensors - 1) * self.random
 
-    def weight_bytes(self, inference: str) -> int:
+    def weight_bytes(self, kind: Kind) -> int:
         """Of its saved weights, which are float32."""
-        return 4 * self.trained(inference) + self.buffer_bytes
+        return 4 * self.trained(kind) + self.buffer_bytes
 
 
 @functools.cache
@@ -101,13 +103,15 @@ def node_bytes(config: Mapping, node: Node, settings: Mapping, network: Size) ->
     """Bytes of a node that stay; and those that go, of its checkpoint and of weights not needed."""
     once, an_epoch = TEXT_BYTES
     curriculum = settings["curriculum"]
-    masks = (1 if node.branch else len(node.scorers)) * math.ceil(network.prunable / 8)
+    masks = (1 if node.branch else len(study.scorers(config, node))) * math.ceil(
+        network.prunable / 8
+    )
     kept = masks + once + an_epoch * curriculum["epochs"]
-    weights = network.weight_bytes(node.trained)
+    kind = inferences.kind_of(settings)
+    weights = network.weight_bytes(kind)
     moments = 2 if curriculum["optimizer"] == "adam" else 1
-    checkpoint = weights + 4 * moments * network.trained(node.trained)
-    needed = not node.branch and (node.level == 0 or node.rewind == "lrr")
-    if needed or config["weights"] == "all":
+    checkpoint = weights + 4 * moments * network.trained(kind)
+    if study.starts_others(node) or config["weights"] == "all":
         return kept + weights, checkpoint
     return kept, checkpoint + weights
 
@@ -138,12 +142,14 @@ class Estimate:
     """What every job of a study costs.
 
     Attributes:
+        config: the configuration.
         items: the jobs.
         device: "gpu" or "cpu".
         measured, speed: what the hours rest on.
         stale: how many nodes have results that other settings made.
     """
 
+    config: Mapping
     items: list[Item]
     device: str
     measured: Measured
@@ -158,7 +164,7 @@ class Estimate:
     @functools.cached_property
     def chain(self) -> float:
         """Seconds of the longest chain of nodes that wait for one another: no way is shorter."""
-        return longest_chain(self.left)
+        return longest_chain(self.config, self.left)
 
     def wall(self, at_once: int) -> float:
         """Seconds until everything is done with so many jobs at once, at the least."""
@@ -203,7 +209,7 @@ def estimate(
         for job in jobs(config, nodes)
     ]
     stale = sum(not i.done and i.job.node is not None and i.job.node.folder in found for i in items)
-    return Estimate(items, device, measured, speed, stale)
+    return Estimate(config, items, device, measured, speed, stale)
 
 
 def _device_kind(name: str) -> str:
@@ -219,7 +225,7 @@ def _item(
         return Item(job, done, images.stored_bytes)
     network = size(job.model, images.shape, images.classes)
     if job.node is None:
-        return Item(job, done, network.weight_bytes("deterministic"))
+        return Item(job, done, network.weight_bytes(inferences.KINDS["deterministic"]))
     settings = study.node_settings(config, job.node)
     kept, passing = node_bytes(config, job.node, settings, network)
     seconds = measured.seconds(settings)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bayesian_lottery import compact, data, models
+from bayesian_lottery import compact, data, inferences, models
 from bayesian_lottery.engine import multiply_adds
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, read_tensors, write_tensors
@@ -45,23 +45,24 @@ def export(
     node, settings = read_node(folder, known.name)
     weights = folder / "weights.safetensors"
     state, _ = read_tensors(weights)
-    inference, options = settings["inference"], settings.get("bayesian")
+    kind, options = inferences.kind_name(settings), inferences.options_of(settings)
     template = models.build(settings["model"], known.image_shape, len(known.classes)).double()
-    whole = compact.network_of(weights, template, in_double(state), inference, options)
+    whole = compact.network_of(weights, template, in_double(state), kind, options)
 
     state, kept = compact.cut(template, state, multiple)
     widths = compact.widths_of(template, state)
     smaller = copy.deepcopy(template)
     compact.narrow(smaller, widths)
-    small = compact.network_of(weights, smaller, in_double(state), inference, options)
+    small = compact.network_of(weights, smaller, in_double(state), kind, options)
     tested = data.normalise(known.test.images[:images], known.mean, known.std).double()
-    check = compare(whole, small, kept, tested, samples if inference == "bayesian" else 1)
+    drawn = samples if inferences.KINDS[kind].stochastic else 1
+    check = compare(whole, small, kept, tested, drawn)
 
     both = (template, smaller)
     metadata = {
         "model": settings["model"],
-        "inference": inference,
-        "bayesian": options,
+        "inference": kind,
+        "options": dict(options),
         "widths": widths,
         "image_shape": known.image_shape,
         "classes": known.classes,

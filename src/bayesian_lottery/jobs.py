@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
-from bayesian_lottery import checkpoints, data, masks, models, networks
+from bayesian_lottery import checkpoints, data, inferences, masks, models, networks
 from bayesian_lottery.checkpoints import Checkpointing
 from bayesian_lottery.engine import repeat_exactly
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
 from bayesian_lottery.randomness import generator, seed_of
 from bayesian_lottery.scores import SCORERS
-from bayesian_lottery.tickets import BRANCHES, REWINDS, Ticket
+from bayesian_lottery.tickets import REWINDS, Ticket, branch_of
 from bayesian_lottery.training import Record, peak_memory, summarise, train
 
 
@@ -35,14 +35,14 @@ class Inputs:
     data: the decoded data set.
     initial: w0, as `initialise` wrote it.
     mask: this level's mask; None keeps everything (level 0).
-    previous_weights: the previous level's weights, from which rewind `lrr` starts.
+    rewind_weights: the trained weights that the rewind goes back to.
     trained_weights: the trunk's trained weights at this level, for branches that start from them.
     """
 
     data: Path
     initial: Path
     mask: Path | None = None
-    previous_weights: Path | None = None
+    rewind_weights: Path | None = None
     trained_weights: Path | None = None
 
 
@@ -198,9 +198,13 @@ def _write(
 ) -> None:
     """Prune a trained network and write its node's files."""
     outputs, settings = task.outputs, task.settings
-    parameters = network.scoring_parameters()
-    for scorer, output in outputs.next_masks.items():
-        scores = {name: SCORERS[scorer].score(*tensors) for name, tensors in parameters.items()}
+    moments = network.moments()
+    for name, output in outputs.next_masks.items():
+        scorer = SCORERS[name]
+        scores = {
+            weight: scorer.score(*(moments[need][weight] for need in scorer.needs))
+            for weight in mask
+        }
         masks.save(output, masks.prune(mask, scores, settings["prune_fraction"]))
     if outputs.branch_mask:
         masks.save(outputs.branch_mask, mask)
@@ -234,13 +238,15 @@ def start(
     networks.check_shapes(source, weights, template.state_dict())
     ticket = Ticket(mask, weights)
     if settings["branch"]:
-        branch = BRANCHES[settings["branch"]]
-        ticket = branch.ticket(ticket, generator(*stream, "ticket"))
+        ticket = branch_of(settings).ticket(ticket, generator(*stream, "ticket"))
     template.load_state_dict(ticket.weights)
-    network = networks.build(settings["inference"], template.to(device), settings.get("bayesian"))
-    previous = read_tensors(inputs.previous_weights)[0] if inputs.previous_weights else None
-    rewind = REWINDS["imp" if settings["branch"] else settings["rewind"] or "imp"]
-    network.load(rewind(network.state(), previous), ticket.mask)
+    kind, options = inferences.kind_name(settings), inferences.options_of(settings)
+    network = networks.build(kind, template.to(device), options)
+    state = network.state()
+    if settings["rewind"] and not settings["branch"]:
+        trained = read_tensors(inputs.rewind_weights)[0] if inputs.rewind_weights else None
+        state = REWINDS[settings["rewind"]].start(state, trained)
+    network.load(state, ticket.mask)
     return network
 
 

@@ -45,14 +45,14 @@ def _entropy(log_probabilities: Tensor) -> Tensor:
     return -(log_probabilities.exp() * log_probabilities.clamp_min(-1e4)).sum(-1)
 
 
-def evaluate(predictions: Predictions, labels: Tensor, bins: int, bayesian: bool) -> dict:
+def evaluate(predictions: Predictions, labels: Tensor, bins: int, stochastic: bool) -> dict:
     """All metrics of `predictions` against `labels` (N,) int64.
 
     Returns:
         A float for each name in `METRICS`: accuracy; negative log-likelihood (nats an image); Brier
         score (sum over classes of squared errors, mean over images); ECE and MACE over `bins`
         equal-width bins of the confidence; entropy of the predictive distribution (nats);
-        mutual information of label and weights (nats), None unless `bayesian`.
+        mutual information of label and weights (nats), None unless `stochastic`.
     """
     log_probabilities = predictions.log_probabilities
     probabilities = log_probabilities.exp()
@@ -74,7 +74,7 @@ def evaluate(predictions: Predictions, labels: Tensor, bins: int, bayesian: bool
         ]
     )
     found = dict(zip(METRICS, values.tolist(), strict=True))
-    return found if bayesian else {**found, "mutual_information": None}
+    return found if stochastic else {**found, "mutual_information": None}
 
 
 def calibration_errors(confidence: Tensor, correct: Tensor, bins: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ the noise's rows: `engine` decides how many.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -17,6 +18,7 @@ from torch.func import functional_call
 
 from bayesian_lottery import bayesian, estimators, masks
 from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.masks import Mask
 from bayesian_lottery.models import prunable
 from bayesian_lottery.models.layers import unfold_samples
@@ -27,12 +29,27 @@ Weights = tuple[Tensor, ...]
 ESTIMATORS = ("weights", *estimators.ESTIMATORS)
 
 
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a training step: data term + heat x KL.
+
+    samples: weight samples a step.
+    heat: the factor on the KL term.
+    likelihood: see `engine.data_term`.
+    """
+
+    samples: int = 1
+    heat: float = 0.0
+    likelihood: str = "elbo"
+
+
 class Network(Protocol):
     """What the training loop needs of a network."""
 
     module: nn.Module
     template: nn.Module
     mask: Mask
+    objective: Objective
     members: int  # 1; more in a pack (see `packs`)
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
@@ -56,23 +73,19 @@ class Network(Protocol):
     def state(self) -> State:
         """Copies of all parameters and buffers, pruned weights zero: what is saved."""
 
-    def scoring_parameters(self) -> dict[str, tuple[Tensor, ...]]:
-        """What scorers take, for each prunable weight: (w) or (mu, sigma)."""
+    def moments(self) -> dict[str, State]:
+        """What scorers rank: of each name that the kind offers the tensors, by prunable weight."""
 
 
-def build(inference: str, template: nn.Module, options: Mapping | None = None) -> Network:
-    """The network of `template`'s weights: `deterministic`, or `bayesian` with those as means.
+def build(kind: str, template: nn.Module, options: Mapping | None = None) -> Network:
+    """The network of a kind of inference that starts from `template`'s weights.
 
     Args:
-        inference: "deterministic" or "bayesian".
+        kind: a key of `inferences.KINDS`.
         template: a model of `models.build`; used for the forward pass from now on.
-        options: the configuration's `bayesian` section (initial_std, prior_std, and estimator and
-            antithetic if they are to be other than "weights" and False); Bayesian only.
+        options: the kind's.
     """
-    if inference == "deterministic":
-        return DeterministicNetwork(template)
-    known = ("initial_std", "prior_std", "estimator", "antithetic")
-    return BayesianNetwork(template, **{key: options[key] for key in known if key in options})
+    return KINDS[kind].load()(template, options or {})
 
 
 def check_shapes(what: object, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
@@ -97,6 +110,11 @@ class DeterministicNetwork:
     """An ordinary network; pruned weights are exactly zero and get no gradient."""
 
     members = 1
+    objective = Objective()
+
+    @classmethod
+    def of(cls, template: nn.Module, options: Mapping) -> "DeterministicNetwork":
+        return cls(template)
 
     def __init__(self, template: nn.Module):
         self.template = self.module = template
@@ -134,9 +152,9 @@ class DeterministicNetwork:
     def state(self) -> State:
         return masks.apply(self.mask, {k: v.clone() for k, v in self.module.state_dict().items()})
 
-    def scoring_parameters(self) -> dict[str, tuple[Tensor, ...]]:
+    def moments(self) -> dict[str, State]:
         state = self.module.state_dict()
-        return {name: (state[name],) for name in self.mask}
+        return {"weight": {name: state[name] for name in self.mask}}
 
 
 class BayesianNetwork:
@@ -153,9 +171,17 @@ class BayesianNetwork:
 
     members = 1
 
+    @classmethod
+    def of(cls, template: nn.Module, options: Mapping) -> "BayesianNetwork":
+        """From the options of `inferences.Variational`."""
+        own = ("initial_std", "prior_std", "estimator", "antithetic")
+        objective = Objective(**{k: options[k] for k in vars(Objective()) if k in options})
+        return cls(template, objective, **{k: options[k] for k in own if k in options})
+
     def __init__(
         self,
         template: nn.Module,
+        objective: Objective,
         initial_std: float,
         prior_std: float,
         estimator: str = "weights",
@@ -164,6 +190,7 @@ class BayesianNetwork:
         if estimator not in ESTIMATORS:
             raise choice("bayesian.estimator", estimator, ESTIMATORS)
         self.template = template
+        self.objective = objective
         self.estimator = estimator
         self.module = bayesian.convert(template, initial_std, prior_std)
         self.prior_std = prior_std
@@ -247,9 +274,9 @@ class BayesianNetwork:
             values[log_std] = torch.where(layer, values[log_std], -torch.inf)
         return values
 
-    def scoring_parameters(self) -> dict[str, tuple[Tensor, ...]]:
+    def moments(self) -> dict[str, State]:
+        prunable = {name: self.posteriors[name] for name in self.mask}
         return {
-            name: (mean.detach(), log_std.detach().exp())
-            for name, (mean, log_std) in self.posteriors.items()
-            if name in self.mask
+            "mean": {name: mean.detach() for name, (mean, _) in prunable.items()},
+            "std": {name: log_std.detach().exp() for name, (_, log_std) in prunable.items()},
         }

@@ -52,6 +52,7 @@ class BayesianPack(BayesianNetwork):
             )
         self.networks, self.members = networks, len(networks)
         self.template, self.estimator = first.template, first.estimator
+        self.objective = first.objective
         self.module = nn.ModuleList(network.module for network in networks)
         self.prior_std = first.prior_std
         stacks = _stack(self.module)
@@ -91,12 +92,13 @@ class BayesianPack(BayesianNetwork):
 
 
 Pack = DeterministicPack | BayesianPack
+PACKS = {DeterministicNetwork: DeterministicPack, BayesianNetwork: BayesianPack}
 
 
 def pack(networks: Sequence[Network]) -> Pack:
     """`networks`, all of one architecture, inference and options, side by side."""
-    bayesian_ones = isinstance(networks[0], BayesianNetwork)
-    return (BayesianPack if bayesian_ones else DeterministicPack)(networks)
+    fitting = (pack for one, pack in PACKS.items() if isinstance(networks[0], one))
+    return next(fitting)(networks)
 
 
 def _side_by_side(images: Tensor, members: int, samples: int) -> Tensor:

@@ -20,7 +20,6 @@ from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
 from bayesian_lottery.study import Node
-from bayesian_lottery.tickets import BRANCHES
 
 # A job that has neither a log nor a checkpoint younger than this does not run. Logs grow every ten
 # seconds in training, but not in the tests between.
@@ -56,7 +55,8 @@ class Job:
 def jobs(config: Mapping, nodes: Iterable[Node]) -> list[Job]:
     """All jobs that prepare data or train, stage by stage. Tables and figures take seconds."""
     root = Path(config["results"])
-    nodes = sorted(nodes, key=lambda node: (node.branch or "", node.inference != "deterministic"))
+    order = study.inferences(config)
+    nodes = sorted(nodes, key=lambda node: (node.branch or "", order.index(node.inference)))
 
     def job(stage: str, path: str, *what, output: str = "{}.safetensors") -> Job:
         return Job(stage, root / output.format(path), root / f"logs/{path}.log", *what)
@@ -210,10 +210,12 @@ class Status:
         jobs: each of them.
         seconds: what is left of each node that is not done; nothing for those of a kind that no
             run has told the time of.
+        chain: seconds of the longest chain of these nodes that wait for one another.
     """
 
     jobs: list[Seen]
     seconds: Mapping[Node, float]
+    chain: float
 
     def count(self, state: State) -> int:
         """How many jobs are in `state`."""
@@ -239,7 +241,7 @@ class Status:
         """
         if not self.at_once or not self.seconds:
             return None
-        return max(sum(self.seconds.values()) / self.at_once, longest_chain(self.seconds))
+        return max(sum(self.seconds.values()) / self.at_once, self.chain)
 
 
 def status(
@@ -270,27 +272,26 @@ def status(
     reckoned = defaultdict(list)  # what running jobs say of their like
     for s in left:
         if s.total is not None:
-            reckoned[_like(s.job.node)].append(s.total)
+            reckoned[_like(config, s.job.node)].append(s.total)
     seconds = {}
     for s in left:
         total = duration_of(study.node_settings(config, s.job.node))
-        if total is None and (totals := reckoned.get(_like(s.job.node))):
+        if total is None and (totals := reckoned.get(_like(config, s.job.node))):
             total = statistics.median(totals)
         if (remaining := total if s.left is None else s.left) is not None:
             seconds[s.job.node] = remaining
-    return Status(seen, seconds)
+    return Status(seen, seconds, longest_chain(config, seconds))
 
 
-def _like(node: Node) -> tuple:
+def _like(config: Mapping, node: Node) -> tuple:
     """Nodes that are alike in this take as long as one another."""
-    return node.dataset, node.model, node.trained, node.curriculum
+    return node.dataset, node.model, *study.trained(config, node)
 
 
-def longest_chain(seconds: Mapping[Node, float]) -> float:
+def longest_chain(config: Mapping, seconds: Mapping[Node, float]) -> float:
     """The time of the longest chain of nodes in `seconds`, each of which waits for the last one."""
     end: dict[Node, float] = {}
     for node in sorted(seconds, key=lambda node: (bool(node.branch), node.level)):
-        trained = node.branch and BRANCHES[node.branch].weights == "trained"
-        before = node.trunk if trained else node.previous
-        end[node] = seconds[node] + end.get(before, 0.0)
+        before = [end.get(source.node, 0.0) for source in study.origins(config, node).values()]
+        end[node] = seconds[node] + max(before, default=0.0)
     return max(end.values(), default=0.0)

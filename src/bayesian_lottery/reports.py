@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
+from bayesian_lottery import study
 from bayesian_lottery.cost import Estimate, Item
 from bayesian_lottery.progress import Seen, State, Status
 
@@ -18,8 +19,11 @@ def of_estimate(estimated: Estimate, at_once: Sequence[int], by: str = "stage") 
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in estimated.items:
         node = item.job.node
-        by_model = by == "model" and node is not None
-        groups[f"{node.model}, {node.trained}" if by_model else item.job.stage].append(item)
+        if by == "model" and node is not None:
+            trained = study.trained(estimated.config, node).inference
+            groups[f"{node.model}, {trained}"].append(item)
+        else:
+            groups[item.job.stage].append(item)
     hours = "GPU-hours" if estimated.device == "gpu" else "core-hours"
     rows = [("", "jobs", "done", hours, "left", "disk", "left", "hours from"), None]
     threads = estimated.measured.threads if estimated.device == "cpu" else 1

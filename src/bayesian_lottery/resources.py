@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from bayesian_lottery.inferences import kind_of, options_of
+
 
 class Cost(NamedTuple):
     """What a model costs with images of 3 x 32 x 32 pixels; a test counts these again.
@@ -97,7 +99,7 @@ def request(
     kind = "cpu" if device == "cpu" else "gpu"
     area = height * width / 32**2
     cost = COSTS.get(settings["model"], UNLISTED)
-    bayesian = {"samples": 1, "estimator": "weights", **settings.get("bayesian", {})}
+    bayesian = {"samples": 1, "estimator": "weights", **options_of(settings)}
     samples = bayesian["samples"] * ESTIMATORS[bayesian["estimator"]]
     seconds = _seconds(settings, cost, samples, images, area, kind)
     return Request(
@@ -139,7 +141,7 @@ def _memory_mb(
     """Main memory, for the two Snakemakes around a job too, and on the CPU for the batches."""
     # Weights, gradients, two moments, initial weights, and a checkpoint on its way to the disk;
     # means and standard deviations.
-    weights = cost.parameters * 1e6 * 4 * 6 * (2 if "bayesian" in settings else 1)
+    weights = cost.parameters * 1e6 * 4 * 6 * kind_of(settings).tensors
     total = 0.0
     if kind == "cpu":
         batches = samples * settings["curriculum"]["batch_size"] * 2  # and their gradients

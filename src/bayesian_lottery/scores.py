@@ -1,38 +1,49 @@
 """Scorers: what a weight is worth. The lowest scores are pruned first.
 
-A scorer is a function of the weights' parameters and one line in `SCORERS`. This module imports
-nothing, so that the workflow can read the names without loading torch.
+A scorer is a function of what an inference offers of a weight, and one entry in `SCORERS`. This
+module loads no torch, so that the workflow can read the names quickly.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from bayesian_lottery.inferences import Kind
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A scorer for one kind of inference.
+    """A scorer, for every kind of inference that offers what it needs.
 
-    `score` takes the tensors of one layer, (w) for a deterministic network and (mu, sigma) for a
-    Bayesian one, all of the weight's shape, and returns the scores in that shape.
+    Attributes:
+        needs: of each weight: "weight", "mean" or "std", as `inferences.Kind.offers` has them.
+        score: takes these tensors of one layer, in this order, all of the weight's shape, and
+            returns the scores in that shape.
+        description: a few words.
     """
 
-    inference: str
+    needs: tuple[str, ...]
     score: Callable
     description: str
 
+    def fits(self, kind: Kind) -> bool:
+        """Whether networks of this kind can be scored."""
+        return set(self.needs) <= set(kind.offers)
 
-SCORERS: Mapping[str, Scorer] = {
-    "magnitude": Scorer("deterministic", lambda w: w.abs(), "|w|"),
-    "snr": Scorer("bayesian", lambda mu, sigma: mu.abs() / sigma, "signal to noise, |mu| / sigma"),
+
+SCORERS: dict[str, Scorer] = {
+    "magnitude": Scorer(("weight",), lambda w: w.abs(), "|w|"),
+    "snr": Scorer(
+        ("mean", "std"), lambda mu, sigma: mu.abs() / sigma, "signal to noise, |mu| / sigma"
+    ),
     "square": Scorer(
-        "bayesian",
+        ("mean", "std"),
         lambda mu, sigma: (mu.square() + sigma.square()).sqrt(),
         "root mean square of the weight, sqrt(mu^2 + sigma^2)",
     ),
-    "mu": Scorer("bayesian", lambda mu, sigma: mu.abs(), "|mu|"),
+    "mu": Scorer(("mean",), lambda mu: mu.abs(), "|mu|"),
 }
 
 
-def scorers_for(inference: str) -> list[str]:
-    """The names of all scorers for `inference`, in the order of the registry."""
-    return [name for name, scorer in SCORERS.items() if scorer.inference == inference]
+def scorers_for(kind: Kind) -> list[str]:
+    """The names of all scorers for networks of `kind`, in the order of the registry."""
+    return [name for name, scorer in SCORERS.items() if scorer.fits(kind)]

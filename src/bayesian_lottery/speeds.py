@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bayesian_lottery.datasets import Images, images_of
+from bayesian_lottery.inferences import options_of
 
 START_SECONDS = 10.0  # of a job beside training and tests, where nothing was measured
 
 
 def samples(settings: Mapping) -> int:
     """Weight samples a training step of a node."""
-    return settings["bayesian"]["samples"] if "bayesian" in settings else 1
+    return options_of(settings).get("samples", 1)
 
 
 def evaluated(settings: Mapping, images: Images) -> int:
@@ -31,7 +32,7 @@ def kind(settings: Mapping) -> tuple:
     These are its data, model, inference, estimator, samples and batch size.
     """
     names = (settings[name] for name in ("dataset", "model", "inference"))
-    estimator = settings.get("bayesian", {}).get("estimator", "weights")
+    estimator = options_of(settings).get("estimator", "weights")
     return (*names, estimator, samples(settings), settings["curriculum"]["batch_size"])
 
 

@@ -1,8 +1,8 @@
 """Tickets: what a run starts from. Functions from tickets to a new ticket; nothing is changed.
 
-A trunk's level starts by one of `REWINDS`; a branch, an experiment beside the trunk, by one of
-`BRANCHES`. To add either, write its function and register it. torch is imported only where numbers
-are drawn, so that the workflow can read the names quickly.
+A trunk's level starts by one of `REWINDS`. A branch, an experiment beside the trunk, changes the
+level's ticket: its mask by one of `MASKS`, its weights by one of `WEIGHTS`, and what trains it.
+torch is imported only where numbers are drawn, so that the workflow can read the names quickly.
 """
 
 from __future__ import annotations
@@ -20,20 +20,40 @@ if TYPE_CHECKING:
 State = Mapping[str, "Tensor"]
 
 
-def reset(initial: State, previous: State | None) -> State:
+def reset(initial: State, trained: State | None) -> State:
     """Iterative magnitude pruning: all (sigma, biases and norms too) back to the initial values."""
     return initial
 
 
-def keep(initial: State, previous: State | None) -> State:
+def keep(initial: State, trained: State | None) -> State:
     """Learning-rate rewinding: everything keeps its trained value, only the schedule restarts.
 
     At level 0 there is nothing to keep, and the network starts from its initial values.
     """
-    return initial if previous is None else previous
+    return initial if trained is None else trained
 
 
-REWINDS: Mapping[str, Callable[[State, State | None], State]] = {"imp": reset, "lrr": keep}
+@dataclass(frozen=True)
+class Rewind:
+    """What the survivors of a level start from.
+
+    Attributes:
+        words: what legends and sentences call it.
+        start: from the network's initial state, and the trained state of `origin` (None without
+            one), to the state that training starts from.
+        origin: whose trained weights it takes: of the level "previous", of the "dense" network, or
+            of none.
+    """
+
+    words: str
+    start: Callable[[State, State | None], State]
+    origin: str | None = None
+
+
+REWINDS: dict[str, Rewind] = {
+    "imp": Rewind("reset", reset),
+    "lrr": Rewind("learning-rate rewinding", keep, origin="previous"),
+}
 
 
 @dataclass(frozen=True)
@@ -59,42 +79,87 @@ def reinitialise(ticket: Ticket, stream: torch.Generator) -> Ticket:
     return replace(ticket, weights={**ticket.weights, **drawn})
 
 
-def shuffle(how: Callable[[masks.Mask, torch.Generator], masks.Mask]) -> Callable:
-    """A branch that shuffles the mask by `how`; the survivors carry their own initial values."""
-
-    def branch(ticket: Ticket, stream: torch.Generator) -> Ticket:
-        return replace(ticket, mask=how(ticket.mask, stream))
-
-    return branch
-
-
-def unchanged(ticket: Ticket, stream: torch.Generator) -> Ticket:
-    """The ticket itself: transplanting changes the network around it, not the ticket."""
+def keep_weights(ticket: Ticket, stream: torch.Generator) -> Ticket:
+    """The ticket itself."""
     return ticket
 
 
 @dataclass(frozen=True)
-class Branch:
-    """An experiment that starts from one level of a trunk.
+class Weights:
+    """Where a branch's weights come from.
 
-    ticket: from the level's ticket and a random stream to the ticket to train.
-    weights: which of the trunk's weights are the ticket's, "initial" ones or those "trained" at the
-        level.
-    inference: how the network is trained; None as the trunk's.
-    of: the inference of the trunks that it starts from; None for any.
+    Attributes:
+        change: from the ticket, its mask changed already, and a random stream to a ticket.
+        trained: whether the ticket's weights are those trained at the level, not initial ones.
     """
 
-    ticket: Callable[[Ticket, torch.Generator], Ticket]
+    change: Callable[[Ticket, torch.Generator], Ticket] = keep_weights
+    trained: bool = False
+
+
+def kept(mask: masks.Mask, stream: torch.Generator) -> masks.Mask:
+    """The mask itself."""
+    return mask
+
+
+# What a branch does with the mask of its level: from it and a random stream to another one. The
+# survivors carry the values of their own places.
+MASKS: dict[str, Callable[[masks.Mask, torch.Generator], masks.Mask]] = {
+    "kept": kept,
+    "shuffle_global": masks.shuffle_global,
+    "shuffle_even": masks.shuffle_even,
+    "shuffle_layerwise": masks.shuffle_layerwise,
+}
+
+WEIGHTS: dict[str, Weights] = {
+    "initial": Weights(),
+    "reinitialised": Weights(reinitialise),
+    "trained": Weights(trained=True),
+}
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A kind of branch: what it changes of a level's ticket, and of what trains it.
+
+    Attributes:
+        mask: a key of `MASKS`.
+        weights: a key of `WEIGHTS`.
+        inference: what trains it; None as the trunk.
+        curriculum: how it is trained; None as the trunk.
+        of: the inference of the trunks that it starts from; None for any.
+    """
+
+    mask: str = "kept"
     weights: str = "initial"
     inference: str | None = None
+    curriculum: str | None = None
     of: str | None = None
 
+    @property
+    def needs_trained_weights(self) -> bool:
+        """Whether it starts from the weights trained at its level."""
+        return WEIGHTS[self.weights].trained
 
-BRANCHES: Mapping[str, Branch] = {
-    "reinit": Branch(reinitialise),
-    "shuffle_global": Branch(shuffle(masks.shuffle_global)),
-    "shuffle_even": Branch(shuffle(masks.shuffle_even)),
-    "shuffle_layerwise": Branch(shuffle(masks.shuffle_layerwise)),
-    "transplant_initial": Branch(unchanged, inference="bayesian", of="deterministic"),
-    "transplant_trained": Branch(unchanged, "trained", inference="bayesian", of="deterministic"),
+    def ticket(self, ticket: Ticket, stream: torch.Generator) -> Ticket:
+        """The ticket to train, from that of the level. The mask is changed first."""
+        changed = replace(ticket, mask=MASKS[self.mask](ticket.mask, stream))
+        return WEIGHTS[self.weights].change(changed, stream)
+
+
+# The papers' branches. A configuration adds others, under `branch_kinds`.
+BRANCHES: dict[str, Branch] = {
+    "reinit": Branch(weights="reinitialised"),
+    "shuffle_global": Branch(mask="shuffle_global"),
+    "shuffle_even": Branch(mask="shuffle_even"),
+    "shuffle_layerwise": Branch(mask="shuffle_layerwise"),
+    "transplant_initial": Branch(inference="bayesian", of="deterministic"),
+    "transplant_trained": Branch(weights="trained", inference="bayesian", of="deterministic"),
 }
+
+
+def branch_of(settings: Mapping) -> Branch:
+    """The branch of a node of `settings`; of a trunk's node one that changes nothing."""
+    if "pieces" in settings:
+        return Branch(**settings["pieces"])
+    return BRANCHES[settings["branch"]] if settings["branch"] else Branch()

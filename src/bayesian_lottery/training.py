@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from tqdm import tqdm
 
-from bayesian_lottery import checkpoints, packs
+from bayesian_lottery import checkpoints, inferences, packs
 from bayesian_lottery.checkpoints import Checkpointing
 from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.data import Images, Split, augment, hold_out, normalise
@@ -83,7 +83,6 @@ def train(
     """
     device = images.mean.device
     curriculum = Curriculum.of(settings["curriculum"])
-    posterior = settings.get("bayesian") or {"samples": 1, "heat": 0.0, "likelihood": "elbo"}
     training, validation = hold_out(
         images.train, settings["validation"], generator("hold_out", images.name)
     )
@@ -98,6 +97,7 @@ def train(
         keep_freed_memory()
     plan = Plan(**settings.get("compute", {}))
     side_by_side = packs.pack(networks)
+    objective = side_by_side.objective
     engine = Engine(side_by_side, images.image_shape, plan)
     testers = [Engine(network, images.image_shape, plan) for network in networks]
     optimizer = curriculum.build_optimizer(side_by_side.parameter_groups(curriculum.weight_decay))
@@ -145,10 +145,10 @@ def train(
             learning_rate = curriculum.learning_rate_at(step, steps_per_epoch)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            noise = side_by_side.noise(posterior["samples"], sampling)
-            heat = posterior["heat"] / len(training)
+            noise = side_by_side.noise(objective.samples, sampling)
+            heat = objective.heat / len(training)
             logits, nll, divergence = engine.gradients(
-                inputs, labels, noise, posterior["likelihood"], heat
+                inputs, labels, noise, objective.likelihood, heat
             )
             optimizer.step()
             optimizer.zero_grad()
@@ -217,22 +217,21 @@ def one_pass(
     engine: Engine, images: Images, split: Split, settings: dict, stream: Sequence[object]
 ) -> dict[str, float | None]:
     """All metrics of one stochastic pass over `split`."""
-    options = settings["evaluation"]
-    bayesian = settings["inference"] == "bayesian"
+    options, stochastic = settings["evaluation"], inferences.kind_of(settings).stochastic
     predictions = predict(
         engine,
         images,
         split,
-        options["samples"] if bayesian else 1,
+        options["samples"] if stochastic else 1,
         options["batch_size"],
         generator(*stream, device=images.mean.device),
     )
-    return evaluate(predictions, split.labels, options["bins"], bayesian)
+    return evaluate(predictions, split.labels, options["bins"], stochastic)
 
 
 def _repeated_passes(engine: Engine, images: Images, settings: dict, stream) -> dict:
     """Every metric's values over repeated passes with the final weights: its error bar."""
-    repeats = settings["evaluation"]["passes"] if settings["inference"] == "bayesian" else 1
+    repeats = settings["evaluation"]["passes"] if inferences.kind_of(settings).stochastic else 1
     found = [
         one_pass(engine, images, images.test, settings, (*stream, "pass", index))
         for index in range(repeats)

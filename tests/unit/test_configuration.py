@@ -11,7 +11,9 @@ from jsonschema import Draft202012Validator
 from bayesian_lottery import configuration
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES
+from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.networks import ESTIMATORS
+from bayesian_lottery.options import schema as options_schema
 
 ROOT = Path(__file__).parents[2]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"
@@ -151,8 +153,28 @@ def test_some_keys_go_with_weight_samples_only(config, estimator, key):
     )
 
 
-def test_the_estimators_of_the_schema_are_those_of_the_networks():
-    assert SCHEMA["properties"]["bayesian"]["properties"]["estimator"]["enum"] == list(ESTIMATORS)
+@pytest.mark.parametrize(
+    ("section", "entry", "sentence"),
+    [
+        ("inferences", {"kind": "bayes"}, "inferences.x.kind: 'bayes' is not known; choose from"),
+        ("inferences", {"kind": "bayesian", "heat": -1}, "inferences.x.heat: -1 is not allowed"),
+        ("inferences", {"kind": "bayesian", "heatt": 1}, "inferences.x: 'heatt' is not a key; did"),
+        ("inferences", {"kind": "deterministic", "heat": 1}, "inferences.x: 'heat' is not a key"),
+        ("branch_kinds", {"mask": "mixed"}, "branch_kinds.x.mask: 'mixed' is not known; choose"),
+        ("branch_kinds", {"inference": "y"}, "branch_kinds.x.inference: 'y' is not known; choose"),
+    ],
+)
+def test_inferences_and_kinds_of_branches_are_checked(config, section, entry, sentence):
+    with pytest.raises(InputError) as refused:
+        configuration.validate({**config, section: {"x": entry}})
+    assert sentence in str(refused.value)
+
+
+def test_the_section_of_a_kind_has_its_options():
+    section = SCHEMA["properties"]["bayesian"]
+    options = options_schema(KINDS["bayesian"].options)
+    assert section["properties"] == options["properties"]
+    assert section["properties"]["estimator"]["enum"] == list(ESTIMATORS)
 
 
 def test_a_broken_data_file_is_named(config, tmp_path):
@@ -177,7 +199,8 @@ def objects(schema: dict):
 def test_the_schema_describes_every_key_and_refuses_others_at_every_depth():
     Draft202012Validator.check_schema(SCHEMA)
     for part in objects(SCHEMA):
-        assert part["additionalProperties"] is False
+        # The options of a variant depend on its kind, and are checked by it.
+        assert part.get("additionalProperties") is False or "kind" in part["properties"]
         assert all(rule.get("description") for rule in part["properties"].values())
 
 

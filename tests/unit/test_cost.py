@@ -25,6 +25,7 @@ from bayesian_lottery import (
 from bayesian_lottery.cost import Speed
 from bayesian_lottery.datasets import Images
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.speeds import Measured
 from bayesian_lottery.study import Node
 
@@ -129,7 +130,7 @@ def test_bytes_of_weights_are_those_that_are_saved(model, inference):
     template = models.build(model, (1, 8, 8), 10)
     network = networks.build(inference, template, {"initial_std": 0.1, "prior_std": 1.0})
     saved = sum(tensor.numel() * tensor.element_size() for tensor in network.state().values())
-    assert cost.size(model, (1, 8, 8), 10).weight_bytes(inference) == saved
+    assert cost.size(model, (1, 8, 8), 10).weight_bytes(KINDS[inference]) == saved
 
 
 def test_counting_needs_no_memory_and_leaves_the_random_state():
@@ -271,13 +272,13 @@ def test_everything_done(loaded):
 def test_weights_that_stay(loaded):
     config, nodes = loaded
     network = cost.size("lenet_100_50", (1, 8, 8), 10)
-    weights, mask = network.weight_bytes("bayesian"), network.prunable / 8
+    weights, mask = network.weight_bytes(KINDS["bayesian"]), network.prunable / 8
     text = 12_000 + 4 * 500
 
     def kept(each: Node, config: dict = config) -> tuple[int, int]:
         return cost.node_bytes(config, each, study.node_settings(config, each), network)
 
-    checkpoint = weights + 8 * network.trained("bayesian")
+    checkpoint = weights + 8 * network.trained(KINDS["bayesian"])
     dense, level = node(nodes, "bayesian", 0), node(nodes, "bayesian", 1)
     assert kept(dense) == (text + 3 * mask + weights, checkpoint)  # a mask a scorer
     assert kept(level) == (text + mask, checkpoint + weights)
@@ -302,10 +303,10 @@ def test_a_branch_waits_for_the_weights_that_it_needs():
     level = replace(dense, scorer="magnitude", rewind="imp", level=1)
     trained = replace(level, branch="transplant_trained", replicate=0)
     drawn = replace(level, branch="reinit", replicate=0)
-    assert progress.longest_chain({dense: 1, level: 10, trained: 100}) == 111
-    assert progress.longest_chain({dense: 1, level: 10, drawn: 100}) == 101
-    assert progress.longest_chain({level: 10, drawn: 100}) == 100  # the dense one is done
-    assert progress.longest_chain({}) == 0
+    assert progress.longest_chain({}, {dense: 1, level: 10, trained: 100}) == 111
+    assert progress.longest_chain({}, {dense: 1, level: 10, drawn: 100}) == 101
+    assert progress.longest_chain({}, {level: 10, drawn: 100}) == 100  # the dense one is done
+    assert progress.longest_chain({}, {}) == 0
 
 
 def test_a_data_set_of_unknown_size_is_refused(loaded):

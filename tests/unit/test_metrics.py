@@ -22,7 +22,7 @@ def test_mace_is_netcals_ace(seed, bins):
 
     logits, labels = random_case(seed=seed)
     probabilities = Predictions.of(logits).log_probabilities.exp()
-    found = evaluate(Predictions.of(logits), labels, bins, bayesian=True)
+    found = evaluate(Predictions.of(logits), labels, bins, stochastic=True)
     # netcal takes the whole distribution; its top-class confidence is the maximum.
     values = probabilities.numpy().astype(np.float64)
     assert found["mace"] == pytest.approx(ACE(bins).measure(values, labels.numpy()), abs=1e-6)
@@ -36,7 +36,7 @@ def test_accuracy_ece_nll_against_torchmetrics_and_torch():
     )
 
     logits, labels = random_case()
-    found = evaluate(Predictions.of(logits), labels, 10, bayesian=True)
+    found = evaluate(Predictions.of(logits), labels, 10, stochastic=True)
     probabilities = logits.softmax(-1).mean(0)
     accuracy = multiclass_accuracy(probabilities, labels, 10, average="micro")
     assert found["accuracy"] == pytest.approx(accuracy.item())
@@ -62,7 +62,7 @@ def test_perfect_and_certain():
     logits = torch.full((1, 4, 3), -100.0)
     labels = torch.tensor([0, 1, 2, 0])
     logits[0, torch.arange(4), labels] = 100.0
-    found = evaluate(Predictions.of(logits), labels, 10, bayesian=False)
+    found = evaluate(Predictions.of(logits), labels, 10, stochastic=False)
     assert found["mutual_information"] is None
     assert found["accuracy"] == 1
     assert all(found[name] == pytest.approx(0, abs=1e-6) for name in METRICS[1:-1])

@@ -15,7 +15,9 @@ def settings(model: str, samples: int = 0, epochs: int = 160) -> dict:
         "curriculum": {"epochs": epochs, "batch_size": 128},
         "evaluation": {"samples": samples or 1, "passes": 1, "every": 1, "batch_size": 1000},
     }
-    return {**found, "bayesian": {"samples": samples}} if samples else found
+    if not samples:
+        return {**found, "inference": "deterministic"}
+    return {**found, "inference": "bayesian", "bayesian": {"samples": samples}}
 
 
 def ask(model: str, samples: int = 0, epochs: int = 160, device: str = "auto"):

@@ -1,6 +1,7 @@
 """The configuration expanded into trunks, nodes, files and settings."""
 
 import copy
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -151,13 +152,13 @@ def test_a_level_starts_from_the_mask_of_the_one_before(config):
     assert study.node_inputs(config, level(2, rewind="lrr")) == {
         **shared,
         "mask": f"{seed}/snr_lrr/level01/next_mask.safetensors",
-        "previous_weights": f"{seed}/snr_lrr/level01/weights.safetensors",
+        "rewind_weights": f"{seed}/snr_lrr/level01/weights.safetensors",
     }
 
 
-def test_a_dense_network_is_pruned_by_all_scorers_whatever_the_trunks():
-    assert DENSE.scorers == ["snr", "square", "mu"]
-    assert level(1).scorers == ["snr"]
+def test_a_dense_network_is_pruned_by_all_scorers_whatever_the_trunks(config):
+    assert study.scorers(config, DENSE) == ["snr", "square", "mu"]
+    assert study.scorers(config, level(1)) == ["snr"]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +225,30 @@ def test_settings_say_everything_that_training_uses(config):
     }
 
 
+def test_a_variant_is_its_kind_with_options_of_its_own(config):
+    config["inferences"] = {"cold": {"kind": "bayesian", "heat": 0.01}}
+    cold = replace(level(2), inference="cold")
+    assert cold.folder == level(2).folder.replace("bayesian", "cold")
+    settings = study.node_settings(config, cold)
+    assert settings == {
+        **study.node_settings(config, level(2)),
+        "inference": "cold",
+        "kind": "bayesian",
+        "bayesian": {"samples": 3, "heat": 0.01},
+    }
+    config["trunks"][1] |= {"inference": "cold"}
+    assert cold in study.nodes(config)
+    assert study.scorers(config, replace(DENSE, inference="cold")) == ["snr", "square", "mu"]
+
+
+def test_variants_and_kinds_of_branches_change_no_node_that_does_not_use_them(config):
+    before = {node: study.node_settings(config, node) for node in study.nodes(config)}
+    config["inferences"] = {"cold": {"kind": "bayesian", "heat": 0.01}}
+    config["branch_kinds"] = {"both": {"mask": "shuffle_even", "weights": "reinitialised"}}
+    after = {node: study.node_settings(config, node) for node in study.nodes(config)}
+    assert json.dumps(list(after.values())) == json.dumps(list(before.values()))
+
+
 def with_branches(config, **entry):
     return {**config, "branches": [{"levels": [1], "replicates": 1, **entry}]}
 
@@ -245,12 +270,12 @@ def test_a_branch_depends_on_its_level_alone(config):
     branch = replace(level(2), branch="shuffle_even", replicate=1)
     assert study.node_inputs(config, branch) == study.node_inputs(config, level(2))
     learning_rate_rewinding = replace(level(2, rewind="lrr"), branch="reinit", replicate=0)
-    assert "previous_weights" not in study.node_inputs(config, learning_rate_rewinding)
+    assert "rewind_weights" not in study.node_inputs(config, learning_rate_rewinding)
     trunk = Node("digits", "lenet5", "deterministic", "short", 0, "magnitude", "imp", 2)
     transplant = replace(trunk, branch="transplant_trained", replicate=0)
     weights = study.node_inputs(config, transplant)["trained_weights"]
     assert weights == f"out/{trunk.folder}/weights.safetensors"
-    assert branch.scorers == []
+    assert study.scorers(config, branch) == []
 
 
 def test_a_transplant_is_trained_by_variational_inference(config):
@@ -258,6 +283,23 @@ def test_a_transplant_is_trained_by_variational_inference(config):
     settings = study.node_settings(config, replace(trunk, branch="transplant_initial", replicate=0))
     assert settings["inference"] == "bayesian" and settings["bayesian"] == config["bayesian"]
     assert settings["evaluation"]["passes"] == 5
+
+
+def test_a_kind_of_branch_of_ones_own(config):
+    config = with_branches(config, branch="back", inference="bayesian", levels=[2])
+    config["branch_kinds"] = {
+        "back": {"of": "bayesian", "inference": "deterministic", "weights": "trained",
+                 "curriculum": "long"}
+    }  # fmt: skip
+    node = next(node for node in study.nodes(config) if node.branch)
+    assert node == replace(level(2), branch="back", replicate=0)
+    settings = study.node_settings(config, node)
+    assert settings["inference"] == "deterministic" and "bayesian" not in settings
+    assert settings["curriculum"] == config["curricula"]["long"]
+    assert settings["pieces"]["weights"] == "trained"
+    assert study.node_inputs(config, node)["trained_weights"].endswith(
+        f"{level(2).folder}/weights.safetensors"
+    )
 
 
 @pytest.mark.parametrize(

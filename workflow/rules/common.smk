@@ -1,4 +1,3 @@
-import itertools
 import json
 from functools import cache
 
@@ -14,8 +13,6 @@ from bayesian_lottery import configuration, datasets, figures, resources, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES, NothingToShow
 from bayesian_lottery.models import MODELS
-from bayesian_lottery.scores import scorers_for
-from bayesian_lottery.tickets import BRANCHES
 
 
 @cache
@@ -86,72 +83,25 @@ def node_of(wildcards):
         raise WorkflowError(str(error)) from None
 
 
-def node_inputs(wildcards):
-    return study.node_inputs(config, node_of(wildcards))
-
-
-def node_coordinates(wildcards):
-    return json.dumps(node_of(wildcards).coordinates())
-
-
-def node_settings(wildcards):
-    return json.dumps(study.node_settings(config, node_of(wildcards)))
-
-
-def request(wildcards):
-    """What training a node asks a cluster for."""
-    return request_of(node_of(wildcards))
+def request(nodes):
+    """What training `nodes`, side by side, asks a cluster for."""
+    return request_of(tuple(nodes))
 
 
 @cache  # Snakemake asks for each resource by itself, and more than once
-def request_of(node):
-    settings, images = study.node_settings(config, node), IMAGES[node.dataset]
-    return resources.request(settings, images.train, images.shape, config["device"])
+def request_of(nodes):
+    settings, images = study.node_settings(config, nodes[0]), IMAGES[nodes[0].dataset]
+    return resources.request(settings, images.train, images.shape, config["device"], len(nodes))
 
 
-def start(wildcards, input):
-    """The options of train.py for what a level starts from besides the initial weights."""
-    given = {name: path for name, path in input.items() if name not in ("data", "initial")}
-    return [f"--{name.replace('_', '-')} {path}" for name, path in given.items()]
+def tasks(nodes):
+    """What train.py is to compute, as JSON; a node trains again when this changes."""
+    return json.dumps([study.task(config, node) for node in nodes])
 
 
-def next_masks(wildcards, output):
-    """The options of train.py for the masks to write, one a scorer."""
-    pairs = zip(node_of(wildcards).scorers, output.next_masks, strict=True)
-    return [f"--next-mask {scorer}={path}" for scorer, path in pairs]
-
-
-def tasks(pack):
-    """What train_pack.py is to do."""
-    return json.dumps(
-        [
-            {
-                "node": node.coordinates(),
-                "settings": study.node_settings(config, node),
-                "inputs": study.node_inputs(config, node),
-                "outputs": study.node_outputs(config, node),
-            }
-            for node in pack
-        ]
-    )
-
-
-def pack_inputs(pack):
-    files = (study.node_inputs(config, node).values() for node in pack)
-    return sorted(set(itertools.chain.from_iterable(files)))
-
-
-def pack_outputs(pack, name):
-    """One kind of output of all nodes of a pack that have it."""
-    outputs = (study.node_outputs(config, node).get(name, []) for node in pack)
-    paths = ([found] if isinstance(found, str) else found.values() for found in outputs if found)
-    return list(itertools.chain.from_iterable(paths))
-
-
-def pack_request(pack):
-    """What training a pack asks a cluster for."""
-    settings, images = study.node_settings(config, pack[0]), IMAGES[pack[0].dataset]
-    return resources.request(settings, images.train, images.shape, config["device"], len(pack))
+def files(nodes):
+    """From which files to which, as JSON."""
+    return json.dumps([study.files(config, node) for node in nodes])
 
 
 def prepare_settings(wildcards):

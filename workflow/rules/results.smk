@@ -24,8 +24,8 @@ rule aggregate:
                 "results": config["results"],
                 "datasets": sorted({node.dataset for node in NODES.values()}),
                 "curricula": sorted({node.curriculum for node in NODES.values()}),
-                "trunks": config["trunks"],
-                "branches": config["branches"],
+                **{key: config[key] for key in ("trunks", "branches")},
+                **{key: config[key] for key in ("inferences", "branch_kinds") if config[key]},
             }
         ),
     message:

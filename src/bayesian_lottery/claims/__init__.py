@@ -13,7 +13,7 @@ import pandas as pd
 
 from bayesian_lottery.claims import branches, depth, trunks
 from bayesian_lottery.claims.branches import TICKET
-from bayesian_lottery.claims.subjects import CONVOLUTIONAL, KINDS, Options, Subject, subjects
+from bayesian_lottery.claims.subjects import CONVOLUTIONAL, INFERENCES, Options, Subject, subjects
 from bayesian_lottery.claims.verdicts import (
     NOT_TESTED,
     Evidence,
@@ -81,7 +81,7 @@ def _each_inference(name: str, number: int, text: str, paper: str, find: Callabl
         f"{name}_{inference}": Claim(
             number, text.format(kind), paper, partial(find, inference=inference)
         )
-        for inference, kind in KINDS.items()
+        for inference, kind in INFERENCES.items()
     }
 
 

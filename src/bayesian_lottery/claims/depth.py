@@ -5,7 +5,7 @@ import math
 import pandas as pd
 
 from bayesian_lottery.claims import subjects
-from bayesian_lottery.claims.subjects import KINDS, Subject
+from bayesian_lottery.claims.subjects import INFERENCES, Subject
 from bayesian_lottery.claims.verdicts import Evidence, NotTested, Region
 
 LEAST_LAYERS = 4  # two layers always correlate with +1 or -1
@@ -13,7 +13,7 @@ LEAST_LAYERS = 4  # two layers always correlate with +1 or -1
 
 def deeper_pruned_more(subject: Subject, inference: str) -> Evidence:
     """The rank correlation of a layer's position and its sparsity is positive."""
-    kind = f"{KINDS[inference]} {subject.scorer(inference)}"
+    kind = f"{INFERENCES[inference]} {subject.scorer(inference)}"
     levels = _correlations(subject, inference)
     return subject.average(levels, f"Spearman's rho of layer and sparsity, {kind}", Region(above=0))
 
@@ -22,7 +22,7 @@ def deeper_more_in_bayesian(subject: Subject) -> Evidence:
     """That correlation is larger in Bayesian networks than in deterministic ones."""
     kinds = ("bayesian", "deterministic")
     levels = subjects.minus(*(_correlations(subject, inference) for inference in kinds))
-    names = " minus ".join(f"{KINDS[name]} {subject.scorer(name)}" for name in kinds)
+    names = " minus ".join(f"{INFERENCES[name]} {subject.scorer(name)}" for name in kinds)
     return subject.average(
         levels, f"Spearman's rho of layer and sparsity, {names}", Region(above=0)
     )

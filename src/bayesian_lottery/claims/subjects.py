@@ -14,10 +14,13 @@ import pandas as pd
 from bayesian_lottery import results
 from bayesian_lottery.claims.verdicts import Evidence, NotTested, Region, interval
 from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import scorers_for
 
-KINDS = {"deterministic": "deterministic", "bayesian": "Bayesian"}  # in words
+# The inferences that the papers speak of.
+POINT, POSTERIOR = "deterministic", "bayesian"
+INFERENCES = {name: KINDS[name].words for name in (POINT, POSTERIOR)}  # in words
 CONVOLUTIONAL = ("resnet", "vgg")  # the families of convolutional networks in the paper
 CURRICULA = {"main": None, "low_lr": "low_lr", "warmup": "warmup"}
 ABOUT = 2  # "about 10 %" is less than twice, and more than half as much
@@ -39,8 +42,8 @@ class Options:
     def __post_init__(self):
         if self.statistic not in results.STATISTICS:
             raise choice("claims.statistic", self.statistic, results.STATISTICS)
-        if self.scorer not in scorers_for("bayesian"):
-            raise choice("claims.scorer", self.scorer, scorers_for("bayesian"))
+        if self.scorer not in (known := scorers_for(KINDS[POSTERIOR])):
+            raise choice("claims.scorer", self.scorer, known)
         for name in ("margin", "mace_margin", "confidence", "density", "sparse"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < 1:
@@ -90,7 +93,7 @@ class Subject:
 
     def scorer(self, inference: str) -> str:
         """The scorer of claims that name none."""
-        return self.options.scorer if inference == "bayesian" else "magnitude"
+        return {POINT: "magnitude", POSTERIOR: self.options.scorer}[inference]
 
     def trunk(
         self,
@@ -179,7 +182,7 @@ def _rows(table: pd.DataFrame, wanted: Mapping[str, str]) -> pd.DataFrame:
     for name, value in wanted.items():
         table = table[table[name] == value]
     if table.empty:
-        kind = KINDS[wanted["inference"]]
+        kind = INFERENCES[wanted["inference"]]
         branch = f"branch {wanted['branch']} of a " if "branch" in wanted else ""
         last = ", ".join(f"{name} {wanted[name]}" for name in ("scorer", "rewind", "curriculum"))
         raise NotTested(f"no {branch}{kind} trunk with {last}")

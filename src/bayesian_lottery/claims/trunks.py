@@ -3,7 +3,7 @@
 import math
 
 from bayesian_lottery.claims import subjects
-from bayesian_lottery.claims.subjects import ABOUT, CONVOLUTIONAL, KINDS, Subject
+from bayesian_lottery.claims.subjects import ABOUT, CONVOLUTIONAL, INFERENCES, Subject
 from bayesian_lottery.claims.verdicts import (
     CONTRADICTED,
     SUPPORTED,
@@ -167,7 +167,7 @@ def rewinding_helps(subject: Subject, inference: str) -> Evidence:
     """Learning-rate rewinding against IMP, at high sparsity."""
     sides = (subject.measured(subject.trunk(inference, rewind=name)) for name in ("lrr", "imp"))
     levels = subjects.below(subjects.minus(*sides), subject.options.sparse)
-    statistic = _accuracy(subject, "lrr", "imp", KINDS[inference])
+    statistic = _accuracy(subject, "lrr", "imp", INFERENCES[inference])
     return subject.average(levels, statistic, beats(subject.options.margin))
 
 
@@ -182,7 +182,7 @@ def curriculum_costs(subject: Subject, inference: str, name: str) -> Evidence:
         subject.measured(subject.trunk(inference, curriculum=curriculum))
         for curriculum in (other, subject.curriculum)
     )
-    statistic = _accuracy(subject, other, subject.curriculum, KINDS[inference])
+    statistic = _accuracy(subject, other, subject.curriculum, INFERENCES[inference])
     return subject.average(subjects.minus(*sides), statistic, falls_behind(subject.options.margin))
 
 
@@ -190,6 +190,6 @@ def bayesian_equals_deterministic(subject: Subject) -> Evidence:
     """Bayesian against deterministic tickets of the same level, which have the same density."""
     sides = (subject.measured(subject.trunk(name)) for name in ("bayesian", "deterministic"))
     levels = subjects.pruned(subjects.minus(*sides))
-    names = [f"{KINDS[name]} {subject.scorer(name)}" for name in ("bayesian", "deterministic")]
+    names = [f"{INFERENCES[name]} {subject.scorer(name)}" for name in ("bayesian", "deterministic")]
     statistic = f"{subject.options.statistic} accuracy, {' minus '.join(names)}"
     return subject.average(levels, statistic, equals(subject.options.margin))

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bayesian_lottery.errors import choice
 from bayesian_lottery.figures import selection
-from bayesian_lottery.figures.selection import INFERENCES, SELECTION, Node, NothingToShow, Where
+from bayesian_lottery.figures.selection import SELECTION, Node, NothingToShow, Where, scorers
 from bayesian_lottery.figures.shown import EPOCHS, Cell, Curve, Grid, Layers, Masks, Row, Times
+from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.models import MODELS
 
 ABLATIONS = ("reinit", "shuffle_layerwise", "shuffle_even", "shuffle_global")
 TRANSPLANTS = ("transplant_initial", "transplant_trained")
+TRANSPLANTED = ("deterministic", "bayesian")  # from, to
 
 _CURVES = {**SELECTION, "statistic": "peak"}
 _CURVES_OF_SCORER = {**_CURVES, "scorer": None}
@@ -30,15 +32,21 @@ def accuracy(nodes: Sequence[Node], options: Mapping) -> Grid:
     shown = selection.panels(pruned, options)
 
     def cell(where: Where) -> Cell:
-        scorers = {node["scorer"]: node for node in selection.matching(pruned, where)}
+        pairs = {(node["inference"], node["scorer"]) for node in selection.matching(pruned, where)}
         curves = [
-            Curve(name, _trunk(where, node["inference"], name)) for name, node in scorers.items()
+            Curve(_scored(inference, name), _trunk(where, inference, name))
+            for inference, name in sorted(pairs)
         ]
         return Cell(curves, _dense(curves))
 
     cells = [cell(where) for where in shown]
     rows = [Row(cells, metric) for metric in ("accuracy", "mace")]
     return _grid(shown, rows, options, pruned)
+
+
+def _scored(inference: str, scorer: str) -> str:
+    """The look of a scorer's curve; those of a variant of an inference say which."""
+    return scorer if inference in KINDS else f"{inference}, {scorer}"
 
 
 def layers(nodes: Sequence[Node], options: Mapping) -> Layers:
@@ -49,15 +57,15 @@ def layers(nodes: Sequence[Node], options: Mapping) -> Layers:
     """
     options = selection.with_defaults(options, {**SELECTION, "levels": None, "scorer": None})
     pruned = selection.pruned(nodes)
-    scorers = _scorers(pruned, options["scorer"])
-    pruned = [node for node in pruned if node["scorer"] in scorers.values()]
+    chosen = scorers(pruned, options["scorer"])
+    pruned = [node for node in pruned if node["scorer"] == chosen[node["inference"]]]
     levels = _levels({node["level"] for node in pruned}, options["levels"])
     shown = selection.panels([node for node in pruned if node["level"] in levels], options)
     cells = [
         Cell(
             [
-                Curve(name, _trunk(where, inference, name))
-                for inference, name in scorers.items()
+                Curve(_scored(inference, name), _trunk(where, inference, name))
+                for inference, name in chosen.items()
                 if selection.matching(pruned, _trunk(where, inference, name))
             ],
             dense={},
@@ -122,18 +130,18 @@ def ablations(nodes: Sequence[Node], options: Mapping) -> Grid:
     """
     options = _checked(options, _CURVES_OF_SCORER)
     found = selection.branches(nodes, ABLATIONS)
-    scorers = _scorers(found, options["scorer"])
-    shown = selection.panels([n for n in found if n["scorer"] in scorers.values()], options)
+    chosen = scorers(found, options["scorer"])
+    shown = selection.panels([n for n in found if n["scorer"] == chosen[n["inference"]]], options)
 
     def cell(where: Where, inference: str) -> Cell:
-        trunk = _trunk(where, inference, scorers.get(inference))
+        trunk = _trunk(where, inference, chosen[inference])
         named = {"ticket": trunk} | {name: {**trunk, "branch": name} for name in ABLATIONS}
         curves = _present(nodes, [Curve(look, part) for look, part in named.items()])
         if not any(curve.look in ABLATIONS for curve in curves):
             curves = []
         return Cell(curves, _dense(curves))
 
-    return _grid(shown, _by_inference(shown, cell), options, found)
+    return _grid(shown, _by_inference(found, shown, cell), options, found)
 
 
 def transplants(*metrics: str) -> Callable[[Sequence[Node], Mapping], Grid]:
@@ -146,14 +154,15 @@ def transplants(*metrics: str) -> Callable[[Sequence[Node], Mapping], Grid]:
         options = _checked(options, _CURVES_OF_SCORER)
         found = selection.branches(nodes, TRANSPLANTS)
         shown = selection.panels(found, options)
-        magnitude = selection.scorer(found, "deterministic")
-        bayesian = _scorers(selection.pruned(nodes), options["scorer"]).get("bayesian")
+        source, target = TRANSPLANTED
+        given = scorers(found)[source]
+        own = scorers(selection.pruned(nodes), options["scorer"]).get(target)
 
         def cell(where: Where) -> Cell:
-            trunk = _trunk(where, "deterministic", magnitude)
+            trunk = _trunk(where, source, given)
             curves = [
-                Curve("deterministic", trunk),
-                Curve("bayesian", _trunk(where, "bayesian", bayesian)),
+                Curve(source, trunk),
+                Curve(target, _trunk(where, target, own)),
                 *(Curve(name, {**trunk, "branch": name}) for name in TRANSPLANTS),
             ]
             curves = _present(nodes, curves)
@@ -173,9 +182,9 @@ def sizes(nodes: Sequence[Node], options: Mapping) -> Grid:
     """
     options = _checked(options, _CURVES_OF_SCORER)
     pruned = selection.pruned(nodes)
-    scorers = _scorers(pruned, options["scorer"])
+    chosen = scorers(pruned, options["scorer"])
     pruned = [{**node, "family": _family(node["model"])} for node in pruned
-              if node["scorer"] in scorers.values()]  # fmt: skip
+              if node["scorer"] == chosen[node["inference"]]]  # fmt: skip
     related = selection.varied(pruned, "model", ["dataset", "family"])
     shown = selection.panels(related, options)
     shown.sort(key=lambda where: list(MODELS).index(where["model"]))
@@ -189,7 +198,7 @@ def sizes(nodes: Sequence[Node], options: Mapping) -> Grid:
 
     def cell(members: list[Where], inference: str) -> Cell:
         curves = [
-            Curve(str(rank), _trunk(where, inference, scorers.get(inference)), where["model"])
+            Curve(str(rank), _trunk(where, inference, chosen[inference]), where["model"])
             for rank, where in enumerate(members, 1)
         ]
         curves = _present(pruned, curves)
@@ -199,7 +208,7 @@ def sizes(nodes: Sequence[Node], options: Mapping) -> Grid:
     rows = [
         Row(row.cells, label=row.label, against=against)
         for against in ("density", "survivors")
-        for row in _by_inference(members, cell)
+        for row in _by_inference(related, members, cell)
     ]
     shown = [where for family in members for where in family]
     return Grid(list(families), rows, options["statistic"], selection.describe(shown, related))
@@ -217,8 +226,8 @@ def curricula(nodes: Sequence[Node], options: Mapping) -> Grid:
     """
     options = _checked(options, _CURVES_OF_SCORER, without="curriculum")
     pruned = selection.pruned(nodes)
-    scorers = _scorers(pruned, options["scorer"])
-    pruned = [node for node in pruned if node["scorer"] in scorers.values()]
+    chosen = scorers(pruned, options["scorer"])
+    pruned = [node for node in pruned if node["scorer"] == chosen[node["inference"]]]
     within = ["dataset", "model", "inference", "scorer", "rewind"]
     compared = selection.varied(pruned, "curriculum", within)
     shown = selection.panels(compared, options)
@@ -227,7 +236,7 @@ def curricula(nodes: Sequence[Node], options: Mapping) -> Grid:
     )
 
     def cell(where: Where, inference: str) -> Cell:
-        trunk = _trunk(where, inference, scorers.get(inference))
+        trunk = _trunk(where, inference, chosen[inference])
         curves = [
             Curve(str(rank), {**trunk, "curriculum": name}, name)
             for rank, name in enumerate(names, 1)
@@ -235,7 +244,7 @@ def curricula(nodes: Sequence[Node], options: Mapping) -> Grid:
         curves = _present(compared, curves)
         return Cell(curves, _dense_each(curves))
 
-    return _grid(shown, _by_inference(shown, cell), options, compared)
+    return _grid(shown, _by_inference(compared, shown, cell), options, compared)
 
 
 def rewinds(nodes: Sequence[Node], options: Mapping) -> Grid:
@@ -245,17 +254,18 @@ def rewinds(nodes: Sequence[Node], options: Mapping) -> Grid:
     """
     options = _checked(options, _CURVES_OF_SCORER, without="rewind")
     pruned = selection.pruned(nodes)
-    scorers = _scorers(pruned, options["scorer"])
-    pruned = [node for node in pruned if node["scorer"] in scorers.values()]
+    chosen = scorers(pruned, options["scorer"])
+    pruned = [node for node in pruned if node["scorer"] == chosen[node["inference"]]]
     within = ["dataset", "model", "inference", "scorer", "curriculum"]
     compared = selection.varied(pruned, "rewind", within)
     shown = selection.panels(compared, options)
+    names = sorted({node["rewind"] for node in compared})
 
     def cell(where: Where) -> Cell:
         curves = [
             Curve(f"{inference}_{rewind}", {**_trunk(where, inference, name), "rewind": rewind})
-            for inference, name in scorers.items()
-            for rewind in ("imp", "lrr")
+            for inference, name in chosen.items()
+            for rewind in names
         ]
         curves = _present(compared, curves)
         return Cell(curves, _dense(curves))
@@ -287,12 +297,6 @@ def _checked(options: Mapping, defaults: Mapping, without: str | None = None) ->
     return options
 
 
-def _scorers(nodes: Sequence[Node], wanted: str | None) -> dict[str, str]:
-    """The scorer shown of each inference that there is, deterministic first."""
-    found = {inference: selection.scorer(nodes, inference, wanted) for inference in INFERENCES}
-    return {inference: name for inference, name in found.items() if name}
-
-
 def _trunk(where: Where, inference: str, scorer: str | None) -> Where:
     return {**where, "inference": inference, "scorer": scorer, "branch": None}
 
@@ -304,9 +308,10 @@ def _present(nodes: Sequence[Node], curves: Sequence[Curve]) -> list[Curve]:
 
 
 def _dense(curves: Sequence[Curve]) -> dict[str, Where]:
-    """The dense networks of the curves' trunks, one a kind of inference."""
+    """The dense networks of the curves' trunks, one an inference."""
     wheres = {curve.where["inference"]: curve.where for curve in curves}
-    return {f"dense_{name}": _level0(wheres[name]) for name in INFERENCES if name in wheres}
+    names = selection.inferences([curve.where for curve in curves])
+    return {f"dense_{name}": _level0(wheres[name]) for name in names}
 
 
 def _dense_each(curves: Sequence[Curve]) -> dict[str, Where]:
@@ -318,11 +323,11 @@ def _level0(where: Where) -> Where:
     return {**where, "branch": None, "level": 0}
 
 
-def _by_inference(columns: Sequence, cell: Callable) -> list[Row]:
-    """A row of cells a kind of inference; rows without a curve are left out."""
+def _by_inference(nodes: Sequence[Node], columns: Sequence, cell: Callable) -> list[Row]:
+    """A row of cells an inference of `nodes`; rows without a curve are left out."""
     rows = [
-        Row([cell(column, name) for column in columns], label=INFERENCES[name])
-        for name in INFERENCES
+        Row([cell(column, name) for column in columns], label=selection.words(name))
+        for name in selection.inferences(nodes)
     ]
     return [row for row in rows if any(cell.curves for cell in row.cells)]
 

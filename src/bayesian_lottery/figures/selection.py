@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.inferences import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +27,20 @@ _LISTS = {"models", "levels"}
 # What level 0 does not have, for all trunks share it.
 _PRUNED_BY = ("scorer", "rewind")
 
-INFERENCES = {"deterministic": "deterministic", "bayesian": "Bayesian"}  # name, in words
-
 
 class NothingToShow(InputError):
     """There is nothing that the figure could show; the message says what is missing."""
+
+
+def inferences(nodes: Iterable[Node]) -> list[str]:
+    """The names of the inferences that there are: kinds first, then variants by name."""
+    present = {node["inference"] for node in nodes}
+    return [name for name in KINDS if name in present] + sorted(present - KINDS.keys())
+
+
+def words(inference: str) -> str:
+    """What a figure calls an inference."""
+    return KINDS[inference].words if inference in KINDS else inference
 
 
 def with_defaults(given: Mapping, defaults: Mapping) -> dict:
@@ -129,18 +139,23 @@ def _commonest(nodes: Sequence[Node], column: str) -> str:
     return min(counts, key=lambda value: (-counts[value], value))
 
 
-def scorer(nodes: Iterable[Node], inference: str, wanted: str | None = None) -> str | None:
-    """The scorer shown of `inference`: the one wanted (if Bayesian), else snr or the first by name.
+def scorers(nodes: Sequence[Node], wanted: str | None = None) -> dict[str, str]:
+    """The scorer shown of each inference: the one wanted if it has it, else snr or the first.
 
-    None where no node has that inference and no scorer is wanted.
+    Raises:
+        NothingToShow: no inference has the scorer wanted.
     """
-    present = sorted({node["scorer"] for node in nodes if node["inference"] == inference})
-    if inference == "bayesian" and wanted:
-        if wanted not in present:
-            there = ", ".join(present) or "none"
-            raise NothingToShow(f"There is no Bayesian trunk of scorer {wanted}; there is {there}.")
-        return wanted
-    return "snr" if "snr" in present else next(iter(present), None)
+    present: dict[str, set[str]] = {name: set() for name in inferences(nodes)}
+    for node in nodes:
+        present[node["inference"]].add(node["scorer"])
+    if wanted and not any(wanted in names for names in present.values()):
+        there = ", ".join(sorted(set().union(*present.values()))) or "none"
+        raise NothingToShow(f"There is no trunk of scorer {wanted}; there is {there}.")
+    chosen = {}
+    for inference, names in present.items():
+        preferred = (name for name in (wanted, "snr", min(names)) if name in names)
+        chosen[inference] = next(preferred)
+    return chosen
 
 
 def describe(shown: Sequence[Where], nodes: Iterable[Node]) -> str:

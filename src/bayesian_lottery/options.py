@@ -1,0 +1,30 @@
+"""Typed options: a frozen dataclass of `option` fields says names, types, defaults and limits once.
+
+`schema` turns it into JSON Schema, by which a configuration is checked.
+"""
+
+import typing
+from dataclasses import field, fields
+
+_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
+
+
+def option(default: object, description: str, **limits: object):
+    """A field of a class of options: its default, a sentence, and limits in JSON Schema's words."""
+    return field(default=default, metadata={"description": description, **limits})
+
+
+def defaults(options: type) -> dict:
+    """The options' defaults, by name."""
+    return {each.name: each.default for each in fields(options)}
+
+
+def schema(options: type) -> dict:
+    """The JSON Schema of a mapping with these options, all of which have defaults."""
+    types = typing.get_type_hints(options)
+    properties = {}
+    for each in fields(options):
+        limits = dict(each.metadata)
+        kind = {} if "enum" in limits else {"type": _TYPES[types[each.name]]}
+        properties[each.name] = {**kind, **limits, "default": each.default}
+    return {"type": "object", "additionalProperties": False, "properties": properties}

@@ -1,0 +1,58 @@
+"""The study: a configuration expanded into the nodes to train, with their files and settings.
+
+The Snakefile and its jobs import this package, so it needs neither torch nor Snakemake. Everywhere
+`config` is a configuration whose defaults are filled in, and paths are relative to where the
+workflow runs.
+"""
+
+from bayesian_lottery.study.choices import (
+    branch,
+    branch_kinds,
+    inferences,
+    kind,
+    kind_name,
+    options,
+    trained,
+)
+from bayesian_lottery.study.expansion import branches, expand, find, nodes, packs
+from bayesian_lottery.study.files import (
+    data_file,
+    files,
+    metrics_files,
+    node_inputs,
+    node_outputs,
+    node_settings,
+    origins,
+    scorers,
+    starts_others,
+    task,
+)
+from bayesian_lottery.study.nodes import COORDINATES, Node, Trunk
+
+__all__ = [
+    "COORDINATES",
+    "Node",
+    "Trunk",
+    "branch",
+    "branch_kinds",
+    "branches",
+    "data_file",
+    "expand",
+    "files",
+    "find",
+    "inferences",
+    "kind",
+    "kind_name",
+    "metrics_files",
+    "node_inputs",
+    "node_outputs",
+    "node_settings",
+    "nodes",
+    "options",
+    "origins",
+    "packs",
+    "scorers",
+    "starts_others",
+    "task",
+    "trained",
+]

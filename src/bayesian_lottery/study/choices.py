@@ -1,0 +1,68 @@
+"""What the names in a configuration stand for: inferences, and kinds of branches.
+
+Every kind of inference is an inference by its own name, with the options of the configuration's
+section of that name; `inferences` adds variants. `branch_kinds` adds kinds of branches.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import NamedTuple
+
+from bayesian_lottery.inferences import KINDS, Kind
+from bayesian_lottery.options import defaults
+from bayesian_lottery.study.nodes import Node
+from bayesian_lottery.tickets import BRANCHES, Branch
+
+
+def inferences(config: Mapping) -> list[str]:
+    """The names of all inferences of the configuration."""
+    return list(dict.fromkeys([*KINDS, *config.get("inferences", {})]))
+
+
+def kind_name(config: Mapping, inference: str) -> str:
+    """The name of the kind of an inference."""
+    return config.get("inferences", {}).get(inference, {}).get("kind", inference)
+
+
+def kind(config: Mapping, inference: str) -> Kind:
+    """The kind of an inference."""
+    return KINDS[kind_name(config, inference)]
+
+
+def options(config: Mapping, inference: str) -> dict:
+    """The options of an inference: its own, over those of its kind's section or the defaults."""
+    name = kind_name(config, inference)
+    entry = config.get("inferences", {}).get(inference, {})
+    own = {key: value for key, value in entry.items() if key != "kind"}
+    return {**config.get(name, defaults(KINDS[name].options)), **own}
+
+
+def branch_kinds(config: Mapping) -> dict[str, Branch]:
+    """The kinds of branches by name: those of the package, and those of the configuration."""
+    own = config.get("branch_kinds", {})
+    return {**BRANCHES, **{name: Branch(**pieces) for name, pieces in own.items()}}
+
+
+def branch(config: Mapping, node: Node) -> Branch:
+    """The kind of a node's branch; of a trunk's node one that changes nothing."""
+    return branch_kinds(config)[node.branch] if node.branch else Branch()
+
+
+def pieces(config: Mapping, node: Node) -> dict:
+    """The pieces of a node's branch, of a kind that the package does not have."""
+    own = branch(config, node)
+    known = BRANCHES.get(node.branch, Branch()) if node.branch else Branch()
+    return {} if own == known else {"pieces": asdict(own)}
+
+
+class Training(NamedTuple):
+    """The names of the inference and the curriculum that train a node."""
+
+    inference: str
+    curriculum: str
+
+
+def trained(config: Mapping, node: Node) -> Training:
+    """What trains a node: its trunk's inference and curriculum, unless its branch has its own."""
+    own = branch(config, node)
+    return Training(own.inference or node.inference, own.curriculum or node.curriculum)

@@ -1,0 +1,172 @@
+"""The configuration expanded into trunks, branches and nodes."""
+
+import difflib
+import itertools
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.models import MODELS
+from bayesian_lottery.scores import SCORERS, scorers_for
+from bayesian_lottery.study import choices
+from bayesian_lottery.study.nodes import COORDINATES, Node, Trunk
+from bayesian_lottery.tickets import REWINDS
+
+
+def expand(config: Mapping) -> list[Trunk]:
+    """All trunks of the configuration: of each entry, every combination of its coordinates.
+
+    Raises:
+        InputError: a coordinate is not known, a scorer does not fit the inference, or a trunk is
+            listed twice.
+    """
+    entries: dict[Trunk, int] = {}  # of each trunk, whatever its levels, the entry that lists it
+    trunks = []
+    for number, entry in enumerate(config["trunks"], 1):
+        for values in itertools.product(*(_as_list(entry[name]) for name in COORDINATES)):
+            coordinates = dict(zip(COORDINATES, values, strict=True))
+            _check(f"trunks entry {number}", coordinates, config)
+            for seed in entry["seeds"]:
+                trunk = Trunk(**coordinates, seed=seed, levels=entry["levels"])
+                key = replace(trunk, levels=0)
+                if key in entries:
+                    raise InputError(
+                        f"trunks: {trunk}, is listed twice (entries {entries[key]} and {number})."
+                    )
+                entries[key] = number
+                trunks.append(trunk)
+    return trunks
+
+
+def _as_list(value: object) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
+    """Raise `InputError` for the first coordinate of an entry's combination that is not allowed."""
+    allowed: dict[str, Collection[str]] = {
+        "dataset": config["datasets"],
+        "model": MODELS,
+        "curriculum": config["curricula"],
+        "inference": choices.inferences(config),
+        "scorer": SCORERS,
+        "rewind": REWINDS,
+    }
+    for name, values in allowed.items():
+        if coordinates[name] not in values:
+            raise choice(f"{entry}.{name}", coordinates[name], values)
+    inference, scorer = coordinates["inference"], coordinates["scorer"]
+    kind = choices.kind(config, inference)
+    if not SCORERS[scorer].fits(kind):
+        fitting = ", ".join(scorers_for(kind))
+        raise InputError(
+            f"{entry}.scorer: {scorer!r} cannot score {inference} networks; use {fitting} there."
+        )
+
+
+def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
+    """The nodes of all branches: of each entry, at its levels of all trunks that it matches.
+
+    Raises:
+        InputError: a branch is not known or does not fit the trunks' inference, a level lies beyond
+            a trunk, an entry matches no trunk, or a node is listed twice.
+    """
+    trunks = list(trunks)
+    kinds = choices.branch_kinds(config)
+    entries: dict[Node, int] = {}  # of each node the entry that lists it
+    for number, entry in enumerate(config["branches"], 1):
+        key = f"branches entry {number}"
+        matched = [trunk for trunk in trunks if _matches(trunk, entry)]
+        if not matched:
+            raise InputError(f"{key}: it matches no trunk; see its coordinates.")
+        for name in _as_list(entry["branch"]):
+            if name not in kinds:
+                raise choice(f"{key}.branch", name, kinds)
+            listed = [
+                replace(node, branch=name, replicate=replicate)
+                for trunk in matched
+                for node in _levels(key, name, kinds[name].of, trunk, entry["levels"])
+                for replicate in range(entry["replicates"])
+            ]
+            for node in dict.fromkeys(listed):  # trunks share their dense level
+                if entries.setdefault(node, number) != number:
+                    raise InputError(
+                        f"branches: {node.folder} is listed twice "
+                        f"(entries {entries[node]} and {number})."
+                    )
+    return list(entries)
+
+
+def _matches(trunk: Trunk, entry: Mapping) -> bool:
+    wanted = {name: _as_list(entry[name]) for name in COORDINATES if name in entry}
+    seeds = entry.get("seeds", [trunk.seed])
+    return trunk.seed in seeds and all(getattr(trunk, k) in v for k, v in wanted.items())
+
+
+def _levels(
+    key: str, branch: str, of: str | None, trunk: Trunk, levels: str | list[int]
+) -> list[Node]:
+    """The trunk's nodes at `levels`, which may be "all"; `of`: the inference that it must have."""
+    if of not in (None, trunk.inference):
+        raise InputError(
+            f"{key}: {branch} starts from {of} trunks, but it matches {trunk}; "
+            f"add 'inference: {of}'."
+        )
+    if levels == "all":
+        return trunk.nodes()
+    if max(levels) > trunk.levels:
+        raise InputError(
+            f"{key}.levels: {max(levels)} lies beyond level {trunk.levels}, the last of {trunk}."
+        )
+    chosen = set(levels)
+    return [node for node in trunk.nodes() if node.level in chosen]
+
+
+def nodes(config: Mapping) -> list[Node]:
+    """The nodes of all trunks and branches, each once, trunks first.
+
+    Raises:
+        InputError: as `expand` and `branches` do.
+    """
+    trunks = expand(config)
+    levels = (node for trunk in trunks for node in trunk.nodes())
+    return [*dict.fromkeys(levels), *branches(config, trunks)]
+
+
+def find(known: Mapping[str, Node], folder: str) -> Node:
+    """The node of `folder`, among nodes by their folders.
+
+    Raises:
+        InputError: there is none; the message says the trunk's last level, or what comes closest.
+    """
+    if folder in known:
+        return known[folder]
+    trunk = folder.rpartition("/")[0]
+    levels = [
+        node.level
+        for path, node in known.items()
+        if path.rpartition("/")[0] == trunk and not node.branch
+    ]
+    if max(levels, default=0) > 0:
+        raise InputError(f"{folder} is not in the configuration: its last level is {max(levels)}.")
+    close = difflib.get_close_matches(folder, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else "."
+    raise InputError(f"{folder} is not in the configuration{hint}")
+
+
+def packs(config: Mapping, nodes: Iterable[Node], size: int) -> list[list[Node]]:
+    """Nodes that can train side by side, at most `size` together, none waiting for another.
+
+    They have the architecture, inference, data, curriculum and level in common, and are all of
+    trunks or all branches; seeds, scorers, rewinds and kinds of branches may differ.
+    """
+    alike: dict[tuple, list[Node]] = {}
+    for node in nodes:
+        trained = choices.trained(config, node)
+        key = (node.dataset, node.model, *trained, node.level, not node.branch)
+        alike.setdefault(key, []).append(node)
+    return [
+        members[start : start + size]
+        for members in alike.values()
+        for start in range(0, len(members), size)
+    ]

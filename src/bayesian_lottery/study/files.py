@@ -1,0 +1,135 @@
+"""Where the files of a study lie, and whose files a node starts from."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from bayesian_lottery.study import choices
+from bayesian_lottery.study.expansion import nodes
+from bayesian_lottery.study.nodes import Node
+from bayesian_lottery.tickets import REWINDS
+
+
+class Origin(NamedTuple):
+    """A file that a node starts from: the node that writes it, and its name."""
+
+    node: Node
+    name: str
+
+
+def origins(config: Mapping, node: Node) -> dict[str, Origin]:
+    """What `node` starts from of other nodes, by name: the one answer to whose files are needed.
+
+    It is the `mask` that the level before wrote; `rewind_weights` of the node that the rewind goes
+    back to; `trained_weights` of the level that a branch starts from.
+    """
+    needed = {}
+    if node.previous:
+        suffix = f"_{node.scorer}" if node.previous.level == 0 else ""
+        needed["mask"] = Origin(node.previous, f"next_mask{suffix}")
+        if source := REWINDS[node.rewind].origin if not node.branch else None:
+            needed["rewind_weights"] = Origin(getattr(node, source), "weights")
+    if choices.branch(config, node).needs_trained_weights:
+        needed["trained_weights"] = Origin(node.trunk, "weights")
+    return needed
+
+
+def starts_others(node: Node) -> bool:
+    """Whether another level of the trunk may start from the node's trained weights.
+
+    A dense network's are kept for whatever may come later.
+    """
+    if node.branch:
+        return False
+    return node.level == 0 or REWINDS[node.rewind].origin == "previous"
+
+
+def metrics_files(config: Mapping) -> list[str]:
+    """The metrics files of all nodes: what the tables are made of."""
+    root = config["results"]
+    return [f"{root}/{node.folder}/metrics.json" for node in nodes(config)]
+
+
+def data_file(config: Mapping, dataset: str) -> str:
+    """The decoded data set."""
+    return f"{config['results']}/data/{dataset}.safetensors"
+
+
+def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
+    """The files that training `node` starts from: `data`, `initial`, and those of `origins`."""
+    root = config["results"]
+    initial = f"{root}/initial/{node.dataset}/{node.model}/seed{node.seed}.safetensors"
+    files = {
+        name: f"{root}/{source.node.folder}/{source.name}.safetensors"
+        for name, source in origins(config, node).items()
+    }
+    return {"data": data_file(config, node.dataset), "initial": initial, **files}
+
+
+def node_outputs(config: Mapping, node: Node) -> dict:
+    """The files that training `node` writes, by name; `next_masks` are paths by scorer.
+
+    The rules that train one node a job have the same as patterns.
+    """
+    folder = f"{config['results']}/{node.folder}"
+    outputs: dict = {
+        "metrics": f"{folder}/metrics.json",
+        "history": f"{folder}/history.csv",
+        "weights": f"{folder}/weights.safetensors",
+    }
+    if node.branch:
+        return {**outputs, "branch_mask": f"{folder}/mask.safetensors"}
+    suffixes = {scorer: f"_{scorer}" if node.level == 0 else "" for scorer in scorers(config, node)}
+    next_masks = {
+        name: f"{folder}/next_mask{suffix}.safetensors" for name, suffix in suffixes.items()
+    }
+    return {**outputs, "next_masks": next_masks}
+
+
+def task(config: Mapping, node: Node) -> dict:
+    """What training `node` is to compute: its coordinates, which name its random streams, and its
+    settings."""
+    return {"node": node.coordinates(), "settings": node_settings(config, node)}
+
+
+def files(config: Mapping, node: Node) -> dict:
+    """From which files to which `node` is trained."""
+    return {"inputs": node_inputs(config, node), "outputs": node_outputs(config, node)}
+
+
+def scorers(config: Mapping, node: Node) -> list[str]:
+    """The scorers by which a node is pruned: its own; a dense one by those of its kind.
+
+    A branch is not pruned.
+    """
+    if node.branch:
+        return []
+    return [node.scorer] if node.scorer else [*choices.kind(config, node.inference).scorers]
+
+
+def node_settings(config: Mapping, node: Node) -> dict:
+    """All that training `node` depends on besides its input files, and nothing else.
+
+    The workflow retrains a node when this changes. A network whose predictions are not stochastic
+    gives one, whatever the configuration's numbers of samples and passes. Keys that have come
+    later stand here only where they say something new: `kind` where the inference's name is
+    another, `pieces` where the package does not know the branch.
+    """
+    dataset, training = config["datasets"][node.dataset], choices.trained(config, node)
+    kind = choices.kind_name(config, training.inference)
+    evaluation, options = dict(config["evaluation"]), choices.options(config, training.inference)
+    settings = {
+        **vars(node),
+        "inference": training.inference,
+        "augment": dict(dataset["augment"]),
+        "validation": dataset["validation"],
+        "curriculum": dict(config["curricula"][training.curriculum]),
+        "prune_fraction": config["prune_fraction"],
+        "compute": dict(config["compute"]),
+        "scorers": scorers(config, node),
+        **({kind: options} if options else {}),
+        **({"kind": kind} if kind != training.inference else {}),
+        **choices.pieces(config, node),
+    }
+    if choices.kind(config, training.inference).stochastic:
+        return {**settings, "evaluation": evaluation}
+    return {**settings, "evaluation": {**evaluation, "samples": 1, "passes": 1}}

@@ -1,0 +1,89 @@
+# What the rules of train.smk differ in.
+from typing import Callable, NamedTuple
+
+from bayesian_lottery.inferences import KINDS
+from bayesian_lottery.tickets import REWINDS
+
+
+class Shape(NamedTuple):
+    """A rule that trains: its name, nodes and inputs by wildcards, outputs, and its log's folder."""
+
+    name: str
+    nodes: Callable
+    inputs: Callable
+    outputs: dict
+    folder: str
+    words: str
+    constraints: dict = {}
+
+
+def alone(name, pattern, **outputs):
+    """The rule that trains one node a job, of those whose folder matches `pattern`."""
+    common = {"metrics": "metrics.json", "history": "history.csv"}
+    return Shape(
+        name=name,
+        nodes=lambda wildcards: [node_of(wildcards)],
+        inputs=lambda wildcards: study.node_inputs(config, node_of(wildcards)),
+        outputs={
+            **{key: f"<results>/{{node}}/{file}" for key, file in common.items()},
+            **outputs,
+        },
+        folder="{node}",
+        words="{wildcards.node}",
+        constraints={"node": pattern},
+    )
+
+
+def names_of_kind(kind):
+    """A pattern of the inferences of a kind."""
+    return "|".join(n for n in study.inferences(config) if study.kind_name(config, n) == kind)
+
+
+def shapes_of_nodes():
+    """A node a job. Weights are kept where another level may start from them."""
+    weights, mask = (f"<results>/{{node}}/{name}.safetensors" for name in ("weights", "next_mask"))
+    chained = [name for name, rewind in REWINDS.items() if rewind.origin == "previous"]
+    others = "|".join(name for name in REWINDS if name not in chained)
+    yield alone(
+        "train_level", rf"runs/.+_({others})/level\d+", weights=unneeded(weights), next_masks=[mask]
+    )
+    for name in chained:
+        pattern = rf"runs/.+_{name}/level\d+"
+        yield alone(f"train_level_{name}", pattern, weights=weights, next_masks=[mask])
+    for name, kind in KINDS.items():
+        masks = [mask.replace("next_mask", f"next_mask_{scorer}") for scorer in kind.scorers]
+        pattern = rf"runs/[^/]+/[^/]+/({names_of_kind(name)})/.+/dense"
+        yield alone(f"train_dense_{name}", pattern, weights=weights, next_masks=masks)
+    yield alone(
+        "train_branch",
+        r"runs/.+/(dense|level\d+)/[^/]+_\d+",
+        weights=unneeded(weights),
+        mask="<results>/{node}/mask.safetensors",
+    )
+
+
+def shapes_of_packs():
+    """Several nodes a job: a rule for each such job, since its outputs are those of its nodes."""
+    packs = study.packs(config, NODES.values(), config["networks_per_job"])
+    for number, pack in enumerate(packs, 1):
+        outputs = {"metrics": [], "history": [], "weights": [], "masks": []}
+        for node in pack:
+            files = study.node_outputs(config, node)
+            keep = str if study.starts_others(node) else unneeded
+            outputs["metrics"].append(files["metrics"])
+            outputs["history"].append(files["history"])
+            outputs["weights"].append(keep(files["weights"]))
+            outputs["masks"] += files.get("next_masks", {}).values()
+            outputs["masks"] += [files["branch_mask"]] if node.branch else []
+        inputs = {path for node in pack for path in study.node_inputs(config, node).values()}
+        yield Shape(
+            name=f"train_pack_{number}",
+            nodes=lambda wildcards, pack=pack: pack,
+            inputs=lambda wildcards, inputs=inputs: {"starts": sorted(inputs)},
+            outputs=outputs,
+            folder=pack[0].folder,
+            words=f"{pack[0].folder} and {len(pack) - 1} beside it",
+        )
+
+
+SHAPES = list(shapes_of_nodes() if config["networks_per_job"] == 1 else shapes_of_packs())
