@@ -17,7 +17,7 @@ from bayesian_lottery import checkpoints, data, jobs, masks, models, training
 from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.files import read_json, read_tensors
 from bayesian_lottery.networks import ESTIMATORS
-from bayesian_lottery.tickets import BRANCHES, Branch
+from bayesian_lottery.tickets import BRANCHES, WEIGHTS, Branch, Weights
 
 ROOT = Path(__file__).parents[2]
 CURRICULUM = {
@@ -172,15 +172,13 @@ def test_a_truncated_checkpoint_is_not_used(inputs, tmp_path, capsys):
 
 def command(inputs, folder, options):
     model = options["model"]
-    out = outputs(folder)
+    start = {"data": inputs / "data", "initial": inputs / model, "mask": inputs / f"{model}.mask"}
+    out = {name: value for name, value in vars(outputs(folder)).items() if value}
     return [
         sys.executable,
         ROOT / "scripts/train.py",
-        *("--node", json.dumps(NODE), "--settings", json.dumps(options)),
-        *("--data", inputs / "data", "--initial", inputs / model),
-        *("--mask", inputs / f"{model}.mask", "--metrics", out.metrics),
-        *("--history", out.history, "--weights", out.weights),
-        *("--next-mask", f"snr={out.next_masks['snr']}"),
+        *("--tasks", json.dumps([{"node": NODE, "settings": options}])),
+        *("--files", json.dumps([{"inputs": start, "outputs": out}], default=str)),
         *("--device", "cpu", "--checkpoint-seconds", "0.2"),
     ]
 
@@ -305,7 +303,7 @@ def test_imp_resets_and_lrr_keeps(inputs, tmp_path, monkeypatch):
             inputs / "data",
             inputs / "lenet_100_50",
             inputs / "lenet_100_50.mask",
-            tmp_path / "previous",
+            rewind_weights=tmp_path / "previous",
         )
         jobs.train_nodes([jobs.Task(NODE, options, start, out)], "cpu")
         for name, tensor in started[0].items():
@@ -319,7 +317,8 @@ def test_a_branch_is_one_function_and_one_line(inputs, tmp_path, monkeypatch):
     def negate(ticket, stream):
         return replace(ticket, weights={n: -tensor for n, tensor in ticket.weights.items()})
 
-    monkeypatch.setitem(BRANCHES, "negate", Branch(negate))
+    monkeypatch.setitem(WEIGHTS, "negated", Weights(negate))
+    monkeypatch.setitem(BRANCHES, "negate", Branch(weights="negated"))
     options = {**settings(inference="deterministic", epochs=1), "branch": "negate"}
     start = jobs.Inputs(inputs / "data", inputs / "lenet_100_50", inputs / "lenet_100_50.mask")
     network = jobs.start(data.load(start.data), options, start, ["any"], torch.device("cpu"))
