@@ -1,11 +1,9 @@
 """Gather the metrics of all nodes into the table of runs and the table of layers."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from bayesian_lottery import results
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import errors, results
 
 
 def main() -> None:
@@ -25,17 +23,11 @@ def main() -> None:
     parser.add_argument("--layers-csv", type=Path, required=True, help="the same table as CSV")
     arguments = parser.parse_args()
 
-    try:
-        paths = arguments.metrics_list.read_text().splitlines()
-    except OSError as error:
-        raise InputError(f"{arguments.metrics_list}: {error.strerror}.") from None
+    paths = arguments.metrics_list.read_text().splitlines()
     runs, layers = results.tables([path for path in paths if path.strip()])
     results.write(runs, arguments.runs_parquet, arguments.runs_csv)
     results.write(layers, arguments.layers_parquet, arguments.layers_csv)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    errors.run(main)

@@ -2,12 +2,10 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from bayesian_lottery import claims, results
+from bayesian_lottery import claims, errors, results
 from bayesian_lottery.claims.page import page
-from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic, write_text
 
 
@@ -44,7 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    errors.run(main)

@@ -4,11 +4,9 @@ Start it where you start Snakemake. docs/cost.md says where the numbers come fro
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from bayesian_lottery import arguments, configuration, cost, reports
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import arguments, configuration, cost, errors, reports
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
@@ -51,7 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    errors.run(main)

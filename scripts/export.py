@@ -4,10 +4,9 @@ Predictions of both networks are compared before anything is written. docs/spars
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import errors
 
 
 def main() -> None:
@@ -46,10 +45,7 @@ def main() -> None:
 
     from bayesian_lottery.export import export  # imports torch
 
-    try:
-        found = export(**vars(given))
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    found = export(**vars(given))
     for name in ("units", "parameters", "multiply_adds"):
         before, after = found[name]
         print(f"{name.replace('_', '-')}: {after:,} of {before:,} ({after / before:.1%})")
@@ -61,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

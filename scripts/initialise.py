@@ -1,11 +1,9 @@
 """Write the initial weights of a model for a seed."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from bayesian_lottery import warm
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import errors, warm
 
 
 def main() -> None:
@@ -19,11 +17,8 @@ def main() -> None:
 
     from bayesian_lottery.jobs import initialise  # this imports torch
 
-    try:
-        initialise(arguments.data, arguments.model, arguments.seed, arguments.out)
-    except InputError as error:
-        sys.exit(str(error))
+    initialise(arguments.data, arguments.model, arguments.seed, arguments.out)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from bayesian_lottery import study
+from bayesian_lottery import errors, study
 
 
 def main() -> None:
@@ -19,4 +19,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

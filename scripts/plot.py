@@ -2,11 +2,9 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-from bayesian_lottery import figures, results
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import errors, figures, results
 
 
 def _options(text: str) -> dict:
@@ -77,7 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    errors.run(main)

@@ -2,13 +2,11 @@
 
 import argparse
 import json
-import sys
 
-from bayesian_lottery import sources
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import errors, sources
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True, help="the data set's name in the configuration")
     parser.add_argument(
@@ -19,14 +17,9 @@ def main(arguments: list[str] | None = None) -> int:
         " and test_fraction",
     )
     parser.add_argument("--out", required=True, help="the safetensors file to write")
-    options = parser.parse_args(arguments)
-    try:
-        sources.prepare(options.name, options.settings, options.out)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    options = parser.parse_args()
+    sources.prepare(options.name, options.settings, options.out)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    errors.run(main)

@@ -9,8 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bayesian_lottery import arguments, configuration, progress, reports, speeds, study
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import arguments, configuration, errors, progress, reports, speeds, study
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
@@ -30,10 +29,20 @@ def main() -> None:
     parser.add_argument(
         "--watch", type=float, metavar="SECONDS", help="look again so often until all is done"
     )
+    parser.add_argument(
+        "--outdated",
+        action="store_true",
+        help="print only the metrics files that another version of the computation made, one a"
+        " line: what `snakemake --forcerun` is to make again",
+    )
     given = parser.parse_args()
     if given.watch is not None and given.watch <= 0:
         parser.error("--watch takes a number above 0")
     config, nodes = configuration.load(given.configfile, given.config, SCHEMA)
+    if given.outdated:
+        for path in progress.outdated(config, progress.runs(config["results"]), nodes):
+            print(path)
+        return
     while True:
         status = look(config, nodes)
         clear = "\033[H\033[2J" if given.watch and sys.stdout.isatty() else ""
@@ -46,8 +55,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     try:
-        main()
-    except InputError as error:
-        sys.exit(f"error: {error}")
+        errors.run(main)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -11,12 +11,10 @@ SIGUSR1 saves one; SIGTERM saves one and stops with exit status 143.
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bayesian_lottery import arguments, cluster, warm
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import arguments, cluster, errors, warm
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
@@ -75,7 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(str(error))
+    errors.run(main)

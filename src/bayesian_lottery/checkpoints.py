@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import read_tensors, write_tensors
+from bayesian_lottery.computation import VERSION
+from bayesian_lottery.files import Damaged, read_tensors, write_tensors
 
 
 class Stopped(Exception):
@@ -29,8 +30,9 @@ class Checkpointing:
 
 
 def fingerprint(settings: object, files: list[str | Path]) -> str:
-    """A digest of all that a run's numbers depend on: its settings (JSON) and its input files."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    """A digest of all that a run's numbers depend on: its settings (JSON), its input files and the
+    version of the computation."""
+    digest = hashlib.sha256(json.dumps([VERSION, settings], sort_keys=True).encode())
     for path in files:
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -49,15 +51,34 @@ class State:
         self, checkpointing: Checkpointing, step: int, records: list[dict], totals: Tensor
     ) -> None:
         """Write the state after `step` steps, with each run's record (JSON) and the totals."""
-        tensors = {f"module.{name}": t for name, t in self.module.state_dict().items()}
-        tensors |= _optimizer_tensors(self.optimizer)
-        tensors |= {name: stream.get_state() for name, stream in self._streams().items()}
-        tensors["totals"] = totals
-        progress = {"fingerprint": checkpointing.fingerprint, "step": step, "records": records}
+        tensors = self._fixed(totals) | _optimizer_tensors(self.optimizer)
+        progress = {
+            "fingerprint": checkpointing.fingerprint,
+            "step": step,
+            "records": records,
+            "tensors": sorted(tensors),
+        }
         save(checkpointing.path, tensors, progress)
 
-    def restore(self, tensors: dict[str, Tensor], progress: dict) -> tuple:
-        """Put back what `save` wrote; give its step, records and totals."""
+    def restore(
+        self, checkpointing: Checkpointing, totals: Tensor
+    ) -> tuple[int, list[dict], Tensor] | None:
+        """Put back what `save` wrote, and give its step, records and totals.
+
+        Args:
+            checkpointing: where it is.
+            totals: of the shape that it has.
+
+        Returns:
+            None, with nothing changed, if there is no checkpoint that fits.
+        """
+        found = load(checkpointing.path, checkpointing.fingerprint, totals.device)
+        if found is None:
+            return None
+        tensors, progress = found
+        if not self._fits(tensors, progress, totals):
+            _set_aside(checkpointing.path, "it lacks tensors, or has others than this network")
+            return None
         prefix = "module."
         self.module.load_state_dict(
             {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
@@ -66,6 +87,23 @@ class State:
         for name, stream in self._streams().items():
             stream.set_state(tensors[name].cpu())
         return progress["step"], progress["records"], tensors["totals"]
+
+    def _fits(self, tensors: dict[str, Tensor], progress: dict, totals: Tensor) -> bool:
+        """Whether a checkpoint has the tensors that it was written with, of this state's shapes."""
+        parameters = (p for group in self.optimizer.param_groups for p in group["params"])
+        steps = {f"optimizer.{index}": p.shape for index, p in enumerate(parameters)}
+        wanted = {name: tensor.shape for name, tensor in self._fixed(totals).items()}
+        for name, tensor in tensors.items():
+            if (of := name.rpartition(".")[0]) in steps:
+                wanted[name] = steps[of] if tensor.dim() else tensor.shape  # or a count of steps
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        return found == wanted and progress.get("tensors") == sorted(tensors)
+
+    def _fixed(self, totals: Tensor) -> dict[str, Tensor]:
+        """What is saved at any step; the optimiser's state begins with the first."""
+        module = {f"module.{name}": tensor for name, tensor in self.module.state_dict().items()}
+        streams = {name: stream.get_state() for name, stream in self._streams().items()}
+        return {**module, **streams, "totals": totals}
 
     def _streams(self) -> dict[str, torch.Generator]:
         return {
@@ -104,21 +142,33 @@ def save(path: Path, tensors: dict[str, Tensor], progress: dict) -> None:
 def load(path: Path, expected: str, device: torch.device) -> tuple[dict[str, Tensor], dict] | None:
     """The checkpoint at `path`, or None if there is none that fits the fingerprint `expected`.
 
-    A checkpoint of other settings or inputs, or an unreadable one, is said and left unused.
+    One of other settings or inputs is said and left unused, a damaged one said and set aside.
+
+    Raises:
+        InputError: the system refuses to read it, which may be otherwise the next time.
     """
     if not path.exists():
         return None
     try:
         tensors, progress = read_tensors(path, device)
-    except InputError as error:
-        print(f"{error} Starting from the beginning.", flush=True)
+    except Damaged as error:
+        _set_aside(path, error.fault)
         return None
-    if progress.get("fingerprint") != expected:
-        print(
-            f"{path}: made from other settings or inputs. Starting from the beginning.", flush=True
-        )
+    if not isinstance(progress, dict) or progress.get("fingerprint") != expected:
+        print(f"{path}: made from other settings or inputs. Training starts anew.", flush=True)
         return None
     return tensors, progress
+
+
+def _set_aside(path: Path, fault: str) -> None:
+    """Rename a checkpoint, in the place of one that was set aside before, and say so."""
+    aside = path.with_suffix(f".damaged{path.suffix}")
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    else:
+        aside.unlink(missing_ok=True)
+    path.rename(aside)
+    print(f"{path}: {fault}; now {aside.name}. Training starts anew.", flush=True)
 
 
 class Requests:

@@ -3,16 +3,13 @@
 The Snakefile imports this module; it needs no torch.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from bayesian_lottery import sources, study
-from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import Damaged, read_shapes
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,9 @@ def images_of(config: Mapping, name: str) -> Images:
 
 def _prepared(path: Path) -> tuple[tuple[int, int], tuple[int, int, int], int]:
     """(Training, test) images, their shape and the number of classes of a decoded data set."""
+    shapes, metadata = read_shapes(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            train, *shape = file.get_slice("train_images").get_shape()
-            test = file.get_slice("test_images").get_shape()[0]
-            classes = json.loads(file.metadata()["json"])["classes"]
-    except (SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a data set ({error}); delete it.") from None
-    return (train, test), tuple(shape), len(classes)
+        train, *shape = shapes["train_images"]
+        return (train, shapes["test_images"][0]), tuple(shape), len(metadata["classes"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise Damaged(path, f"not a data set ({error!r})") from None

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bayesian_lottery import compact, data, inferences, models
+from bayesian_lottery import compact, data, inferences, models, node_metrics
 from bayesian_lottery.engine import multiply_adds
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import read_json, read_tensors, write_tensors
+from bayesian_lottery.files import read_tensors, write_tensors
 from bayesian_lottery.networks import Network, State
 from bayesian_lottery.randomness import generator
 
@@ -82,18 +82,17 @@ def read_node(folder: Path, dataset: str) -> tuple[dict, dict]:
     """A trained node's coordinates and settings, from its `metrics.json`.
 
     Raises:
-        InputError: there is none, or it is of another data set than `dataset`.
+        InputError: there is none, `node_metrics` refuses it, or it is of another data set than
+            `dataset`.
     """
     path = folder / "metrics.json"
-    metrics = read_json(path)
-    try:
-        node, settings = metrics["node"], metrics["settings"]
-        trained_on, _, _ = (settings[key] for key in ("dataset", "model", "inference"))
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the metrics of a node ({error!r}).") from None
-    if trained_on != dataset:
-        raise InputError(f"{path}: the node was trained on {trained_on}, not on {dataset}.")
-    return node, settings
+    metrics = node_metrics.read(path)
+    settings = metrics["settings"]
+    if settings["dataset"] != dataset:
+        raise InputError(
+            f"{path}: the node was trained on {settings['dataset']}, not on {dataset}."
+        )
+    return metrics["node"], settings
 
 
 def in_double(state: State) -> State:

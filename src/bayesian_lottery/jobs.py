@@ -19,6 +19,7 @@ import torch
 
 from bayesian_lottery import checkpoints, data, inferences, masks, models, networks
 from bayesian_lottery.checkpoints import Checkpointing
+from bayesian_lottery.computation import VERSION
 from bayesian_lottery.engine import repeat_exactly
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
@@ -109,17 +110,15 @@ def train_nodes(
 
 
 def run_script(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
-    """`train_nodes` for a script: exit status 1 and a sentence, or 143 when stopped by SIGTERM."""
+    """`train_nodes` for a script, which ends with status 143 when SIGTERM has stopped it."""
     try:
         train_nodes(tasks, device, checkpoint_seconds)
-    except InputError as error:
-        sys.exit(str(error))
     except torch.OutOfMemoryError as error:
         reason = str(error).partition(". ")[0]
-        sys.exit(
+        raise InputError(
             f"device: its memory does not suffice ({reason}); lower compute.samples_per_pass, "
             "evaluation.batch_size or networks_per_job."
-        )
+        ) from None
     except checkpoints.Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(143)
@@ -173,7 +172,11 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
     path = tasks[0].outputs.metrics.parent / "checkpoint.safetensors"
     files = [file for task in tasks for file in vars(task.inputs).values() if file is not None]
     digest = checkpoints.fingerprint(
-        [{"node": dict(task.node), "settings": dict(task.settings)} for task in tasks], files
+        {
+            "tasks": [{"node": dict(t.node), "settings": dict(t.settings)} for t in tasks],
+            "device": place.type,  # generators of other devices have other states
+        },
+        files,
     )
     checkpointing = Checkpointing(path, checkpoint_seconds, digest)
     records = train(networks, images, tasks[0].settings, streams, checkpointing)
@@ -284,6 +287,7 @@ def provenance(device: torch.device) -> dict:
     packages = ("torch", "torch-blue", "numpy", "safetensors")
     gpu = device.type == "cuda"
     return {
+        "computation": VERSION,
         "git_commit": _git_commit(),
         "device": torch.cuda.get_device_name(device) if gpu else _processor(),
         "host": platform.node(),

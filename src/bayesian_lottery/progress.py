@@ -11,14 +11,14 @@ import re
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from bayesian_lottery import study
+from bayesian_lottery import node_metrics, study
+from bayesian_lottery.computation import VERSION
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import read_json
 from bayesian_lottery.study import Node
 
 # A job that has neither a log nor a checkpoint younger than this does not run. Logs grow every ten
@@ -81,14 +81,14 @@ def stage_of(node: Node) -> str:
 def runs(root: str | Path) -> dict[str, dict]:
     """All metrics below the results `root`, by their nodes' folders, whatever the configuration.
 
-    A file that cannot be read, or that a rerun has just deleted, is left out.
+    A file that `node_metrics` refuses, or that a rerun has just deleted, is left out.
     """
     found = {}
     for folder, _, names in os.walk(Path(root) / "runs"):
         if "metrics.json" in names:
             try:
-                metrics = read_json(f"{folder}/metrics.json")
-            except (InputError, OSError):
+                metrics = node_metrics.read(f"{folder}/metrics.json")
+            except InputError:
                 continue
             found[Path(folder).relative_to(root).as_posix()] = metrics
     return found
@@ -100,6 +100,28 @@ def finished(job: Job, config: Mapping, found: Mapping[str, Mapping]) -> bool:
         return job.output.exists()
     metrics = found.get(job.node.folder)
     return metrics is not None and metrics["settings"] == study.node_settings(config, job.node)
+
+
+def outdated(config: Mapping, found: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:
+    """The metrics files, of those found, of nodes that another version of the computation made."""
+    return [
+        f"{config['results']}/{node.folder}/metrics.json"
+        for node in nodes
+        if node.folder in found and node_metrics.computation(found[node.folder]) != VERSION
+    ]
+
+
+def refused(config: Mapping, found: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:
+    """What is wrong with the metrics files that are there and not among those found."""
+    faults = []
+    for node in nodes:
+        path = Path(config["results"], node.folder, "metrics.json")
+        if node.folder not in found and path.exists():
+            try:
+                node_metrics.read(path)
+            except InputError as error:
+                faults.append(str(error))
+    return faults
 
 
 class State(Enum):
@@ -211,11 +233,15 @@ class Status:
         seconds: what is left of each node that is not done; nothing for those of a kind that no
             run has told the time of.
         chain: seconds of the longest chain of these nodes that wait for one another.
+        outdated: see there.
+        refused: see there.
     """
 
     jobs: list[Seen]
     seconds: Mapping[Node, float]
     chain: float
+    outdated: Sequence[str] = ()
+    refused: Sequence[str] = ()
 
     def count(self, state: State) -> int:
         """How many jobs are in `state`."""
@@ -246,7 +272,7 @@ class Status:
 
 def status(
     config: Mapping,
-    nodes: Iterable[Node],
+    nodes: Sequence[Node],
     found: Mapping[str, Mapping],
     duration_of: Callable[[Mapping], float | None],
     snakemake: Path = Path(".snakemake"),
@@ -280,7 +306,13 @@ def status(
             total = statistics.median(totals)
         if (remaining := total if s.left is None else s.left) is not None:
             seconds[s.job.node] = remaining
-    return Status(seen, seconds, longest_chain(config, seconds))
+    return Status(
+        seen,
+        seconds,
+        longest_chain(config, seconds),
+        outdated(config, found, nodes),
+        refused(config, found, nodes),
+    )
 
 
 def _like(config: Mapping, node: Node) -> tuple:

@@ -10,6 +10,10 @@ from bayesian_lottery import study
 from bayesian_lottery.cost import Estimate, Item
 from bayesian_lottery.progress import Seen, State, Status
 
+RETRAIN = (
+    "To train them again: snakemake --cores 4 --forcerun $(python scripts/status.py --outdated),"
+    " with the same --configfile in both."
+)
 COLUMNS = (State.DONE, State.RUNNING, State.FAILED, State.LEFT)
 
 
@@ -101,11 +105,23 @@ def of_status(status: Status, now: float | None = None, reasons: int = 5) -> str
         lines.append(f"Waiting in the cluster's queue: {queued}.")
     if stopped := status.count(State.STOPPED):
         lines.append(f"Stopped midway, to resume from a checkpoint: {stopped}.")
-    failed = [seen for seen in status.jobs if seen.state is State.FAILED]
-    lines += [f"Failed: {s.job.log}: {s.line or 'nothing in the log'}" for s in failed[:reasons]]
-    if len(failed) > reasons:
-        lines.append(f"... and {len(failed) - reasons} more.")
+    failed = [
+        f"{seen.job.log}: {seen.line.removeprefix('error: ') or 'nothing in the log'}"
+        for seen in status.jobs
+        if seen.state is State.FAILED
+    ]
+    lines += _some("Failed", failed, reasons)
+    lines += _some("Not to be used", status.refused, reasons)
+    lines += _some("By another version of the computation", status.outdated, reasons)
+    if status.outdated:
+        lines.append(RETRAIN)
     return "\n".join(lines)
+
+
+def _some(what: str, texts: Sequence[str], most: int) -> list[str]:
+    """A line for each of the first `most` texts, and one that counts the others."""
+    more = [f"... and {len(texts) - most:,} more."] if len(texts) > most else []
+    return [f"{what}: {text}" for text in texts[:most]] + more
 
 
 def _status_row(name: str, seen: Sequence[Seen]) -> tuple:

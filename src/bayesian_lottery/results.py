@@ -10,15 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from bayesian_lottery import node_metrics
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import atomic, read_json
-
-# The names in `metrics.METRICS`, whose module needs torch; a test keeps the two equal.
-METRICS = ("accuracy", "nll", "brier", "ece", "mace", "entropy", "mutual_information")
-
-# Which epoch a result is from: the best on the test images, the last, or the best on the
-# validation images.
-STATISTICS = ("peak", "final", "selected")
+from bayesian_lottery.files import atomic
+from bayesian_lottery.node_metrics import METRICS, STATISTICS
 
 # What names a node, in the order of the tables' columns and rows.
 COORDINATES = {
@@ -56,50 +51,26 @@ _RUN_COLUMNS = {
 }
 _RUN_DTYPES = {
     **{name: dtype for name, (_, dtype) in _RUN_COLUMNS.items()},
+    "computation": "Int64",
     "sparsity": "float64",
     "passes": "Int64",
     **{f"passes_{what}_{name}": "float64" for name in METRICS for what in ("mean", "sd")},
 }
-_LAYER_COLUMNS = {"name": ("name", "string"), "size": ("size", "Int64"),
-                  "survivors": ("survivors", "Int64")}  # fmt: skip
 _LAYER_DTYPES = {
     **COORDINATES,
     "layer": "Int64",
-    **{name: dtype for name, (_, dtype) in _LAYER_COLUMNS.items()},
+    "name": "string",
+    "size": "Int64",
+    "survivors": "Int64",
     "density": "float64",
 }
 
-# Keys that may be null; all others must hold a value.
-_NULLABLE = {
-    *(f"node.{name}" for name in ("scorer", "rewind", "branch", "replicate")),
-    "results.selected",
-    *(f"results.{statistic}.mutual_information" for statistic in STATISTICS),
-    "passes.mutual_information",
-    "provenance.git_commit",
-}
-_PYTHON_TYPES = {"string": str, "Int64": int, "float64": (int, float), "list": list}
 
-
-def _is_a(value: object, dtype: str) -> bool:
-    # A bool is an int to Python, but true is no level.
-    return isinstance(value, _PYTHON_TYPES[dtype]) and not isinstance(value, bool)
-
-
-def _lookup(metrics: object, key: str, dtype: str):
-    """The value at the dotted `key`; None if the key, or a folder of it, is null and may be."""
-    parts = key.split(".")
+def _lookup(metrics: dict, key: str):
+    """The value at the dotted `key`; None if the key, or a part of it, is null."""
     value = metrics
-    for depth, part in enumerate(parts, 1):
-        here = ".".join(parts[:depth])
-        if not isinstance(value, dict) or part not in value:
-            raise InputError(f"key {here!r} is missing.")
-        value = value[part]
-        if value is None:
-            if here in _NULLABLE:
-                return None
-            raise InputError(f"key {here!r} is null.")
-    if not _is_a(value, dtype):
-        raise InputError(f"key {key!r} holds {value!r}, which is no {dtype}.")
+    for part in key.split("."):
+        value = None if value is None else value[part]
     return value
 
 
@@ -111,31 +82,25 @@ def _passes(metrics: dict) -> dict:
     """
     columns = {}
     for name in METRICS:
-        key = f"passes.{name}"
-        values = _lookup(metrics, key, "list")
+        values = metrics["passes"][name]
         if values is None:
             continue
-        if not values or not all(_is_a(value, "float64") for value in values):
-            raise InputError(f"key {key!r} is no list of one number a pass.")
         columns["passes"] = len(values)
         columns[f"passes_mean_{name}"] = statistics.fmean(values)
         if len(values) > 1:
             sd = statistics.stdev(values)
         else:
-            sd = math.nan if _lookup(metrics, "passes.mutual_information", "list") else 0.0
+            sd = math.nan if metrics["passes"]["mutual_information"] else 0.0
         columns[f"passes_sd_{name}"] = sd
     return columns
 
 
 def row(metrics: dict) -> dict:
-    """The row of the table of runs that one node's metrics make.
-
-    Raises:
-        InputError: a key is missing, null or of another type; the message names it.
-    """
-    columns = {name: _lookup(metrics, key, dtype) for name, (key, dtype) in _RUN_COLUMNS.items()}
+    """The row of the table of runs that one node's metrics make; see `node_metrics.read`."""
+    columns = {name: _lookup(metrics, key) for name, (key, _) in _RUN_COLUMNS.items()}
     return {
         **columns,
+        "computation": node_metrics.computation(metrics),
         "sparsity": 1 - columns["density"],
         **_passes(metrics),
     }
@@ -143,16 +108,15 @@ def row(metrics: dict) -> dict:
 
 def _layer_rows(metrics: dict) -> list[dict]:
     """The rows of the table of layers that one node's metrics make; layers count from 1."""
-    coordinates = {name: _lookup(metrics, *_RUN_COLUMNS[name]) for name in COORDINATES}
-    rows = []
-    for index, layer in enumerate(_lookup(metrics, "layers", "list"), 1):
-        try:
-            columns = {name: _lookup(layer, *source) for name, source in _LAYER_COLUMNS.items()}
-        except InputError as error:
-            raise InputError(f"layer {index}: {error}") from None
-        density = columns["survivors"] / columns["size"]
-        rows.append({**coordinates, "layer": index, **columns, "density": density})
-    return rows
+    return [
+        {
+            **metrics["node"],
+            "layer": index,
+            **layer,
+            "density": layer["survivors"] / layer["size"],
+        }
+        for index, layer in enumerate(metrics["layers"], 1)
+    ]
 
 
 def _frame(rows: list[dict], dtypes: dict, by: list[str]) -> pd.DataFrame:
@@ -166,20 +130,14 @@ def tables(metrics_files: Iterable[str | Path]) -> tuple[pd.DataFrame, pd.DataFr
     The rows come sorted by coordinates, nulls first, whatever the order of the files.
 
     Raises:
-        InputError: there are no files; a file cannot be read, or lacks a key; or two files hold
+        InputError: there are no files; one is refused by `node_metrics.read`; or two files hold
             the same node.
     """
     run_rows, layer_rows, seen = [], [], {}
     for path in metrics_files:
-        try:
-            metrics = read_json(path)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-        try:
-            run = row(metrics)
-            layer_rows += _layer_rows(metrics)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+        metrics = node_metrics.read(path)
+        run = row(metrics)
+        layer_rows += _layer_rows(metrics)
         node = tuple(run[name] for name in COORDINATES)
         if node in seen:
             raise InputError(f"{path}: the same node as {seen[node]}; give each node once.")

@@ -111,10 +111,8 @@ def train(
     streams_of = {"augmentation": cropping, "weights": sampling}
     state = checkpoints.State(side_by_side.module, optimizer, streams_of)
     first_step = 0
-    if checkpointing and (
-        found := checkpoints.load(checkpointing.path, checkpointing.fingerprint, device)
-    ):
-        first_step, saved, totals = state.restore(*found)
+    if checkpointing and (found := state.restore(checkpointing, totals)):
+        first_step, saved, totals = found
         records = [Record(**record) for record in saved]
         for record in records:
             record.resumed_at_steps.append(first_step)

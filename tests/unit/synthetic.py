@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bayesian_lottery.files import write_json
-from bayesian_lottery.results import METRICS
+from bayesian_lottery.node_metrics import METRICS
+from bayesian_lottery.study import Node
 
 LAYERS = {"resnet20": 19, "resnet110": 109, "vgg11": 8, "vit_tiny": 49}
 SCORERS = {"deterministic": ("magnitude",), "bayesian": ("snr", "square", "mu")}
@@ -19,6 +20,17 @@ BRANCHES = {
 }  # fmt: skip
 _CEILING = {"resnet20": 0.91, "resnet110": 0.93, "vgg11": 0.89, "vit_tiny": 0.78}
 _HARM = {"reinit": 3, "shuffle_layerwise": 4, "shuffle_even": 7, "shuffle_global": 7}
+
+
+def _layers(sizes: list[int], survivors: int, steepness: float) -> list[int]:
+    """Survivors of each layer, the fewer the deeper it lies; they add up to `survivors`."""
+    density = survivors / sum(sizes)
+    shares = [n * density ** (0.6 + steepness * i / len(sizes)) for i, n in enumerate(sizes)]
+    kept = [min(n, int(survivors * s / sum(shares))) for n, s in zip(sizes, shares, strict=True)]
+    for index in itertools.cycle(range(len(sizes))):
+        if sum(kept) == survivors:
+            return kept
+        kept[index] += kept[index] < sizes[index]
 
 
 def metrics(
@@ -35,11 +47,12 @@ def metrics(
     replicate: int | None = None,
     selected: bool = True,
     device: str = "cpu",
+    epochs: int = 40,
 ) -> dict:
     """The metrics of one node, as its metrics.json holds them."""
     if level == 0:
         scorer = rewind = None
-    sizes = [500 * (2 + layer % 4) for layer in range(LAYERS[model])]
+    sizes = [500 * (2 + layer % 4) for layer in range(LAYERS.get(model, 3))]
     survivors = sum(sizes)
     for _ in range(level):
         survivors -= int(0.2 * survivors)
@@ -54,7 +67,7 @@ def metrics(
     bayesian = inference == "bayesian" or (branch or "").startswith("transplant")
     steepness = 0.9 + 0.3 * bayesian  # deeper layers are pruned more
     harm = {"square": 0.006, "mu": 0.0013}.get(scorer, 0.001) * _HARM.get(branch, 1)
-    ceiling = _CEILING[model] - 0.02 * (curriculum == "low") + 0.005 * (rewind == "lrr")
+    ceiling = _CEILING.get(model, 0.95) - 0.02 * (curriculum == "low") + 0.005 * (rewind == "lrr")
     accuracy = ceiling - 0.015 * bayesian - harm * (1 / density - 1)
     accuracy = max(0.1, accuracy + noise.gauss(0, 0.004))
 
@@ -70,7 +83,7 @@ def metrics(
         }
         return {"epoch": epoch, **values}
 
-    final = measured(accuracy - 0.005, 40)
+    final = measured(accuracy - 0.005, epochs)
     passes = {
         name: None if final[name] is None
         else [final[name] + 0.002 * noise.gauss(0, 1) * bayesian for _ in range(9 * bayesian + 1)]
@@ -78,33 +91,42 @@ def metrics(
     }  # fmt: skip
     return {
         "node": node,
-        "settings": {"prune": {"fraction": 0.2}},
+        "settings": {
+            "dataset": dataset, "model": model, "inference": "bayesian" if bayesian else inference,
+            "curriculum": {"epochs": epochs, "batch_size": 128},
+            "evaluation": {"every": 1, "passes": 10, "samples": 10},
+        },
         "density": density,
         "survivors": survivors,
         "prunable": prunable,
         "layers": [
-            {
-                "name": f"layers.{index}.weight",
-                "size": size,
-                "survivors": round(size * density ** (0.6 + steepness * index / len(sizes))),
-            }
-            for index, size in enumerate(sizes)
+            {"name": f"layers.{index}.weight", "size": size, "survivors": kept}
+            for index, (size, kept) in enumerate(
+                zip(sizes, _layers(sizes, survivors, steepness), strict=True)
+            )
         ],
         "results": {
-            "peak": measured(accuracy, 31),
+            "peak": measured(accuracy, max(1, epochs - 9)),
             "final": final,
-            "selected": measured(accuracy - 0.002, 35) if selected else None,
+            "selected": measured(accuracy - 0.002, max(1, epochs - 5)) if selected else None,
         },
         "passes": passes,
         "cost": {
             "seconds": 60.5 * (1 + 2 * bayesian) + noise.random(), "seconds_training": 50.0,
-            "seconds_evaluation": 10.5, "epochs": 40, "peak_memory_bytes": 2**30,
+            "seconds_evaluation": 10.5, "epochs": epochs, "peak_memory_bytes": 2**30,
+            "side_by_side": 1, "resumed_at_steps": [],
         },
         "provenance": {
-            "git_commit": "0123abc", "device": device, "versions": {"torch": "2.11.0"},
-            "finished": "2026-01-01T00:00:00+00:00",
+            "git_commit": "0123abc", "device": device, "threads": 1,
+            "versions": {"torch": "2.11.0"}, "finished": "2026-01-01T00:00:00+00:00",
         },
     }  # fmt: skip
+
+
+def of(node: Node, settings: dict) -> dict:
+    """The metrics of a node that was trained by `settings`."""
+    epochs = settings["curriculum"]["epochs"]
+    return {**metrics(**node.coordinates(), epochs=epochs), "settings": settings}
 
 
 def study(
@@ -154,9 +176,9 @@ def full(levels: int = 6, seeds=(0, 1)) -> list[dict]:
 
 
 def write(folder: Path, nodes) -> list[Path]:
-    """Write each node's metrics to a file of its own."""
+    """Write each node's metrics to the file that its coordinates spell."""
     paths = []
-    for index, node in enumerate(nodes):
-        paths.append(folder / f"{index}.json")
+    for node in nodes:
+        paths.append(folder / Node(**node["node"]).folder / "metrics.json")
         write_json(paths[-1], node)
     return paths

@@ -3,16 +3,19 @@
 import copy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import synthetic
 import torch
 from families import FAMILIES
 
 from bayesian_lottery import bayesian, compact, data, export, masks, models, networks
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import read_tensors, write_json, write_tensors
+from bayesian_lottery.files import read_tensors, write_tensors
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.study import Node
 
 SHAPES = FAMILIES | {"vgg5_slim": (2, 8, 8), "resnet14_slim": (1, 8, 8)}
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}  # a large sigma, so that noise matters
@@ -90,8 +93,22 @@ def units_left(model, inference, mask, template=None, multiple=1):
     return [len(units) for units in kept]
 
 
+def node_of(model, inference):
+    """The coordinates of a node at level 3."""
+    scorer = {"deterministic": "magnitude", "bayesian": "snr"}[inference]
+    return Node("made_up", model, inference, "short", 0, scorer, "imp", 3)
+
+
+def note(tmp_path, node, **changes):
+    """Write a node's metrics; its folder."""
+    settings = {**node.coordinates(), "curriculum": {"epochs": 2, "batch_size": 4}, **changes}
+    settings["evaluation"] = {"every": 1, "passes": 1, "samples": 1}
+    return synthetic.write(tmp_path, [synthetic.of(node, settings)])[0].parent
+
+
 def folder_of(tmp_path, model, inference, mask):
-    """A node's folder and data set, as a training job leaves them, and the network in float32."""
+    """A node's folder beside its data set, as a training job leaves them, and the network in
+    float32."""
     stream = generator("data")
     pixels = torch.randint(256, (20, *SHAPES[model]), dtype=torch.uint8, generator=stream)
     split = data.Split(pixels, torch.arange(20) % 10)
@@ -99,11 +116,10 @@ def folder_of(tmp_path, model, inference, mask):
     images = data.Images("made_up", tuple("abcdefghij"), split, split, *statistics)
     data.save(tmp_path / "data", images, "random")
     network = network_of(model, inference, mask, template_of(model).float())
-    write_tensors(tmp_path / "weights.safetensors", network.state())
-    settings = {"dataset": "made_up", "model": model, "inference": inference}
-    settings |= {"bayesian": OPTIONS} if inference == "bayesian" else {}
-    write_json(tmp_path / "metrics.json", {"node": {"level": 3}, "settings": settings})
-    return network
+    options = {"bayesian": {**OPTIONS, "samples": 1}} if inference == "bayesian" else {}
+    folder = note(tmp_path, node_of(model, inference), **options)
+    write_tensors(folder / "weights.safetensors", network.state())
+    return folder, network
 
 
 # What is cut
@@ -227,15 +243,15 @@ def test_the_noise_of_what_is_kept_is_its_own():
 @either
 @family
 def test_the_file_gives_back_the_same_predictions(tmp_path, model, inference):
-    network = folder_of(tmp_path, model, inference, channels(model))
+    folder, network = folder_of(tmp_path, model, inference, channels(model))
     output = tmp_path / "compact.safetensors"
     written = export.export(
-        tmp_path, tmp_path / "data", output, multiple=1, images=8, samples=SAMPLES
+        folder, tmp_path / "data", output, multiple=1, images=8, samples=SAMPLES
     )
     small, metadata = compact.load(output)
     assert metadata["units"][1] < metadata["units"][0] and metadata["check"]["images"] == 8
     assert metadata["parameters"][1] == sum(p.numel() for p in small.template.parameters())
-    assert metadata["widths"] == written["widths"] and metadata["node"] == {"level": 3}
+    assert metadata["widths"] == written["widths"] and metadata["node"]["level"] == 3
 
     images = images_for(model).float()
     noise = network.noise(SAMPLES, generator("noise"))
@@ -248,7 +264,7 @@ def test_the_file_gives_back_the_same_predictions(tmp_path, model, inference):
 
 
 def test_nothing_is_written_if_predictions_differ(tmp_path, monkeypatch):
-    folder_of(tmp_path, "lenet_100_50", "bayesian", channels("lenet_100_50"))
+    folder, _ = folder_of(tmp_path, "lenet_100_50", "bayesian", channels("lenet_100_50"))
     right = compact.cut
 
     def wrong(template, state, multiple):
@@ -257,46 +273,52 @@ def test_nothing_is_written_if_predictions_differ(tmp_path, monkeypatch):
 
     monkeypatch.setattr(compact, "cut", wrong)
     with pytest.raises(InputError, match=r"differ.*nothing was written"):
-        export.export(tmp_path, tmp_path / "data", tmp_path / "compact")
+        export.export(folder, tmp_path / "data", tmp_path / "compact")
     assert not (tmp_path / "compact").exists()
 
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
     def export_it():
-        export.export(tmp_path, tmp_path / "data", tmp_path / "compact")
+        export.export(folder, tmp_path / "data", tmp_path / "compact")
 
-    folder_of(tmp_path, "lenet_100_50", "deterministic", dense("lenet_100_50"))
-    settings = {"dataset": "made_up", "model": "vit_nano", "inference": "deterministic"}
-    write_json(tmp_path / "metrics.json", {"node": {}, "settings": settings})
-    with pytest.raises(InputError, match=r"weights\.safetensors: .*absent"):
-        export_it()
-    settings["dataset"] = "digits"
-    write_json(tmp_path / "metrics.json", {"node": {}, "settings": settings})
-    with pytest.raises(InputError, match="digits, not on made_up"):
-        export_it()
-    write_json(tmp_path / "metrics.json", {"node": {}})
-    with pytest.raises(InputError, match="not the metrics"):
-        export_it()
-    weights = folder_of(tmp_path, "vgg5_slim", "deterministic", dense("vgg5_slim"))
-    path = tmp_path / "weights.safetensors"
-    path.write_bytes(path.read_bytes()[:-9])
+    folder, network = folder_of(tmp_path, "vgg5_slim", "deterministic", dense("vgg5_slim"))
+    path = folder / "weights.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
     with pytest.raises(InputError, match="truncated"):
         export_it()
-    write_tensors(path, {**weights.state(), "features.0.weight": torch.zeros(8, 2, 3, 1)})
+    write_tensors(path, {**network.state(), "features.0.weight": torch.zeros(8, 2, 3, 1)})
     with pytest.raises(InputError, match=r"\(8, 2, 3, 1\)"):
         export_it()
     path.unlink()
     with pytest.raises(InputError, match="no such file"):
         export_it()
+    path.write_bytes(whole)
+    (folder / "metrics.json").write_text("{}")
+    with pytest.raises(InputError, match="'node' is missing"):
+        export_it()
+    note(tmp_path, node_of("vgg5_slim", "deterministic"), dataset="digits")
+    with pytest.raises(InputError, match=r"settings\.dataset"):
+        export_it()
+    elsewhere = replace(node_of("vgg5_slim", "deterministic"), dataset="digits")
+    folder = note(tmp_path, elsewhere)
+    with pytest.raises(InputError, match="digits, not on made_up"):
+        export_it()
+    other = node_of("vit_nano", "deterministic")
+    folder = note(tmp_path, other)
+    (folder / "weights.safetensors").write_bytes(whole)
+    with pytest.raises(InputError, match=r"weights\.safetensors: .*absent"):
+        export_it()
     assert not (tmp_path / "compact").exists()
 
 
 def test_loading_refuses_what_is_no_compact_network(tmp_path):
-    folder_of(tmp_path, "lenet_100_50", "deterministic", channels("lenet_100_50"))
+    mask = channels("lenet_100_50")
+    folder, _ = folder_of(tmp_path, "lenet_100_50", "deterministic", mask)
     output = tmp_path / "compact"
     with pytest.raises(InputError, match="not a compact network"):
-        compact.load(tmp_path / "weights.safetensors")
-    export.export(tmp_path, tmp_path / "data", output)
+        compact.load(folder / "weights.safetensors")
+    export.export(folder, tmp_path / "data", output)
     state, metadata = read_tensors(output)
     for change, message in (
         ({"model": "lenet_9"}, "not known"),

@@ -1,12 +1,12 @@
 """What a study costs: counted sizes and operations, measured times, and the table of them."""
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import synthetic
 import torch
 import yaml
 from PIL import Image
@@ -79,21 +79,15 @@ def finish(
     settings = study.node_settings(config, node)
     epochs = settings["curriculum"]["epochs"]
     training, test = epochs * an_epoch, speeds.evaluated(settings, DIGITS) * a_test
-    metrics = {
-        "settings": {**settings, **changes},
-        "cost": {
-            "epochs": epochs,
-            "seconds": training + test,
-            "seconds_training": training,
-            "seconds_evaluation": test,
-            "resumed_at_steps": [],
-            "side_by_side": side_by_side,
-        },
-        "provenance": {"device": device, "threads": 2},
+    metrics = synthetic.of(node, {**settings, **changes})
+    metrics["cost"] |= {
+        "seconds": training + test,
+        "seconds_training": training,
+        "seconds_evaluation": test,
+        "side_by_side": side_by_side,
     }
-    folder = Path(config["results"]) / node.folder
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    metrics["provenance"] |= {"device": device, "threads": 2}
+    synthetic.write(Path(config["results"]), [metrics])
     benchmark = Path(config["results"]) / f"benchmarks/{node.folder}.tsv"
     benchmark.parent.mkdir(parents=True, exist_ok=True)
     benchmark.write_text(f"s\th:m:s\n{training + test + 5}\t0:00:01\n")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import struct
 import subprocess
@@ -415,24 +414,23 @@ def test_an_empty_folder_is_refused(tmp_path):
 # The program
 
 
-def run_program(*arguments: str) -> int:
+def run_program(*arguments: str) -> subprocess.CompletedProcess:
     path = Path(__file__).parents[2] / "scripts" / "prepare_data.py"
-    spec = importlib.util.spec_from_file_location("prepare_data", path)
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
-    return program.main(list(arguments))
+    return subprocess.run([sys.executable, path, *arguments], capture_output=True, text=True)
 
 
 def test_the_program_writes_the_file(tmp_path):
     out = tmp_path / "data" / "digits.safetensors"
     given = json.dumps({"source": "digits"})
-    assert run_program("--name", "digits", "--settings", given, "--out", str(out)) == 0
+    run = run_program("--name", "digits", "--settings", given, "--out", str(out))
+    assert run.returncode == 0, run.stderr
     assert data.load(out).name == "digits"
 
 
-def test_the_program_says_what_is_wrong_and_fails(tmp_path, capsys):
+def test_the_program_says_what_is_wrong_and_fails(tmp_path):
     out = tmp_path / "out"
     given = json.dumps(settings(tmp_path / "absent"))
-    assert run_program("--name", "pets", "--settings", given, "--out", str(out)) == 1
-    assert capsys.readouterr().err.startswith("datasets.pets.root: ")
+    run = run_program("--name", "pets", "--settings", given, "--out", str(out))
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: datasets.pets.root: ") and run.stderr.count("\n") == 1
     assert not out.exists()

@@ -1,13 +1,13 @@
 """How far a study is, from synthetic results, logs and Snakemake's notes."""
 
 import base64
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import synthetic
 import yaml
 
 from bayesian_lottery import configuration, progress, reports, study
@@ -52,8 +52,8 @@ class Tree:
         os.utime(path, (NOW - ago, NOW - ago))
 
     def done(self, node: Node, **changes) -> None:
-        metrics = {"settings": {**study.node_settings(self.config, node), **changes}}
-        self.write(f"results/{node.folder}/metrics.json", json.dumps(metrics))
+        metrics = synthetic.of(node, {**study.node_settings(self.config, node), **changes})
+        synthetic.write(Path("results"), [metrics])
 
     def log(self, node: Node, text: str, ago: float = 0.0) -> None:
         self.write(f"results/logs/{node.folder}.log", text, ago)

@@ -15,6 +15,7 @@ import torch
 
 from bayesian_lottery import checkpoints, data, jobs, masks, models, training
 from bayesian_lottery.curricula import Curriculum
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, read_tensors
 from bayesian_lottery.networks import ESTIMATORS
 from bayesian_lottery.tickets import BRANCHES, WEIGHTS, Branch, Weights
@@ -259,7 +260,7 @@ def test_a_full_device_is_said_in_a_sentence(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. And so on")
 
     monkeypatch.setattr(jobs, "train_nodes", fill)
-    with pytest.raises(SystemExit, match=r"\(CUDA out of memory\); lower compute.samples_per_pass"):
+    with pytest.raises(InputError, match=r"\(CUDA out of memory\); lower compute.samples_per_pass"):
         jobs.run_script([], "cuda", 1.0)
 
 
