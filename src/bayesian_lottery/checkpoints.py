@@ -142,7 +142,7 @@ def save(path: Path, tensors: dict[str, Tensor], progress: dict) -> None:
 def load(path: Path, expected: str, device: torch.device) -> tuple[dict[str, Tensor], dict] | None:
     """The checkpoint at `path`, or None if there is none that fits the fingerprint `expected`.
 
-    One of other settings or inputs is said and left unused, a damaged one said and set aside.
+    One that does not fit is said and left unused, a damaged one is said and set aside.
 
     Raises:
         InputError: the system refuses to read it, which may be otherwise the next time.
@@ -155,7 +155,11 @@ def load(path: Path, expected: str, device: torch.device) -> tuple[dict[str, Ten
         _set_aside(path, error.fault)
         return None
     if not isinstance(progress, dict) or progress.get("fingerprint") != expected:
-        print(f"{path}: made from other settings or inputs. Training starts anew.", flush=True)
+        print(
+            f"{path}: of other settings, inputs or device, or of another version of the"
+            " computation. Training starts anew.",
+            flush=True,
+        )
         return None
     return tensors, progress
 
@@ -168,7 +172,7 @@ def _set_aside(path: Path, fault: str) -> None:
     else:
         aside.unlink(missing_ok=True)
     path.rename(aside)
-    print(f"{path}: {fault}; now {aside.name}. Training starts anew.", flush=True)
+    print(f"{path}: {fault}; set aside as {aside.name}. Training starts anew.", flush=True)
 
 
 class Requests:

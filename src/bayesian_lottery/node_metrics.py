@@ -184,16 +184,19 @@ def _check_counts(metrics: Mapping) -> None:
 
 def _check_results(metrics: Mapping) -> None:
     """Epochs must be trained ones, the peak the highest, and every metric of as many passes."""
-    found, epochs, passes = metrics["results"], metrics["cost"]["epochs"], metrics["passes"]
-    peak, count = found["peak"]["accuracy"], len(passes["accuracy"])
+    results, passes, epochs = metrics["results"], metrics["passes"], metrics["cost"]["epochs"]
+    peak, count = results["peak"]["accuracy"], len(passes["accuracy"])
     _require(count > 0, "passes.accuracy", [], "a list of one number a pass")
-    for name, result in found.items():
-        if result is not None:
-            key, epoch = f"results.{name}", result["epoch"]
-            _require(epoch <= epochs, f"{key}.epoch", epoch, f"at most cost.epochs, {epochs}")
-            accuracy = result["accuracy"]
-            _require(accuracy <= peak, f"{key}.accuracy", accuracy, f"at most the peak's, {peak:g}")
-    for name, values in passes.items():
-        if values is not None:
-            fits = len(values) == count
-            _require(fits, f"passes.{name}", values, f"{count} numbers, as passes.accuracy")
+    for name in METRICS:
+        values = passes[name]
+        fits = values is None or len(values) == count
+        _require(fits, f"passes.{name}", values, f"{count} numbers, as passes.accuracy")
+    for statistic in STATISTICS:
+        result, key = results[statistic], f"results.{statistic}"
+        if result is None:
+            continue
+        epoch, accuracy, mutual = (result[k] for k in ("epoch", "accuracy", "mutual_information"))
+        _require(epoch <= epochs, f"{key}.epoch", epoch, f"at most cost.epochs, {epochs}")
+        _require(accuracy <= peak, f"{key}.accuracy", accuracy, f"at most the peak's, {peak:g}")
+        fits = (mutual is None) == (passes["mutual_information"] is None)
+        _require(fits, f"{key}.mutual_information", mutual, "null just where that of the passes is")

@@ -1,4 +1,4 @@
-"""A small study whose files the package's own jobs make, in a second or two and without Snakemake."""
+"""A small study whose files the package's own jobs make, in seconds and without Snakemake."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,11 +41,19 @@ STUDY = {
 
 
 class SmallStudy:
-    """A study in a folder, with its data set of ten noisy patterns and its initial weights."""
+    """A study in a folder, with its data set of ten noisy patterns and its initial weights.
 
-    def __init__(self, folder: Path):
+    They are made unless `prepare` is false.
+    """
+
+    def __init__(self, folder: Path, prepare: bool = True):
         (folder / "study.yaml").write_text(yaml.safe_dump({**STUDY, "results": str(folder)}))
         self.config, self.nodes = configuration.load([folder / "study.yaml"], [], SCHEMA)
+        self.data = Path(study.data_file(self.config, "digits"))
+        if prepare:
+            self._prepare()
+
+    def _prepare(self) -> None:
         stream = torch.Generator().manual_seed(0)
         patterns = torch.randint(256, (10, 1, 8, 8), generator=stream)
 
@@ -57,7 +65,6 @@ class SmallStudy:
         train, test = split(200), split(50)
         statistics = data.channel_statistics(train.images)
         images = data.Images("digits", tuple("abcdefghij"), train, test, *statistics)
-        self.data = Path(study.data_file(self.config, "digits"))
         data.save(self.data, images, "made here")
         for model in MODELS:
             node = self.node(model)

@@ -11,6 +11,8 @@ import synthetic
 import yaml
 
 from bayesian_lottery import configuration, progress, reports, study
+from bayesian_lottery.computation import VERSION
+from bayesian_lottery.files import read_json, write_json
 from bayesian_lottery.progress import State
 from bayesian_lottery.study import Node
 
@@ -54,6 +56,15 @@ class Tree:
     def done(self, node: Node, **changes) -> None:
         metrics = synthetic.of(node, {**study.node_settings(self.config, node), **changes})
         synthetic.write(Path("results"), [metrics])
+
+    def computed_by(self, node: Node, version: int) -> str:
+        """Another version's result, and its path."""
+        self.done(node)
+        path = f"results/{node.folder}/metrics.json"
+        metrics = read_json(path)
+        metrics["provenance"]["computation"] = version
+        write_json(path, metrics)
+        return path
 
     def log(self, node: Node, text: str, ago: float = 0.0) -> None:
         self.write(f"results/logs/{node.folder}.log", text, ago)
@@ -266,6 +277,29 @@ def test_the_report(tree):
     assert lines[9] == f"Failed: {log}: training diverged: loss not finite in epoch 1."
 
 
+def test_results_of_another_version_of_the_computation_are_named(tree):
+    assert "another version" not in reports.of_status(tree.status(), NOW)
+    paths = [tree.computed_by(tree.node(0, level), VERSION + 1) for level in (0, 1)]
+    tree.done(tree.node(1, 0))  # from before versions were recorded: 1
+    status = tree.status()
+    assert status.outdated == paths
+    lines = reports.of_status(status, NOW).splitlines()
+    assert lines[-3:-1] == [f"By another version of the computation: {path}" for path in paths]
+    assert "--forcerun $(python scripts/status.py --outdated)" in lines[-1]
+    assert reports.of_status(status, NOW, reasons=1).splitlines()[-2] == "... and 1 more."
+
+
+def test_metrics_that_are_not_believed_are_said_and_their_nodes_left(tree):
+    node = tree.node(0, 1)
+    path = tree.computed_by(node, VERSION)
+    metrics = read_json(path)
+    metrics["results"]["peak"]["accuracy"] = 7
+    write_json(path, metrics)
+    assert tree.state(node) is State.LEFT
+    text = reports.of_status(tree.status(), NOW)
+    assert f"Not to be used: {path}: key 'results.peak.accuracy' is 7; it must be" in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.4, "0s"), (59.6, "1m 0s"), (3700, "1h 1m"), (86400 * 1234 + 7300, "1,234d 2h")],
@@ -281,6 +315,14 @@ def test_a_configuration_without_trunks_is_laid_over_the_default_one(tree):
     config, nodes = configuration.load(["over.yaml"], ["results=elsewhere"], SCHEMA)
     assert config["bayesian"] == {**tree.config["bayesian"], "samples": 2}
     assert config["results"] == "elsewhere" and nodes == tree.nodes
+
+
+def test_the_script_lists_what_another_version_has_computed(tree):
+    command = [sys.executable, ROOT / "scripts/status.py", "--configfile", "study.yaml"]
+    command.append("--outdated")
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b""
+    paths = [tree.computed_by(tree.node(seed, 0), VERSION + 1) for seed in (0, 1)]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.split() == paths
 
 
 def test_the_script_needs_no_torch(tree):

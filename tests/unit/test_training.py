@@ -159,7 +159,7 @@ def test_a_checkpoint_of_other_settings_is_not_used(inputs, tmp_path, monkeypatc
     assert (tmp_path / "checkpoint.safetensors").exists()
     other = settings(learning_rate=1e-3)
     run(inputs, tmp_path, other)
-    assert "other settings or inputs" in capsys.readouterr().out
+    assert "other settings, inputs or device" in capsys.readouterr().out
     run(inputs, tmp_path / "fresh", other)
     assert numbers(tmp_path) == numbers(tmp_path / "fresh")
 

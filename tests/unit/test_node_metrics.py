@@ -1,0 +1,202 @@
+"""Forged metrics: each is refused in one sentence that names the file and the key."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from bayesian_lottery import metrics as measuring
+from bayesian_lottery import node_metrics, progress, results
+from bayesian_lottery.errors import InputError
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+def changed(metrics: dict, key: str, value: object) -> dict:
+    """A copy with another value at the dotted key; `...` takes the key away."""
+    metrics = copy.deepcopy(metrics)
+    *folders, last = key.split(".")
+    inner = metrics
+    for name in folders:
+        inner = inner[int(name) if isinstance(inner, list) else name]
+    if value is ...:
+        del inner[last]
+    else:
+        inner[int(last) if isinstance(inner, list) else last] = value
+    return metrics
+
+
+def forge(folder: Path, key: str, value: object) -> Path:
+    """The file of a node at level 3, without a checksum, as a forger leaves it."""
+    [path] = synthetic.write(folder, [synthetic.metrics(3)])
+    path.write_text(json.dumps(changed(synthetic.metrics(3), key, value)))
+    return path
+
+
+def leaves(value: object, prefix: str = ""):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{prefix}{key}"
+            yield from leaves(inner, f"{prefix}{key}.")
+
+
+NEEDED = [
+    key
+    for key in leaves(synthetic.metrics(3))
+    if key not in ("provenance.versions", "provenance.versions.torch", "provenance.finished")
+]
+
+
+def test_metrics_are_those_that_training_measures():
+    assert node_metrics.METRICS == measuring.METRICS
+
+
+@pytest.mark.parametrize("key", NEEDED)
+def test_a_missing_key_is_named_with_its_file(tmp_path, key):
+    path = forge(tmp_path, key, ...)
+    with pytest.raises(InputError) as caught:
+        results.tables([path])
+    assert str(caught.value) == f"{path}: key {key!r} is missing."
+
+
+FORGERIES = [
+    # Not numbers, or impossible ones.
+    ("results.peak.accuracy", NAN, "results.peak.accuracy"),
+    ("results.final.nll", INFINITY, "results.final.nll"),
+    ("results.final.nll", -INFINITY, "results.final.nll"),
+    ("results.final.nll", -0.1, "results.final.nll"),
+    ("results.selected.brier", 2.5, "results.selected.brier"),
+    ("results.selected.entropy", 10**400, "results.selected.entropy"),
+    ("results.peak.accuracy", 7, "results.peak.accuracy"),
+    ("results.peak.ece", 1.01, "results.peak.ece"),
+    ("results.peak.mutual_information", -1, "results.peak.mutual_information"),
+    ("results.peak.accuracy", True, "results.peak.accuracy"),
+    ("results.peak.accuracy", "0.9", "results.peak.accuracy"),
+    ("results.peak.accuracy", None, "results.peak.accuracy"),
+    ("results.peak.accuracy", [0.9], "results.peak.accuracy"),
+    ("passes.accuracy.2", NAN, "passes.accuracy entry 3"),
+    ("passes.mace.0", 2, "passes.mace entry 1"),
+    ("passes.accuracy", [], "passes.accuracy"),
+    ("passes.accuracy", [0.9], "passes."),
+    ("passes.nll", 0.3, "passes.nll"),
+    ("passes.nll", None, "passes.nll"),
+    ("cost.seconds", -1, "cost.seconds"),
+    ("cost.seconds", NAN, "cost.seconds"),
+    ("cost.peak_memory_bytes", 10**30, "cost.peak_memory_bytes"),
+    ("cost.peak_memory_bytes", 1.5, "cost.peak_memory_bytes"),
+    ("cost.side_by_side", 0, "cost.side_by_side"),
+    ("cost.resumed_at_steps", [-1], "cost.resumed_at_steps entry 1"),
+    ("density", 3, "density"),
+    ("density", NAN, "density"),
+    ("density", -0.5, "density"),
+    ("density", "half", "density"),
+    ("density", None, "density"),
+    ("survivors", True, "survivors"),
+    ("survivors", 1.0, "survivors"),
+    ("survivors", -1, "survivors"),
+    ("prunable", 0, "prunable"),
+    # Each possible, and not together.
+    ("density", 0.5, "density"),
+    ("survivors", 10**6, "survivors"),
+    ("survivors", 17, "survivors"),
+    ("prunable", 10**6, "prunable"),
+    ("layers.2.survivors", 5000, "layers entry 3.survivors"),
+    ("layers.2.size", 1, "layers entry 3.survivors"),
+    ("layers.2.survivors", 5, "survivors"),
+    ("layers", [], "survivors"),
+    ("layers.2", {"name": "a", "size": 2}, "layers entry 3.survivors"),
+    ("layers.2.name", 5, "layers entry 3.name"),
+    ("layers", {"a": 1}, "layers"),
+    ("results.peak.epoch", 41, "results.peak.epoch"),
+    ("results.peak.epoch", 0, "results.peak.epoch"),
+    ("results.final.accuracy", 0.9999, "results.final.accuracy"),
+    ("results.final.mutual_information", None, "results.final.mutual_information"),
+    ("passes.mutual_information", None, "results.peak.mutual_information"),
+    # Of another node, or of none.
+    ("node.level", 4, "node"),
+    ("node.seed", 1, "node"),
+    ("node.seed", 2**63, "node.seed"),
+    ("node.model", "vgg11", "settings.model"),
+    ("node.dataset", "cifar10", "settings.dataset"),
+    ("node.inference", "deterministic", "node"),
+    ("node.curriculum", "../x", "node"),
+    ("node.scorer", "mu", "node"),
+    ("node.scorer", None, "node.scorer"),
+    ("node.rewind", "lrr", "node"),
+    ("node.branch", "reinit", "node.replicate"),
+    ("node.replicate", 0, "node.replicate"),
+    ("node.level", 0, "node.scorer"),
+    ("node.level", "3", "node.level"),
+    ("node", [], "node"),
+    ("settings.curriculum.epochs", 0, "settings.curriculum.epochs"),
+    ("settings.evaluation.every", 0, "settings.evaluation.every"),
+    ("settings.bayesian", {}, "settings.bayesian.samples"),
+    ("provenance.device", None, "provenance.device"),
+    ("provenance.computation", "new", "provenance.computation"),
+    ("provenance.computation", None, "provenance.computation"),
+    ("results", [], "results"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "named"), FORGERIES)
+def test_a_forgery_is_refused(tmp_path, key, value, named):
+    path = forge(tmp_path, key, value)
+    with pytest.raises(InputError) as caught:
+        results.tables([path])
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{path}: key '{named}") and sentence.endswith(".")
+    assert len(sentence) < len(str(path)) + 200 and "\n" not in sentence
+    assert progress.runs(tmp_path) == {}
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", '"text"'])
+def test_other_json_is_refused(tmp_path, text):
+    path = forge(tmp_path, "density", 1)
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"{path}: its content is .* must be a mapping"):
+        node_metrics.read(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"a": ' + "1" * 5000 + "}", "\xff{}"])
+def test_what_is_no_json_is_refused(tmp_path, text):
+    path = forge(tmp_path, "density", 1)
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=f"{path}: not a complete JSON file"):
+        node_metrics.read(path)
+
+
+def test_a_copied_folder_is_no_node(tmp_path):
+    """Neither that of another level nor one that no configuration has."""
+    [path] = synthetic.write(tmp_path, [synthetic.metrics(3)])
+    for name in ("level04", "level3", "extra"):
+        copied = path.parent.with_name(name)
+        shutil.copytree(path.parent, copied)
+        with pytest.raises(InputError, match=f"{copied}/metrics.json: key 'node' is that of"):
+            node_metrics.read(copied / "metrics.json")
+    assert list(progress.runs(tmp_path)) == [path.parent.relative_to(tmp_path).as_posix()]
+
+
+def test_a_value_edited_by_hand_is_noticed(tmp_path):
+    [path] = synthetic.write(tmp_path, [synthetic.metrics(3)])
+    path.write_text(path.read_text().replace('"ece": 0.05', '"ece": 0.04'))
+    with pytest.raises(InputError, match=r"damaged \(its checksum"):
+        node_metrics.read(path)
+
+
+def test_what_rounding_makes_and_further_keys_are_allowed(tmp_path):
+    metrics = synthetic.metrics(3)
+    metrics["results"]["final"] |= {"nll": -1e-8, "ece": 1 + 1e-8, "more": "of it"}
+    metrics["results"]["best"] = metrics["passes"]["other"] = metrics["note"] = 5
+    metrics["provenance"]["computation"] = 2
+    [path] = synthetic.write(tmp_path, [metrics])
+    found = node_metrics.read(path)
+    assert found == metrics and node_metrics.computation(found) == 2
+
+
+def test_metrics_are_found_from_within_their_folder(tmp_path, monkeypatch):
+    [path] = synthetic.write(tmp_path, [synthetic.metrics(3)])
+    monkeypatch.chdir(path.parent)
+    assert node_metrics.read("metrics.json")["node"]["level"] == 3
