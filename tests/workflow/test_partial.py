@@ -44,6 +44,8 @@ class Study:
     def __init__(self, folder: Path):
         self.folder = folder
         self.config = copy.deepcopy(STUDY)
+        # The checkout's own package, in the warm server too.
+        self.environment = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(folder / "src")}
 
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config))
@@ -52,7 +54,7 @@ class Study:
         run = subprocess.run(
             [*command, "--configfile", "study.yaml"],
             cwd=self.folder,
-            env={**os.environ, "NO_COLOR": "1"},
+            env=self.environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -149,13 +151,16 @@ def test_another_style_redraws_and_trains_nothing(study):
     assert planned and all(rule.startswith("plot_") for rule in planned), planned
 
 
-def test_a_truncated_mask_is_noticed_and_not_used(study):
+def test_a_damaged_mask_is_noticed_and_not_used(study):
     mask = study.folder / TRUNK / "level01/next_mask.safetensors"
-    mask.write_bytes(mask.read_bytes()[:-100])
+    whole = mask.read_bytes()
+    mask.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
     output = study.snakemake(check=False)
     assert "Error" in output
     log = study.folder / TRUNK.replace("results", "results/logs", 1) / "level02.log"
-    assert "truncated" in log.read_text() and "level01/next_mask" in log.read_text()
+    sentence = log.read_text().splitlines()[-1]
+    path = mask.relative_to(study.folder)
+    assert sentence.startswith(f"error: {path}: damaged") and f"`rm -r {path}`" in sentence
     assert not (study.folder / TRUNK / "level02/metrics.json").exists()
     mask.unlink()
     study.snakemake()
@@ -183,12 +188,32 @@ def test_several_networks_a_job_make_the_tables_of_one_a_job(finished, tmp_path)
     pd.testing.assert_frame_equal(*(table[same] for table in tables), rtol=1e-3, atol=1e-3)
 
 
-def test_truncated_metrics_are_noticed_and_not_used(study):
+def test_damaged_metrics_are_noticed_and_not_used(study):
     metrics = study.folder / TRUNK / "level02/metrics.json"
-    metrics.write_text(metrics.read_text()[:200])
+    metrics.write_text(metrics.read_text().replace('"level": 2', '"level": 3'))
     assert "Error" in study.snakemake(check=False)
     log = (study.folder / "results/logs/aggregate.log").read_text()
-    assert "level02/metrics.json" in log and "not a complete JSON file" in log
+    assert "level02/metrics.json: damaged" in log
     metrics.unlink()
     study.snakemake()
     assert study.planned() == {}
+
+
+def test_results_of_another_version_are_named_and_trained_again_by_one_command(study):
+    """The code that trains is no input of the jobs; its version is what tells results apart."""
+
+    def outdated() -> list[str]:
+        command = [sys.executable, "scripts/status.py", "--configfile", "study.yaml", "--outdated"]
+        output = subprocess.check_output(command, cwd=study.folder, env=study.environment)
+        return output.decode().split()
+
+    assert study.trained("--forcerun", *outdated()) == {}
+    module = study.folder / "src/bayesian_lottery/computation.py"
+    module.write_text(module.read_text().replace("VERSION = 1", "VERSION = 2"))
+    assert study.trained() == {}
+    paths = outdated()
+    assert len(paths) == 12 and all((study.folder / path).is_file() for path in paths)
+    study.snakemake("tables", "--forcerun", *paths)
+    assert outdated() == [] and study.trained() == {}
+    runs = pd.read_csv(study.folder / "results/tables/runs.csv")
+    assert set(runs["computation"]) == {2}
