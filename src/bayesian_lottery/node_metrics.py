@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
+from bayesian_lottery.inferences import kind_name, options_of
 from bayesian_lottery.study import Node
 
 # The names in `metrics.METRICS`, whose module needs torch; a test keeps the two equal.
@@ -115,8 +116,7 @@ def check(metrics: object) -> None:
     """Raise an `InputError` that names the key unless `metrics` could be those of a node."""
     _check("", metrics, SCHEMA)
     _check("provenance.computation", computation(metrics), COUNT)
-    if "bayesian" in metrics["settings"]:
-        _check("settings.bayesian", metrics["settings"]["bayesian"], {"samples": POSITIVE})
+    _check_options(metrics["settings"])
     _check_node(metrics)
     _check_counts(metrics)
     _check_results(metrics)
@@ -152,6 +152,15 @@ def _require(fits: bool, key: str, value: object, allowed: str) -> None:
     if not fits:
         what = f"key {key!r}" if key else "its content"
         raise InputError(f"{what} is {reprlib.repr(value)}; it must be {allowed}.")
+
+
+def _check_options(settings: Mapping) -> None:
+    """The options of the inference must tell how fast it trains, where they say anything."""
+    _check("settings.kind", settings.get("kind", "as the inference"), TEXT)
+    key, options = f"settings.{kind_name(settings)}", options_of(settings)
+    _require(isinstance(options, dict), key, options, "a mapping")
+    told = {"samples": 1, "estimator": "weights", **options}
+    _check(key, told, {"samples": POSITIVE, "estimator": TEXT})
 
 
 def _check_node(metrics: Mapping) -> None:

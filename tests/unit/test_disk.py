@@ -18,7 +18,7 @@ import synthetic
 import torch
 from small_study import SmallStudy
 
-from bayesian_lottery import files, node_metrics, results
+from bayesian_lottery import files, node_metrics, results, study
 from bayesian_lottery.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -96,16 +96,10 @@ def test_a_full_disk_is_said_and_leaves_the_old_file(disk, kind):
 
 def training(small: SmallStudy, node, seconds: float = 1000.0) -> list:
     """The arguments of `scripts/train.py`, as the workflow gives them."""
-    inputs, outputs = small.inputs(node), small.outputs(node)
-    words = ["--device", "cpu", "--node", json.dumps(node.coordinates())]
-    words += ["--settings", json.dumps(dict(small.task(node).settings))]
-    for name, path in inputs.items():
-        words += [f"--{name.replace('_', '-')}", path]
-    for name in ("metrics", "history", "weights"):
-        words += [f"--{name}", outputs[name]]
-    for scorer, path in outputs["next_masks"].items():
-        words += ["--next-mask", f"{scorer}={path}"]
-    return [*words, "--checkpoint-seconds", str(seconds)]
+    tasks = [study.task(small.config, node)]
+    paths = [study.files(small.config, node)]
+    words = ["--device", "cpu", "--checkpoint-seconds", seconds]
+    return [*words, "--tasks", json.dumps(tasks), "--files", json.dumps(paths)]
 
 
 def ended(monkeypatch, script: str, arguments: list) -> str:

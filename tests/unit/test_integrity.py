@@ -139,7 +139,7 @@ def level_of(small: SmallStudy):
     return small.node(MODEL, "bayesian", rewind="lrr", level=1)
 
 
-@pytest.mark.parametrize("name", ["data", "initial", "mask", "previous_weights"])
+@pytest.mark.parametrize("name", ["data", "initial", "mask", "rewind_weights"])
 def test_a_node_does_not_train_from_a_damaged_file(small, name):
     node, forger = level_of(small), random.Random(name)
     path = Path(small.inputs(node)[name])
