@@ -7,6 +7,7 @@ this machine.
 import argparse
 import sys
 
+from bayesian_lottery import errors
 from bayesian_lottery.warm import run
 
 
@@ -20,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)
