@@ -5,12 +5,14 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from jsonschema import Draft202012Validator
 
 from bayesian_lottery import configuration
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES
+from bayesian_lottery.files import write_tensors
 from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.networks import ESTIMATORS
 from bayesian_lottery.options import schema as options_schema
@@ -181,7 +183,10 @@ def test_a_broken_data_file_is_named(config, tmp_path):
     prepared = tmp_path / "data/digits.safetensors"
     prepared.parent.mkdir()
     prepared.write_bytes(b"broken")
-    with pytest.raises(InputError, match=r"digits\.safetensors: not a data set"):
+    with pytest.raises(InputError, match=r"digits\.safetensors: truncated or not a safetensors"):
+        configuration.validate(config)
+    write_tensors(prepared, {"other": torch.zeros(1)})
+    with pytest.raises(InputError, match=r"digits\.safetensors: not a data set .*`rm -r "):
         configuration.validate(config)
 
 
