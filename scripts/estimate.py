@@ -6,13 +6,12 @@ Start it where you start Snakemake. docs/cost.md says where the numbers come fro
 import argparse
 from pathlib import Path
 
-from bayesian_lottery import arguments, configuration, cost, errors, reports
+from bayesian_lottery import arguments, configuration, cost, errors, reports, speeds
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
 
 def main() -> None:
-    gpu, core = (cost.ASSUMED[device].tflops for device in ("gpu", "cpu"))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,8 +36,8 @@ def main() -> None:
     parser.add_argument(
         "--tflops",
         type=float,
-        help="1e12 operations a second that a job sustains, where nothing was measured (default:"
-        f" {gpu:g} on a GPU, {core:g} a core)",
+        help="1e12 operations a second that a job sustains, where nothing was measured (default: by"
+        f" the paper's times on a GPU, {speeds.CORE.tflops:g} a core)",
     )
     given = parser.parse_args()
     if min(given.gpus) < 1 or (given.tflops is not None and given.tflops <= 0):

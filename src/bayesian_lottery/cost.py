@@ -1,12 +1,12 @@
 """What a study costs, told before it is paid: hours and gigabytes of every job.
 
-Hours are measured where the results hold a network of the same kind, else counted in floating-point
-operations; docs/cost.md says how. Only the counting needs torch, which is imported there.
+Hours are measured where the results hold a network of the same kind, else they follow from
+published times by counted operations; docs/cost.md says how. Only the counting needs torch, which
+is imported there.
 """
 
 import functools
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,23 +15,18 @@ from bayesian_lottery.datasets import Images, images_of
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inferences import Kind
 from bayesian_lottery.progress import Job, finished, jobs, longest_chain, runs
-from bayesian_lottery.speeds import Measured, evaluated, measure, samples
+from bayesian_lottery.speeds import (
+    CORE,
+    Measured,
+    Speed,
+    assumed_seconds,
+    device_kind,
+    measure,
+    published,
+)
 from bayesian_lottery.study import Node
 
 TEXT_BYTES = 12_000, 500  # of a node's metrics, history, log and benchmark: once, and an epoch
-
-
-@dataclass(frozen=True)
-class Speed:
-    """What is assumed of a device: the rate that a large network sustains, and the seconds that a
-    training step takes however small the network is."""
-
-    tflops: float
-    step_seconds: float
-
-
-# Of a data centre's GPU, and of one core of a processor; docs/cost.md says where they are from.
-ASSUMED = {"gpu": Speed(10.0, 0.010), "cpu": Speed(0.02, 0.002)}
 
 
 @dataclass(frozen=True)
@@ -85,20 +80,6 @@ def size(model: str, image_shape: tuple[int, int, int], classes: int) -> Size:
     )
 
 
-def flops(settings: Mapping, images: Images, multiply_adds: int) -> int:
-    """Floating-point operations of a node: a training step costs three forward passes."""
-    training = 3 * images.train * settings["curriculum"]["epochs"] * samples(settings)
-    return 2 * multiply_adds * (training + evaluated(settings, images))
-
-
-def assumed_seconds(settings: Mapping, images: Images, multiply_adds: int, speed: Speed) -> float:
-    """How long training and testing a node takes on a device of the assumed speed."""
-    curriculum = settings["curriculum"]
-    steps = curriculum["epochs"] * (images.train // curriculum["batch_size"])
-    arithmetic = flops(settings, images, multiply_adds) / (speed.tflops * 1e12)
-    return max(arithmetic, steps * speed.step_seconds)
-
-
 def node_bytes(config: Mapping, node: Node, settings: Mapping, network: Size) -> tuple[int, int]:
     """Bytes of a node that stay; and those that go, of its checkpoint and of weights not needed."""
     once, an_epoch = TEXT_BYTES
@@ -126,7 +107,7 @@ class Item:
         kept: bytes that stay.
         passing: bytes that go, at its end or when all jobs that need them are done.
         seconds: of its device; None of a job that takes seconds on any.
-        measured: whether `seconds` are, and not assumed.
+        measured: whether `seconds` are, and not published or assumed.
     """
 
     job: Job
@@ -145,7 +126,8 @@ class Estimate:
         config: the configuration.
         items: the jobs.
         device: "gpu" or "cpu".
-        measured, speed: what the hours rest on.
+        measured: what the measured hours rest on.
+        speed: what the others rest on; None is the published times.
         stale: how many nodes have results that other settings made.
     """
 
@@ -153,7 +135,7 @@ class Estimate:
     items: list[Item]
     device: str
     measured: Measured
-    speed: Speed
+    speed: Speed | None
     stale: int
 
     @functools.cached_property
@@ -181,7 +163,7 @@ def estimate(
         nodes: its nodes.
         device: "gpu", "cpu", or "auto": what the configuration says, else what trained most of the
             results, else a GPU.
-        tflops: the rate, in 1e12 operations a second, in place of the assumed one.
+        tflops: a rate to assume, in 1e12 operations a second, in place of the published times.
 
     Raises:
         InputError: the size of a data set is not known yet.
@@ -189,14 +171,12 @@ def estimate(
     found = runs(config["results"])
     if device == "auto":
         device = {"cpu": "cpu", "cuda": "gpu"}.get(config["device"], "auto")
-    measured = measure(config, found, lambda name: device in ("auto", _device_kind(name)))
+    measured = measure(config, found, lambda name: device in ("auto", device_kind(name)))
     if device == "auto":
-        device = _device_kind(measured.device) if measured.device else "gpu"
-    speed = ASSUMED[device]
-    if device == "cpu":
-        speed = Speed(speed.tflops * measured.threads, speed.step_seconds)
+        device = device_kind(measured.device) if measured.device else "gpu"
+    speed = Speed(CORE.tflops * measured.threads, CORE.step_seconds) if device == "cpu" else None
     if tflops is not None:
-        speed = Speed(tflops, speed.step_seconds)
+        speed = Speed(tflops, (speed or published("resnet20")).step_seconds)
     images = {name: images_of(config, name) for name in {node.dataset for node in nodes}}
     for name in (name for name, known in images.items() if known.train is None):
         file = study.data_file(config, name)
@@ -212,14 +192,8 @@ def estimate(
     return Estimate(config, items, device, measured, speed, stale)
 
 
-def _device_kind(name: str) -> str:
-    """ "gpu" or "cpu", by a device's name as metrics files have it."""
-    gpus = r"NVIDIA|Tesla|GeForce|Quadro|A100|H100|AMD (Instinct|Radeon)"
-    return "gpu" if re.match(gpus, name) else "cpu"
-
-
 def _item(
-    job: Job, config: Mapping, done: bool, images: Images, measured: Measured, speed: Speed
+    job: Job, config: Mapping, done: bool, images: Images, measured: Measured, speed: Speed | None
 ) -> Item:
     if job.model is None:
         return Item(job, done, images.stored_bytes)
@@ -231,5 +205,6 @@ def _item(
     seconds = measured.seconds(settings)
     if seconds is not None:
         return Item(job, done, kept, passing, seconds, measured=True)
+    speed = speed or published(job.model)
     assumed = assumed_seconds(settings, images, network.multiply_adds, speed)
     return Item(job, done, kept, passing, measured.start + assumed)

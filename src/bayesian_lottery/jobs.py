@@ -190,6 +190,7 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
             "side_by_side": len(tasks),
             "epochs": task.settings["curriculum"]["epochs"],
             "peak_memory_bytes": peak_memory(place),
+            "peak_main_memory_bytes": peak_memory(torch.device("cpu")),
             "resumed_at_steps": record.resumed_at_steps,
         }
         _write(task, network, mask, record, {"cost": cost, "provenance": provenance(place)})

@@ -298,11 +298,11 @@ def status(
     reckoned = defaultdict(list)  # what running jobs say of their like
     for s in left:
         if s.total is not None:
-            reckoned[_like(config, s.job.node)].append(s.total)
+            reckoned[study.alike(config, s.job.node)].append(s.total)
     seconds = {}
     for s in left:
         total = duration_of(study.node_settings(config, s.job.node))
-        if total is None and (totals := reckoned.get(_like(config, s.job.node))):
+        if total is None and (totals := reckoned.get(study.alike(config, s.job.node))):
             total = statistics.median(totals)
         if (remaining := total if s.left is None else s.left) is not None:
             seconds[s.job.node] = remaining
@@ -313,11 +313,6 @@ def status(
         outdated(config, found, nodes),
         refused(config, found, nodes),
     )
-
-
-def _like(config: Mapping, node: Node) -> tuple:
-    """Nodes that are alike in this take as long as one another."""
-    return node.dataset, node.model, *study.trained(config, node)
 
 
 def longest_chain(config: Mapping, seconds: Mapping[Node, float]) -> float:

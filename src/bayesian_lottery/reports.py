@@ -9,6 +9,7 @@ from datetime import datetime
 from bayesian_lottery import study
 from bayesian_lottery.cost import Estimate, Item
 from bayesian_lottery.progress import Seen, State, Status
+from bayesian_lottery.speeds import PUBLISHED, Speed
 
 RETRAIN = (
     "To train them again: snakemake --cores 4 --forcerun $(python scripts/status.py --outdated),"
@@ -31,13 +32,17 @@ def of_estimate(estimated: Estimate, at_once: Sequence[int], by: str = "stage") 
     hours = "GPU-hours" if estimated.device == "gpu" else "core-hours"
     rows = [("", "jobs", "done", hours, "left", "disk", "left", "hours from"), None]
     threads = estimated.measured.threads if estimated.device == "cpu" else 1
-    rows += [_cost_row(name, items, threads) for name, items in groups.items()]
-    rows += [None, _cost_row("total", estimated.items, threads)]
+    source = "published" if estimated.speed is None else "assumed"
+    rows += [_cost_row(name, items, threads, source) for name, items in groups.items()]
+    rows += [None, _cost_row("total", estimated.items, threads, source)]
     return "\n".join([aligned(rows), "", *_notes(estimated, at_once)])
 
 
-def _cost_row(name: str, items: Sequence[Item], threads: int) -> tuple:
-    """A row of the table: hours and bytes of all `items`, and of those that are not done."""
+def _cost_row(name: str, items: Sequence[Item], threads: int, source: str) -> tuple:
+    """A row of the table: hours and bytes of all `items`, and of those that are not done.
+
+    `source` says where hours are from that were not measured.
+    """
     left = [item for item in items if not item.done]
     timed = Counter(item.measured for item in items if item.seconds is not None)
     hours, disk = [], []
@@ -45,7 +50,7 @@ def _cost_row(name: str, items: Sequence[Item], threads: int) -> tuple:
         seconds = sum(item.seconds or 0.0 for item in some)
         hours.append(_number(seconds * threads / 3600) if timed else "-")
         disk.append(_bytes(sum(item.kept for item in some)))
-    words = {True: "measured", False: "FLOPs"}
+    words = {True: "measured", False: source}
     given = [
         words[how] + (f" ({timed[how]:,})" if len(timed) > 1 else "")
         for how in sorted(timed, reverse=True)
@@ -73,10 +78,7 @@ def _notes(estimated: Estimate, at_once: Sequence[int]) -> list[str]:
         threads = f", {measured.threads} thread(s) a job" if device == "cpu" else ""
         notes.append(f"Measured: medians over the results, on {measured.device}{threads}.")
     if any(item.seconds is not None and not item.measured for item in estimated.items):
-        notes.append(
-            f"FLOPs: {speed.tflops:g} TFLOP/s, at least {1000 * speed.step_seconds:g} ms a training"
-            f" step, assumed of a {device.upper()} (--device, --tflops)."
-        )
+        notes.append(_unmeasured(speed, device))
     if estimated.stale:
         notes.append(f"{estimated.stale} nodes have results of other settings: made again.")
     if not estimated.left:
@@ -90,6 +92,20 @@ def _notes(estimated: Estimate, at_once: Sequence[int]) -> list[str]:
         f"A running job holds up to {_bytes(passing)} more: its checkpoint, and weights"
         " that go when nothing needs them.",
     ]
+
+
+def _unmeasured(speed: Speed | None, device: str) -> str:
+    """What hours that were not measured rest on: an assumed speed, or if None published times."""
+    if speed is not None:
+        return (
+            f"Assumed: {speed.tflops:g} TFLOP/s, and {1000 * speed.step_seconds:.2g} ms a training"
+            f" step besides, of a {device.upper()} (--device, --tflops)."
+        )
+    times = ", ".join(f"{model} {a} and {b}" for model, (a, b) in PUBLISHED.items())
+    return (
+        f"Published: minutes a level on an A100 or H100, deterministic and Bayesian: {times}.\n"
+        "Other models: by counted operations, from their family's minutes, else from resnet20's."
+    )
 
 
 def of_status(status: Status, now: float | None = None, reasons: int = 5) -> str:

@@ -1,68 +1,44 @@
-"""What a training job asks of a cluster: GPUs, memory and time, from model, inference and epochs.
+"""What a training job asks of a cluster: GPUs, memory and time.
 
-These are upper bounds with a margin, not predictions: a queue forgives asking for rather too much,
-while a job that asked for too little is killed, and has used up a retry. A retry asks for more.
-The Snakefile imports this module; it needs no torch.
+What the dense networks of a node's kind took says it, with a margin, once there are any; before,
+the model's size and published times do. A queue forgives asking for rather too much, while a job
+that asked for too little is killed, and has used up a retry. A retry asks for more. The Snakefile
+imports this module; it needs no torch.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+from bayesian_lottery.datasets import Images
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_json
 from bayesian_lottery.inferences import kind_of, options_of
+from bayesian_lottery.models.costs import COSTS, Cost
+from bayesian_lottery.speeds import (
+    CORE,
+    ESTIMATORS,
+    assumed_seconds,
+    device_kind,
+    published,
+    samples,
+)
 
-
-class Cost(NamedTuple):
-    """What a model costs with images of 3 x 32 x 32 pixels; a test counts these again.
-
-    Attributes:
-        parameters: millions of them.
-        multiply_adds: millions an image, forward.
-        activations: thousands of numbers an image, over the outputs of all layers.
-    """
-
-    parameters: float
-    multiply_adds: float
-    activations: float
-
-
-COSTS: Mapping[str, Cost] = {
-    "lenet_300_100": Cost(0.95, 0.95, 0.41),
-    "lenet5": Cost(0.062, 0.66, 6.5),
-    "resnet20": Cost(0.27, 41, 475),
-    "resnet110": Cost(1.7, 253, 2630),
-    "resnet18": Cost(11.2, 555, 1420),
-    "vgg11": Cost(9.2, 153, 486),
-    "vgg19": Cost(20.0, 398, 941),
-    "vit_tiny": Cost(5.4, 346, 1670),
-    "vit_base": Cost(85.2, 5520, 6690),
-    "lenet_100_50": Cost(0.31, 0.31, 0.16),
-    "resnet8_slim": Cost(0.020, 3.2, 94),
-    "resnet14_slim": Cost(0.044, 6.8, 166),
-    "vgg5_slim": Cost(0.016, 1.4, 53),
-    "vit_nano": Cost(0.029, 1.7, 50),
-}
 UNLISTED = COSTS["resnet18"]  # for a model that has no entry: better too much than too little
 
 # Where nothing is known of the images: a folder of the user's own that has not been decoded yet.
-IMAGES, IMAGE_SHAPE = 100_000, (3, 64, 64)
-
-
-class Speed(NamedTuple):
-    """Arithmetic a second, and seconds a training step whatever its size; both pessimistic."""
-
-    operations: float
-    step_seconds: float
-
-
-SPEEDS = {"gpu": Speed(1e13, 0.02), "cpu": Speed(5e9, 0.01)}
-
-# Time and memory of a training step, in those of one with weight samples; docs/variance.md.
-ESTIMATORS = {"weights": 1, "local_reparameterisation": 3, "flipout": 3}
+TRAIN, TEST, SHAPE = 100_000, 20_000, (3, 64, 64)
 
 START_MINUTES = 10  # imports from a busy file system, the two Snakemakes around a job, a cold GPU
 LONGEST_MINUTES = 24 * 60  # the limit of many partitions; a job that needs more resumes in a retry
-MARGIN = 1.5
+TIME_MARGIN, MEMORY_MARGIN = 2, 1.5
+
+# Megabytes of main memory. The two Snakemakes around a job take 170 each, and training the smallest
+# network takes 790, most of it PyTorch: measured on Linux with the lock's versions. With a GPU come
+# CUDA's context, cuDNN and cuBLAS: 1 to 2 GB by others' reports, not measured here.
+SNAKEMAKES_MB = 400
+BASE_MB = {"cpu": 1200, "gpu": 3500}
 
 
 class Request(NamedTuple):
@@ -78,75 +54,103 @@ class Request(NamedTuple):
         return Request(self.gpu, self.memory_mb * number, minutes)
 
 
+class Taken(NamedTuple):
+    """What a finished job took: seconds, and megabytes of main memory, None if not measured."""
+
+    seconds: float
+    memory_mb: float | None
+
+
 def request(
     settings: Mapping,
-    images: int | None,
-    shape: tuple[int, int, int] | None,
+    images: Images,
     device: str,
     networks: int = 1,
+    like: Iterable[str | Path] = (),
 ) -> Request:
     """What training a node asks for, or several side by side.
 
     Args:
         settings: as `study.node_settings` gives them.
-        images: number of training images; None where it is not known.
-        shape: (C, H, W) of an image; None where it is not known.
+        images: what is known of the data set.
         device: "auto" and "cuda" ask for a GPU, "cpu" for none.
         networks: how many nodes of these settings train side by side. The device is supposed to be
             busy with one already.
+        like: metrics files of nodes that take as much, if they were made by the settings of today.
     """
-    images, (_, height, width) = images or IMAGES, shape or IMAGE_SHAPE
     kind = "cpu" if device == "cpu" else "gpu"
-    area = height * width / 32**2
-    cost = COSTS.get(settings["model"], UNLISTED)
-    bayesian = {"samples": 1, "estimator": "weights", **options_of(settings)}
-    samples = bayesian["samples"] * ESTIMATORS[bayesian["estimator"]]
-    seconds = _seconds(settings, cost, samples, images, area, kind)
+    if images.train is None:
+        images = Images(TRAIN, 0, TEST, images.shape or SHAPE, images.classes)
+    jobs = [job for path in like if (job := taken(path, settings, kind, networks))]
+    if jobs:
+        seconds = max(job.seconds for job in jobs)
+    else:
+        seconds = networks * _seconds(settings, images, kind)
+    peaks = [job.memory_mb for job in jobs if job.memory_mb is not None]
+    if peaks:
+        memory = max(BASE_MB["cpu"], SNAKEMAKES_MB + MEMORY_MARGIN * max(peaks))
+    else:
+        memory = BASE_MB[kind] + _memory_mb(settings, images, kind, networks)
     return Request(
         gpu=int(kind == "gpu"),
-        memory_mb=_memory_mb(
-            settings, cost, samples, images * height * width * 3, area, kind, networks
-        ),
-        minutes=min(
-            START_MINUTES + math.ceil(MARGIN * networks * seconds / 60),
-            LONGEST_MINUTES,
-        ),
+        memory_mb=100 * math.ceil(memory / 100),
+        minutes=min(START_MINUTES + math.ceil(TIME_MARGIN * seconds / 60), LONGEST_MINUTES),
     )
 
 
-def _seconds(
-    settings: Mapping, cost: Cost, samples: int, images: int, area: float, kind: str
-) -> float:
+# What nodes may differ in and still take the same time and memory.
+_COORDINATES = ("seed", "scorer", "rewind", "level", "branch", "pieces", "replicate", "scorers")
+
+
+def taken(path: str | Path, settings: Mapping, kind: str, networks: int) -> Taken | None:
+    """What the job of a metrics file took, as far as it says what other jobs will take.
+
+    None if it trained by other settings, on another kind of device ("gpu" or "cpu"), alone where
+    `networks` train side by side or the reverse, or if the file cannot be used.
+    """
+    try:
+        metrics = read_json(path)
+        cost, trained_by = metrics["cost"], metrics["settings"]
+        side_by_side, device = cost["side_by_side"], metrics["provenance"]["device"]
+        # Results of earlier versions have no second key; on a GPU the first is not main memory.
+        on_cpu = cost["peak_memory_bytes"] if kind == "cpu" else None
+        peak, seconds = cost.get("peak_main_memory_bytes", on_cpu), cost["seconds"]
+    except (InputError, OSError, KeyError):
+        return None
+    same = all(trained_by.get(k) == v for k, v in settings.items() if k not in _COORDINATES)
+    if not same or device_kind(device) != kind or (side_by_side > 1) != (networks > 1):
+        return None
+    more = max(1.0, networks / side_by_side)
+    return Taken(seconds * max(networks, side_by_side), peak and more * peak / 1e6)
+
+
+def _seconds(settings: Mapping, images: Images, kind: str) -> float:
     """The time of all epochs and their tests."""
-    speed, curriculum = SPEEDS[kind], settings["curriculum"]
-    steps = images / curriculum["batch_size"]
-    forward = 2 * cost.multiply_adds * 1e6 * area * images  # operations, for one weight sample
-    training = 3 * forward * samples  # the backward pass costs twice the forward one
-    evaluation = settings["evaluation"]
-    test = forward * evaluation["samples"] / 3  # tests and held-out images: at most a third as many
-    tests = curriculum["epochs"] / evaluation["every"] + evaluation["passes"]
-    operations = curriculum["epochs"] * training + tests * test
-    return operations / speed.operations + curriculum["epochs"] * steps * speed.step_seconds
+    multiply_adds = 1e6 * _cost(settings).multiply_adds * _area(images)
+    speed = CORE if kind == "cpu" else published(settings["model"])
+    return assumed_seconds(settings, images, multiply_adds, speed)
 
 
-def _memory_mb(
-    settings: Mapping,
-    cost: Cost,
-    samples: int,
-    data_bytes: int,
-    area: float,
-    kind: str,
-    networks: int,
-) -> int:
-    """Main memory, for the two Snakemakes around a job too, and on the CPU for the batches."""
+def _memory_mb(settings: Mapping, images: Images, kind: str, networks: int) -> float:
+    """Main memory beyond what the smallest job takes; on the CPU with the batches'."""
+    cost = _cost(settings)
     # Weights, gradients, two moments, initial weights, and a checkpoint on its way to the disk;
     # means and standard deviations.
-    weights = cost.parameters * 1e6 * 4 * 6 * kind_of(settings).tensors
-    total = 0.0
+    total = cost.parameters * 1e6 * 4 * 6 * kind_of(settings).tensors
     if kind == "cpu":
-        batches = samples * settings["curriculum"]["batch_size"] * 2  # and their gradients
+        estimator = ESTIMATORS[options_of(settings).get("estimator", "weights")]
+        batches = samples(settings) * estimator * settings["curriculum"]["batch_size"]
         tested = settings["evaluation"]["samples"] * settings["evaluation"]["batch_size"] / 10
-        total = max(batches, tested) * cost.activations * 1e3 * area * 4
-    total = networks * (weights + total) + 2 * data_bytes
-    base = {"gpu": 6000, "cpu": 1500}[kind]  # with CUDA's libraries, and without
-    return math.ceil((base + total / 1e6) / 500) * 500
+        kept = max(2 * batches, tested)  # batches and their gradients
+        total += kept * cost.activations * 1e3 * _area(images) * 4
+    return (networks * total + 2 * images.stored_bytes) / 1e6
+
+
+def _cost(settings: Mapping) -> Cost:
+    return COSTS.get(settings["model"], UNLISTED)
+
+
+def _area(images: Images) -> float:
+    """Pixels of an image, in those of the table of costs."""
+    _, height, width = images.shape
+    return height * width / 32**2

@@ -1,16 +1,83 @@
-"""How fast networks of each kind have been trained, by the metrics of the runs that there are."""
+"""How fast networks train: by the metrics of the runs that there are, else by published times.
 
+Nothing here needs torch.
+"""
+
+import functools
 import math
+import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from bayesian_lottery.datasets import Images, images_of
 from bayesian_lottery.inferences import options_of
+from bayesian_lottery.models import MODELS
+from bayesian_lottery.models.costs import COSTS
 
 START_SECONDS = 10.0  # of a job beside training and tests, where nothing was measured
+
+# Minutes a level, deterministic and Bayesian with 10 samples, on an A100 or H100: 160 epochs of
+# CIFAR-10 in batches of 128. Table 1 of Bayesian Lottery Ticket Hypothesis, arXiv 2602.18825.
+PUBLISHED = {"resnet20": (12, 33), "vgg11": (13, 72), "vit_tiny": (9, 51)}
+
+# Time and memory of a training step, in those of one with weight samples; docs/variance.md.
+ESTIMATORS = {"weights": 1, "local_reparameterisation": 3, "flipout": 3}
+
+
+class Speed(NamedTuple):
+    """How fast a device is: 1e12 floating-point operations a second, and seconds that a training
+    step takes besides, however small the network is."""
+
+    tflops: float
+    step_seconds: float
+
+
+CORE = Speed(0.02, 0.002)  # assumed of one core of a processor; docs/cost.md says where it is from
+
+
+@functools.cache
+def published(model: str) -> Speed:
+    """How fast the paper trained the network of a model's family; of other families, ResNet-20.
+
+    Nine more weight samples took the difference of the two published times. So both unknowns are
+    known: the operations a second of a sample, and what a step takes besides.
+    """
+    family = MODELS[model].module if model in MODELS else None
+    name = next((n for n in PUBLISHED if MODELS[n].module == family), "resnet20")
+    deterministic, bayesian = (60 * minutes for minutes in PUBLISHED[name])
+    a_sample = (bayesian - deterministic) / 9
+    epochs, train, test, batch_size = 160, 50_000, 10_000, 128
+    operations = 2e6 * COSTS[name].multiply_adds * epochs * (3 * train + test)
+    steps = epochs * (train // batch_size)
+    return Speed(operations / a_sample / 1e12, (deterministic - a_sample) / steps)
+
+
+def device_kind(name: str) -> str:
+    """ "gpu" or "cpu", by a device's name as metrics files have it."""
+    gpus = r"NVIDIA|Tesla|GeForce|Quadro|A100|H100|AMD (Instinct|Radeon)"
+    return "gpu" if re.match(gpus, name) else "cpu"
+
+
+def flops(settings: Mapping, images: Images, multiply_adds: float) -> float:
+    """Floating-point operations of a node: a training step costs three forward passes.
+
+    Those of an estimator other than sampled weights are counted as so many more as it takes longer.
+    """
+    estimator = ESTIMATORS[options_of(settings).get("estimator", "weights")]
+    trained = images.train * settings["curriculum"]["epochs"] * samples(settings)
+    return 2 * multiply_adds * (3 * estimator * trained + evaluated(settings, images))
+
+
+def assumed_seconds(settings: Mapping, images: Images, multiply_adds: float, speed: Speed) -> float:
+    """How long training and testing a node takes on a device of the assumed speed."""
+    curriculum = settings["curriculum"]
+    steps = curriculum["epochs"] * (images.train // curriculum["batch_size"])
+    arithmetic = flops(settings, images, multiply_adds) / (speed.tflops * 1e12)
+    return arithmetic + steps * speed.step_seconds
 
 
 def samples(settings: Mapping) -> int:

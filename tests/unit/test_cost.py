@@ -22,11 +22,10 @@ from bayesian_lottery import (
     speeds,
     study,
 )
-from bayesian_lottery.cost import Speed
 from bayesian_lottery.datasets import Images
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inferences import KINDS
-from bayesian_lottery.speeds import Measured
+from bayesian_lottery.speeds import Measured, Speed
 from bayesian_lottery.study import Node
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +157,7 @@ def test_flops_are_three_forward_passes_a_sample_and_the_tests(loaded):
     config, nodes = loaded
     settings = study.node_settings(config, node(nodes, "bayesian", 0))
     tests = speeds.evaluated(settings, DIGITS)
-    assert cost.flops(settings, DIGITS, 1000) == 2 * 1000 * (3 * 1294 * 4 * 3 + tests)
+    assert speeds.flops(settings, DIGITS, 1000) == 2 * 1000 * (3 * 1294 * 4 * 3 + tests)
 
 
 def test_nodes_of_another_estimator_are_of_another_kind(loaded):
@@ -166,15 +165,41 @@ def test_nodes_of_another_estimator_are_of_another_kind(loaded):
     settings = study.node_settings(config, node(nodes, "bayesian", 0))
     other = {**settings, "bayesian": {**settings["bayesian"], "estimator": "flipout"}}
     assert speeds.kind(settings) != speeds.kind(other)
+    tests = 2 * 1000 * speeds.evaluated(settings, DIGITS)
+    training = speeds.flops(settings, DIGITS, 1000) - tests
+    assert speeds.flops(other, DIGITS, 1000) == 3 * training + tests
 
 
-def test_a_small_network_takes_as_long_as_its_steps(loaded):
+def test_a_step_takes_its_operations_and_a_fixed_time_besides(loaded):
     config, nodes = loaded
     settings = study.node_settings(config, node(nodes, "bayesian", 0))
     steps = 4 * (1294 // 64)
-    assert cost.assumed_seconds(settings, DIGITS, 1, Speed(10, 0.01)) == pytest.approx(steps / 100)
-    slow = cost.assumed_seconds(settings, DIGITS, 10**6, Speed(1e-3, 0.01))
-    assert slow == pytest.approx(cost.flops(settings, DIGITS, 10**6) / 1e9)
+    arithmetic = speeds.flops(settings, DIGITS, 10**6) / 1e9
+    found = speeds.assumed_seconds(settings, DIGITS, 10**6, Speed(1e-3, 0.01))
+    assert found == pytest.approx(arithmetic + steps / 100)
+
+
+@pytest.mark.parametrize("model", speeds.PUBLISHED)
+@pytest.mark.parametrize("samples", [1, 10])
+def test_the_papers_models_take_the_published_minutes(model, samples):
+    settings = {
+        "curriculum": {"epochs": 160, "batch_size": 128},
+        "evaluation": {"every": 1, "passes": 0, "samples": samples},
+        "inference": "bayesian",
+        "bayesian": {"samples": samples},
+    }
+    cifar = Images(train=50_000, validation=0, test=10_000, shape=(3, 32, 32), classes=10)
+    multiply_adds = cost.size(model, cifar.shape, cifar.classes).multiply_adds
+    speed = speeds.published(model)
+    minutes = speeds.assumed_seconds(settings, cifar, multiply_adds, speed) / 60
+    assert minutes == pytest.approx(speeds.PUBLISHED[model][samples == 10], rel=0.005)
+
+
+def test_other_models_are_as_fast_as_their_family_or_as_resnet20():
+    assert speeds.published("vit_base") == speeds.published("vit_tiny")
+    assert speeds.published("vgg19") == speeds.published("vgg11") != speeds.published("resnet110")
+    for model in ("lenet5", "of_your_own"):
+        assert speeds.published(model) == speeds.published("resnet20")
 
 
 def test_nothing_measured(loaded):
@@ -183,7 +208,15 @@ def test_nothing_measured(loaded):
     assert found.device == "gpu" and found.measured == Measured()
     assert [item.measured for item in found.items] == [False] * len(found.items)
     assert len(found.items) == 1 + 1 + 7 and not any(item.done for item in found.items)
-    assert "FLOPs: 10 TFLOP/s" in reports.of_estimate(found, [1])
+    text = reports.of_estimate(found, [1])
+    assert "Published: minutes a level" in text and "resnet20 12 and 33" in text
+    assert "Assumed" not in text and "Measured" not in text
+
+
+def test_a_rate_of_ones_own_replaces_the_published_times(loaded):
+    config, nodes = loaded
+    text = reports.of_estimate(cost.estimate(config, nodes, tflops=3.0), [1])
+    assert "Assumed: 3 TFLOP/s" in text and "Published" not in text
 
 
 def test_measured_kinds_are_those_of_the_results_and_the_rest_is_counted(loaded):
@@ -201,9 +234,9 @@ def test_measured_kinds_are_those_of_the_results_and_the_rest_is_counted(loaded)
     assert by_stage["branches, transplant_trained"].seconds == expected
     assert by_stage["branches, transplant_trained"].measured
     assert not by_stage["trunks, deterministic"].measured
-    assert found.speed.tflops == 2 * cost.ASSUMED["cpu"].tflops
+    assert found.speed.tflops == 2 * speeds.CORE.tflops
     text = reports.of_estimate(found, [1])
-    assert "measured (4), FLOPs (3)" in text and "on AMD EPYC, 2 thread(s) a job" in text
+    assert "measured (4), assumed (3)" in text and "on AMD EPYC, 2 thread(s) a job" in text
 
 
 def test_a_measured_time_follows_epochs_and_tests(loaded):
@@ -229,7 +262,9 @@ def test_measured_on_most_of_the_devices_or_on_the_one_asked_for(loaded):
     on_cpu = cost.estimate(config, nodes, device="cpu")
     assert on_cpu.measured.device == "AMD EPYC"
     assert cost.estimate({**config, "device": "cpu"}, nodes).measured == on_cpu.measured
-    assert cost.estimate(config, nodes, tflops=3.0).speed == Speed(3.0, 0.01)
+    besides = speeds.published("resnet20").step_seconds
+    assert cost.estimate(config, nodes, tflops=3.0).speed == Speed(3.0, besides)
+    assert cost.estimate(config, nodes).speed is None
 
 
 def test_networks_side_by_side_tell_nothing_of_networks_alone(loaded):
@@ -287,8 +322,8 @@ def test_the_time_is_the_work_over_the_jobs_or_the_longest_chain(loaded):
     found = cost.estimate(config, nodes)
     work = sum(found.left.values())
     assert found.wall(1) == pytest.approx(work)
-    # dense -> level 1 -> (level 2 | transplant_trained): three of equal length
-    assert found.chain == pytest.approx(work * 3 / 7)
+    # dense -> level 1 -> level 2 of the Bayesian trunk, whose networks take the longest
+    assert found.chain == pytest.approx(3 * found.left[node(nodes, "bayesian", 0)])
     assert found.wall(100) == found.chain
 
 

@@ -1,17 +1,26 @@
 """What jobs ask a cluster for."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
-from bayesian_lottery import models
+from bayesian_lottery import cost, models
+from bayesian_lottery.datasets import Images
 from bayesian_lottery.models import MODELS
+from bayesian_lottery.models.costs import COSTS, Cost
 from bayesian_lottery.networks import ESTIMATORS
-from bayesian_lottery.resources import COSTS, LONGEST_MINUTES, Cost, request
+from bayesian_lottery.resources import LONGEST_MINUTES, request
+
+CIFAR = Images(train=45_000, validation=5_000, test=10_000, shape=(3, 32, 32), classes=10)
+DIGITS = Images(train=1294, validation=144, test=359, shape=(1, 8, 8), classes=10)
 
 
 def settings(model: str, samples: int = 0, epochs: int = 160) -> dict:
     found = {
         "model": model,
+        "seed": 0,
         "curriculum": {"epochs": epochs, "batch_size": 128},
         "evaluation": {"samples": samples or 1, "passes": 1, "every": 1, "batch_size": 1000},
     }
@@ -21,32 +30,25 @@ def settings(model: str, samples: int = 0, epochs: int = 160) -> dict:
 
 
 def ask(model: str, samples: int = 0, epochs: int = 160, device: str = "auto"):
-    return request(settings(model, samples, epochs), 45_000, (3, 32, 32), device)
+    return request(settings(model, samples, epochs), CIFAR, device)
 
 
 def count(name: str) -> Cost:
-    """A model's cost, counted layer by layer."""
+    """A model's cost, counted anew."""
+    size = cost.size(name, (3, 32, 32), 10)
+    activations = []
     model = models.build(name, (3, 32, 32), 10, seed=0).eval()
-    operations, activations = [], []
-
-    def hook(module, _, output) -> None:
-        activations.append(output.numel())
-        weight = getattr(module, "weight", None)
-        if weight is not None and weight.dim() > 1:
-            operations.append(output.numel() * weight[0].numel())
-
     for module in model.modules():
         if not list(module.children()):
-            module.register_forward_hook(hook)
+            module.register_forward_hook(lambda _, __, output: activations.append(output.numel()))
     with torch.no_grad():
         model(torch.zeros(1, 3, 32, 32))
-    parameters = sum(tensor.numel() for tensor in model.parameters())
-    return Cost(parameters / 1e6, sum(operations) / 1e6, sum(activations) / 1e3)
+    return Cost(size.parameters / 1e6, size.multiply_adds / 1e6, sum(activations) / 1e3)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_costs_are_the_models(name: str) -> None:
-    assert tuple(COSTS[name]) == pytest.approx(tuple(count(name)), rel=0.05)
+    assert tuple(COSTS[name]) == pytest.approx(tuple(count(name)), rel=0.01)
 
 
 def test_larger_work_asks_for_more() -> None:
@@ -62,7 +64,7 @@ def test_larger_work_asks_for_more() -> None:
 def test_estimators_that_perturb_images_apart_ask_for_more(estimator: str) -> None:
     found = settings("resnet20", samples=10, epochs=1)
     found["bayesian"]["estimator"] = estimator
-    asked = request(found, 45_000, (3, 32, 32), "cpu")
+    asked = request(found, CIFAR, "cpu")
     plain = ask("resnet20", samples=10, epochs=1, device="cpu")
     if estimator == "weights":
         assert asked == plain
@@ -92,5 +94,77 @@ def test_a_retry_asks_for_more_and_never_for_more_than_a_day() -> None:
 
 
 def test_unknown_models_and_images_have_an_answer() -> None:
-    answer = request(settings("of_your_own"), None, None, "auto")
+    answer = request(settings("of_your_own"), Images(None, None, None, None, None), "auto")
     assert answer.minutes > ask("resnet20").minutes
+
+
+def test_four_small_jobs_fill_a_node_of_four_gpus_and_16_gb() -> None:
+    small = request(settings("resnet8_slim", samples=3), DIGITS, "auto")
+    assert 4 * small.memory_mb <= 16_000
+    assert request(settings("resnet8_slim", samples=3), DIGITS, "cpu").memory_mb <= 1_500
+
+
+MADE_BY = {"samples": 10, "epochs": 4}
+
+
+def finish(folder: Path, device: str = "NVIDIA H100", **took: float) -> Path:
+    """Write the metrics of a dense network."""
+    metrics = {
+        "settings": {**settings("resnet20", **MADE_BY), "seed": 1},
+        "cost": {"seconds": 1200.0, "peak_memory_bytes": 10**10, "side_by_side": 1, **took},
+        "provenance": {"device": device},
+    }
+    path = folder / f"{len(list(folder.iterdir()))}.json"
+    path.write_text(json.dumps(metrics))
+    return path
+
+
+def test_requests_follow_what_dense_networks_of_any_seed_took(tmp_path: Path) -> None:
+    done = [
+        finish(tmp_path, seconds=600.0, peak_main_memory_bytes=2e9),
+        finish(tmp_path, seconds=1200.0, peak_main_memory_bytes=3e9),
+    ]
+    asked = request(settings("resnet20", **MADE_BY), CIFAR, "auto", like=done)
+    assert asked == (1, 4900, 10 + 2 * 20)  # 1.5 times the larger peak, twice the longer time
+
+
+def test_results_without_the_peak_of_main_memory_tell_it_on_a_cpu_only(tmp_path: Path) -> None:
+    plain = request(settings("resnet20", **MADE_BY), CIFAR, "auto")
+    on_gpu = request(settings("resnet20", **MADE_BY), CIFAR, "auto", like=[finish(tmp_path)])
+    assert on_gpu == (1, plain.memory_mb, 50)
+    done = [finish(tmp_path, device="AMD EPYC")]
+    assert request(settings("resnet20", **MADE_BY), CIFAR, "cpu", like=done) == (0, 15_400, 50)
+
+
+def test_a_measured_peak_never_asks_for_less_than_the_smallest_job_takes(tmp_path: Path) -> None:
+    done = [finish(tmp_path, peak_main_memory_bytes=3e8)]
+    assert request(settings("resnet20", **MADE_BY), CIFAR, "auto", like=done).memory_mb == 1200
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"settings": settings("resnet20", samples=10, epochs=5)},
+        {"provenance": {"device": "AMD EPYC"}},
+        {"cost": {"seconds": 1.0, "peak_memory_bytes": 1, "side_by_side": 2}},
+        {"cost": {"seconds": 1.0}},
+    ],
+    ids=["settings", "device", "side by side", "incomplete"],
+)
+def test_results_that_tell_nothing_are_left_aside(tmp_path: Path, other: dict) -> None:
+    path = finish(tmp_path, peak_main_memory_bytes=2e9)
+    path.write_text(json.dumps(json.loads(path.read_text()) | other))
+    plain = request(settings("resnet20", **MADE_BY), CIFAR, "auto")
+    assert request(settings("resnet20", **MADE_BY), CIFAR, "auto", like=[path]) == plain
+    (tmp_path / "cut.json").write_text("{")
+    missing = [tmp_path / "cut.json", tmp_path / "none.json"]
+    assert request(settings("resnet20", **MADE_BY), CIFAR, "auto", like=missing) == plain
+
+
+def test_networks_side_by_side_ask_for_what_their_number_takes(tmp_path: Path) -> None:
+    share = {"seconds": 60.0, "peak_main_memory_bytes": 2e9, "side_by_side": 4}
+    done = [finish(tmp_path, **share)]
+    wanted = settings("resnet20", **MADE_BY)
+    assert request(wanted, CIFAR, "auto", networks=4, like=done) == (1, 3400, 10 + 2 * 4)
+    assert request(wanted, CIFAR, "auto", networks=8, like=done) == (1, 6400, 10 + 2 * 8)
+    assert request(wanted, CIFAR, "auto", networks=2, like=done) == (1, 3400, 10 + 2 * 4)

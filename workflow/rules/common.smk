@@ -1,4 +1,5 @@
 import json
+import os
 from functools import cache
 
 from snakemake.exceptions import WorkflowError
@@ -84,14 +85,32 @@ def node_of(wildcards):
 
 
 def request(nodes):
-    """What training `nodes`, side by side, asks a cluster for."""
-    return request_of(tuple(nodes))
+    """What training `nodes`, side by side, asks a cluster for, by the results of this moment."""
+    times = ((path, modified(path)) for path in dense_metrics(*study.alike(config, nodes[0])))
+    return request_of(nodes[0], len(nodes), tuple((path, time) for path, time in times if time))
 
 
 @cache  # Snakemake asks for each resource by itself, and more than once
-def request_of(nodes):
-    settings, images = study.node_settings(config, nodes[0]), IMAGES[nodes[0].dataset]
-    return resources.request(settings, images.train, images.shape, config["device"], len(nodes))
+def request_of(node, networks, like):
+    settings, images = study.node_settings(config, node), IMAGES[node.dataset]
+    paths = [path for path, _ in like]
+    return resources.request(settings, images, config["device"], networks, paths)
+
+
+@cache
+def dense_metrics(*key):
+    """The metrics files of the dense networks that are alike in `key`, whatever their seeds."""
+    dense = [node for node in NODES.values() if node.level == 0 and not node.branch]
+    like = [node for node in dense if study.alike(config, node) == key]
+    return [f"{config['results']}/{node.folder}/metrics.json" for node in like]
+
+
+def modified(path):
+    """When a file was written; None if it is not there."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
 
 
 def tasks(nodes):

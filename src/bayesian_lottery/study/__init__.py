@@ -6,6 +6,7 @@ workflow runs.
 """
 
 from bayesian_lottery.study.choices import (
+    alike,
     branch,
     branch_kinds,
     inferences,
@@ -33,6 +34,7 @@ __all__ = [
     "COORDINATES",
     "Node",
     "Trunk",
+    "alike",
     "branch",
     "branch_kinds",
     "branches",

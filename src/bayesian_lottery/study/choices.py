@@ -66,3 +66,8 @@ def trained(config: Mapping, node: Node) -> Training:
     """What trains a node: its trunk's inference and curriculum, unless its branch has its own."""
     own = branch(config, node)
     return Training(own.inference or node.inference, own.curriculum or node.curriculum)
+
+
+def alike(config: Mapping, node: Node) -> tuple[str, str, str, str]:
+    """Data, model, inference and curriculum: nodes that share them take as long as one another."""
+    return node.dataset, node.model, *trained(config, node)

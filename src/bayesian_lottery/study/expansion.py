@@ -162,8 +162,7 @@ def packs(config: Mapping, nodes: Iterable[Node], size: int) -> list[list[Node]]
     """
     alike: dict[tuple, list[Node]] = {}
     for node in nodes:
-        trained = choices.trained(config, node)
-        key = (node.dataset, node.model, *trained, node.level, not node.branch)
+        key = (*choices.alike(config, node), node.level, not node.branch)
         alike.setdefault(key, []).append(node)
     return [
         members[start : start + size]

@@ -1,0 +1,37 @@
+"""What each model costs, counted once: what the workflow asks for and estimates without torch."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Cost(NamedTuple):
+    """What a model costs with images of 3 x 32 x 32 pixels in 10 classes.
+
+    Attributes:
+        parameters: millions of them.
+        multiply_adds: millions an image, forward, attention included.
+        activations: thousands of numbers an image, over the outputs of all layers.
+    """
+
+    parameters: float
+    multiply_adds: float
+    activations: float
+
+
+# A test counts these again, and says what an entry should be.
+COSTS: Mapping[str, Cost] = {
+    "lenet_300_100": Cost(0.953, 0.953, 0.41),
+    "lenet5": Cost(0.0620, 0.652, 6.52),
+    "resnet20": Cost(0.272, 40.8, 475),
+    "resnet110": Cost(1.73, 253, 2630),
+    "resnet18": Cost(11.2, 555, 1420),
+    "vgg11": Cost(9.23, 153, 486),
+    "vgg19": Cost(20.0, 398, 941),
+    "vit_tiny": Cost(5.36, 365, 1670),
+    "vit_base": Cost(85.2, 5600, 6690),
+    "lenet_100_50": Cost(0.313, 0.313, 0.16),
+    "resnet8_slim": Cost(0.0200, 3.24, 94.2),
+    "resnet14_slim": Cost(0.0444, 6.78, 166),
+    "vgg5_slim": Cost(0.0158, 1.40, 52.7),
+    "vit_nano": Cost(0.0295, 2.24, 49.9),
+}
