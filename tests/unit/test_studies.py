@@ -1,0 +1,86 @@
+"""The studies of the paper in config/: what they hold, feed and cost, as their first lines say."""
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+from bayesian_lottery import configuration, cost, figures, study
+from bayesian_lottery.figures import FIGURES, NothingToShow
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+MAIN = Path("config/cifar10.yaml")
+APPENDIX = [path.relative_to(ROOT) for path in sorted((ROOT / "config/studies").glob("*.yaml"))]
+STUDIES = [MAIN, *APPENDIX]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_trained(tmp_path, monkeypatch):
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    monkeypatch.chdir(tmp_path)
+
+
+@functools.cache
+def load(path: Path) -> tuple[dict, list[study.Node]]:
+    files = dict.fromkeys([MAIN, path])
+    return configuration.load([ROOT / file for file in files], [], SCHEMA)
+
+
+def first_lines(path: Path) -> str:
+    """The comment that a file begins with, on one line."""
+    lines = (ROOT / path).read_text().splitlines()
+    comment = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
+    return " ".join(line.lstrip("# ") for line in comment)
+
+
+def fed(path: Path) -> set[str]:
+    """The figures that a study can feed."""
+    config, nodes = load(path)
+    coordinates = [node.coordinates() for node in nodes]
+
+    def feeds(name: str) -> bool:
+        try:
+            figures.plan(name, coordinates, config["figures"][name])
+        except NothingToShow:
+            return False
+        return True
+
+    return {name for name in FIGURES if feeds(name)}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=str)
+def test_the_first_lines_say_what_a_study_costs(path: Path) -> None:
+    config, nodes = load(path)
+    seconds = cost.estimate(config, nodes, device="gpu").left
+    theirs = set(load(MAIN)[1]) if path != MAIN else set()
+    hours = sum(seconds.values()) / 3600
+    own = sum(taken for node, taken in seconds.items() if node not in theirs) / 3600
+    assert f" {hours:,.0f} GPU-hours" in first_lines(path)
+    if path != MAIN:
+        assert f" {own:,.0f} of them beyond what the main study trains" in first_lines(path)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=str)
+def test_the_first_lines_give_the_command(path: Path) -> None:
+    files = " ".join(map(str, dict.fromkeys([MAIN, path])))
+    assert f"snakemake --profile slurm --configfile {files} " in first_lines(path)
+
+
+@pytest.mark.parametrize("path", APPENDIX, ids=str)
+def test_an_appendix_shares_the_main_studys_runs_and_feeds_its_own_figure(path: Path) -> None:
+    (main, theirs), (config, nodes) = load(MAIN), load(path)
+    shared = set(theirs) & set(nodes)
+    assert shared
+    for node in shared:
+        assert study.node_settings(config, node) == study.node_settings(main, node)
+        assert study.node_inputs(config, node) == study.node_inputs(main, node)
+    (number,) = set(re.findall(r"[Ff]igure (\d)", first_lines(path)))
+    assert f"figure{number}" in fed(path) - fed(MAIN)
+
+
+def test_the_studies_feed_every_figure_of_the_paper() -> None:
+    main = {"figure1", "figure2", "figure3", "figure4", "figure5", "figure9", "table1"}
+    assert fed(MAIN) == main
+    assert set().union(*map(fed, STUDIES)) == set(FIGURES)
