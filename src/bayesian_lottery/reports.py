@@ -149,17 +149,17 @@ def _status_row(name: str, seen: Sequence[Seen]) -> tuple:
 def _time_left(status: Status, now: float) -> str:
     if status.count(State.DONE) == len(status.jobs):
         return "Everything is trained."
-    unknown = f", besides {status.unknown} of kinds that none has run of yet"
-    beside = unknown if status.unknown else ""
+    unknown = f" Not counted: {status.unknown} nodes of kinds of which none has been trained."
+    uncounted = unknown if status.unknown else ""
     if not status.count(State.RUNNING):
         work = duration(sum(status.seconds.values()))
-        known = f" {work} of work are left{beside}." if status.seconds else ""
+        known = f" {work} of work are left.{uncounted}" if status.seconds else ""
         return f"Nothing is running.{known}"
     if status.eta is None:
         return "Nothing has been trained yet that would tell the time left."
     return (
         f"About {duration(status.eta)} left with {status.at_once} at once, until"
-        f" {datetime.fromtimestamp(now + status.eta):%a %d %b, %H:%M}{beside}."
+        f" {datetime.fromtimestamp(now + status.eta):%a %d %b, %H:%M}.{uncounted}"
     )
 
 
