@@ -1,6 +1,9 @@
 """Partial work on a real study: what a change reruns, and what it leaves alone."""
 
+import ast
 import copy
+import itertools
+import json
 import os
 import re
 import shutil
@@ -11,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+
+from bayesian_lottery.files import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 SHARED = {
@@ -217,3 +222,56 @@ def test_results_of_another_version_are_named_and_trained_again_by_one_command(s
     assert outdated() == [] and study.trained() == {}
     runs = pd.read_csv(study.folder / "results/tables/runs.csv")
     assert set(runs["computation"]) == {2}
+
+
+def test_a_level_asks_for_what_the_dense_network_took(study):
+    study.config["device"] = "cpu"
+    dense = study.folder / TRUNK.replace("magnitude_imp", "dense/metrics.json")
+    metrics = read_json(dense)
+    assert metrics["cost"]["peak_main_memory_bytes"] == metrics["cost"]["peak_memory_bytes"]
+    metrics["cost"] |= {"peak_main_memory_bytes": 4e9, "seconds": 600}
+    write_json(dense, metrics)
+    level = f"{TRUNK}/level02"
+    study.snakemake("--force", f"{level}/metrics.json", "--benchmark-extended")
+    table = study.folder / f"{level.replace('results', 'results/benchmarks', 1)}.tsv"
+    asked = ast.literal_eval(pd.read_csv(table, sep="\t")["resources"][0])
+    assert (asked["mem_mb"], asked["runtime"], asked["gpu"]) == (400 + 1.5 * 4000, 10 + 2 * 10, 0)
+
+
+def documented() -> list[str]:
+    """The files that results/README.md names, as patterns."""
+    cells = re.findall(
+        r"^\| (`.*?) \|", (ROOT / "results/README.md").read_text(), flags=re.MULTILINE
+    )
+    names = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    folders = [name for name in names if name.endswith("/")]
+    files = [name for name in names if "/" not in name]
+    rest = [name for name in names if name not in {*folders, *files}]
+    return rest + [folder + file for folder, file in itertools.product(folders, files)]
+
+
+SOMETIMES = {"checkpoint.safetensors", "checkpoint.damaged.safetensors"}
+
+
+def pattern(name: str) -> str:
+    plain = re.escape(name).replace("…", ".+").replace(r"\{job\}", ".+")
+    return re.sub(r"\\{\w+\\}", "[^/]+", plain)
+
+
+def test_the_results_are_what_their_readme_says(finished):
+    root = finished / "results"
+    files = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    patterns = [pattern(name) for name in documented()]
+    unknown = [file for file in files if not any(re.fullmatch(p, file) for p in patterns)]
+    assert unknown == []
+    for name in {name.rpartition("/")[2] for name in documented()} - SOMETIMES:
+        assert any(re.fullmatch(f"(.+/)?{pattern(name)}", file) for file in files), name
+
+
+def test_a_reports_front_page_says_what_the_study_is(study):
+    study.snakemake("--report", "report.html")
+    html = (study.folder / "report.html").read_text()
+    front = json.loads(re.search(r"var workflow_desc = (.*);$", html, flags=re.MULTILINE)[1])
+    assert "Lottery tickets in Bayesian neural networks" in front
+    assert "lenet_100_50 on digits, bayesian" in re.sub(r"\s+", " ", front)
+    assert front.count("<li>") == len(study.config["trunks"])
