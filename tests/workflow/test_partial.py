@@ -275,3 +275,4 @@ def test_a_reports_front_page_says_what_the_study_is(study):
     assert "Lottery tickets in Bayesian neural networks" in front
     assert "lenet_100_50 on digits, bayesian" in re.sub(r"\s+", " ", front)
     assert front.count("<li>") == len(study.config["trunks"])
+    assert (ROOT / "workflow/report/report.css").read_text() in html
