@@ -1,7 +1,7 @@
 """What Snakemake itself costs for a study: building the graph, the first submission, each job.
 
-    python benchmarks/scheduling.py                       # the paper's whole grid, five seeds each
-    python benchmarks/scheduling.py --replicates 2        # and two of each branch, at all levels
+    python benchmarks/scheduling.py                       # the paper's main study, five seeds each
+    python benchmarks/scheduling.py --replicates 3        # and three of each branch, at all levels
     python benchmarks/scheduling.py --configfile config/config.yaml --seeds 2
 
 Prints a table for docs/scale.md. Nothing is trained: data and initial weights are empty files, and
