@@ -157,17 +157,3 @@ def _visible_gpus() -> list[str]:
         return []
     count = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
     return [str(gpu) for gpu in range(count)]
-
-
-def stay_with_squeue() -> None:
-    """Keep the SLURM plugin from leaving squeue for sacct when the controller is away for a while.
-
-    The plugin (2.8.0) asks the controller again and again how long it remembers finished jobs, and
-    takes no answer as "not long enough". Where no accounts are kept, sacct then fails for ever, and
-    Snakemake waits for ever. So the first answer counts.
-    """
-    with contextlib.suppress(ImportError):
-        import snakemake_executor_plugin_slurm as plugin
-
-        if age := plugin.get_min_job_age():
-            plugin.get_min_job_age = lambda: age

@@ -178,6 +178,10 @@ class Cluster:
         if chosen := jobs or self._active():
             self._run("scancel", *map(str, chosen))
 
+    def requeue(self, job: int) -> None:
+        """Put a running job back into the queue."""
+        self._run("scontrol", "requeue", str(job))
+
     def clear(self, seconds: float = 20) -> None:
         """Cancel all jobs and wait until they have ended."""
         self.scancel()

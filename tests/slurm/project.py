@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -136,6 +136,30 @@ class Project:
         """The names of the figures that were drawn."""
         files = (self.folder / "results/figures").iterdir()
         return {file.name for file in files if file.stat().st_size}
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full, but for a few kilobytes."""
+    with path.open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(max(0, file.tell() - 8192))
+
+
+@contextlib.contextmanager
+def small_disk(project: Project, size: str) -> Iterator[Path]:
+    """The project's results folder, on a file system of its own of this size."""
+    results, kept = project.folder / "results", project.folder / "kept"
+    results.rename(kept)
+    results.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", results], check=True)
+    try:
+        shutil.copytree(kept, results, dirs_exist_ok=True)
+        yield results
+    finally:
+        project.close()
+        subprocess.run(["umount", "--lazy", results], check=True)
 
 
 class Node:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster
-from project import Node, Project, wait_for
+from project import Node, Project, fill, small_disk, wait_for
 
 pytestmark = pytest.mark.slurm
 
@@ -23,8 +23,8 @@ TARGET = f"results/{FOLDER}/metrics.json"
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Node:
-    """The node after a local run without faults."""
+def undisturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """The node after a local run without faults; asks for the cluster first, which may skip."""
     project = Project.fresh(tmp_path_factory.mktemp("undisturbed"), "fault.yaml", TARGET)
     project.locally().finish()
     return Node(project, FOLDER)
@@ -197,50 +197,24 @@ def test_out_of_memory(project: Project, node: Node, undisturbed: Node, cluster:
     assert node.numbers() == undisturbed.numbers()
 
 
-@pytest.fixture
-def small_disk(project: Project) -> Iterator[Path]:
-    """The project's results folder on a file system of four megabytes."""
-    results = project.folder / "results"
-    kept = project.folder / "kept"
-    results.rename(kept)
-    results.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", results], check=True)
-    try:
-        shutil.copytree(kept, results, dirs_exist_ok=True)
-        yield results
-    finally:
-        project.close()
-        subprocess.run(["umount", "--lazy", results], check=True)
-
-
 def test_full_and_read_only_results(
-    project: Project, node: Node, undisturbed: Node, cluster: Cluster, small_disk: Path
+    project: Project, node: Node, undisturbed: Node, cluster: Cluster
 ) -> None:
-    ballast = small_disk / "ballast"
-    fill(ballast)
-    failed = project.on_cluster("--retries", "0")
-    assert failed.wait() == 1
-    assert not (node.folder / "metrics.json").exists()
+    with small_disk(project, "4m") as disk:
+        ballast = disk / "ballast"
+        fill(ballast)
+        failed = project.on_cluster("--retries", "0")
+        assert failed.wait() == 1
+        assert not (node.folder / "metrics.json").exists()
 
-    ballast.unlink()
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    failed = project.on_cluster("--retries", "0")
-    assert failed.wait() == 1
+        ballast.unlink()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        failed = project.on_cluster("--retries", "0")
+        assert failed.wait() == 1
 
-    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
-    project.on_cluster().finish()
-    assert node.numbers() == undisturbed.numbers()
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full, but for a few kilobytes."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
-        file.truncate(file.tell() - 8192)
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        project.on_cluster().finish()
+        assert node.numbers() == undisturbed.numbers()
 
 
 def started(job: int) -> str:

@@ -19,8 +19,8 @@ MEMORY = ["--set-resources", "train_pack_3:mem_mb=2000*attempt"]  # after dense 
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project after a local run."""
+def undisturbed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after a local run; asks for the cluster first, which may skip."""
     project = Project.fresh(tmp_path_factory.mktemp("undisturbed"), "packing.yaml", *TARGETS)
     project.locally().finish()
     return project

@@ -2,8 +2,9 @@
 from bayesian_lottery import cluster
 
 
-# One Snakemake a folder (profiles/slurm has `nolock`: Snakemake's own lock outlives a kill), and no
-# jobs that a killed one has left, so that no two write the same files.
+# One Snakemake a folder (workflow/profiles/default has `nolock`: Snakemake's own lock outlives a
+# kill), and no jobs that a killed one has left, so that no two write the same files. Then SLURM is
+# asked whether it will take the jobs.
 onstart:
     try:
         cluster.hold(Path(".snakemake/running"))
@@ -13,6 +14,10 @@ onstart:
                 f"Cancelled the jobs of an earlier run: {', '.join(orphans)}.", file=sys.stderr
             )
         if on_slurm:
-            cluster.stay_with_squeue()
+            from bayesian_lottery import submission
+
+            queued = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+            if news := submission.prepare(workflow.scheduler._executor, queued):
+                logger.info(news)
     except InputError as error:
         raise WorkflowError(str(error)) from None

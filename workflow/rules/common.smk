@@ -6,14 +6,20 @@ from snakemake.exceptions import WorkflowError
 
 # The package, where it is not installed; src is relative to where Snakemake runs, as scripts are.
 sys.path.insert(0, str(Path(workflow.basedir).parent / "src"))
-shell.prefix("set -euo pipefail; export PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}}; ")
+# What bash itself says, such as that a program was killed, repeats the command: its start will do.
+shell.prefix(
+    "set -euo pipefail; exec 2> >(cut -c 1-240 >&2);"
+    " export PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}}; "
+)
 
 from snakemake.logging import logger
 
-from bayesian_lottery import configuration, datasets, figures, resources, study
+from bayesian_lottery import configuration, datasets, failures, figures, resources, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES, NothingToShow
 from bayesian_lottery.models import MODELS
+
+logger.addFilter(failures.shorten)
 
 
 @cache

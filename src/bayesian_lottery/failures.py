@@ -1,0 +1,64 @@
+"""What Snakemake prints of a failed job: a sentence, not the job's command.
+
+The Snakefile imports this module; it needs no torch.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from snakemake_interface_logger_plugins.common import LogEvent
+
+LONGEST = 500  # characters of a log's last line
+COMMAND = re.compile("RuleException:\nCalledProcessError.*Command '.*' (.+)", re.DOTALL)
+
+
+def shorten(record: logging.LogRecord) -> bool:
+    """A filter for Snakemake's logger: say in one sentence what made a job fail.
+
+    It holds what SLURM says, the last line of the job's log, and where the logs are. The command is
+    left out (`snakemake --printshellcmds` shows commands), but not that it was killed.
+    """
+    event = getattr(record, "event", None)
+    if event is LogEvent.JOB_ERROR:
+        started = record.rule_msg is None or "external_jobid" in record.aux
+        logs = record.log if started else []
+        record.msg = sentence(record.rule_name, record.output, record.rule_msg, logs)
+        record.event, record.args = None, None
+    elif event is LogEvent.ERROR and (command := COMMAND.match(record.getMessage())):
+        record.msg, record.args = f"A command {command[1]}", None
+        return "exit status 1." not in record.msg  # else the report of the job says more
+    return True
+
+
+def sentence(rule: str, outputs: Sequence[str], said: str | None, logs: Sequence[str]) -> str:
+    """Say why a job failed.
+
+    Args:
+        rule: the job's rule.
+        outputs: its files, of which the first is named.
+        said: what the executor says, if anything; its first line counts.
+        logs: the job's log, then those of the executor; none if the job never started.
+    """
+    words = [f"{rule} failed"]
+    if outputs:
+        words[0] += f" to make {outputs[0]}"
+    if said:
+        words.append(said.partition("For further error details")[0].strip().splitlines()[0])
+    last = next(filter(None, map(last_line, logs)), None)
+    if last:
+        words.append(last)
+    if logs:
+        words.append(f"Logs: {', '.join(logs)}")
+    return " ".join(f"{part.rstrip('.')}." for part in words)
+
+
+def last_line(log: str) -> str | None:
+    """The last line of a log that is not empty; None if there is none."""
+    try:
+        text = Path(log).read_bytes()[-4096:].decode(errors="replace")
+    except OSError:
+        return None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][-LONGEST:] if lines else None
