@@ -14,9 +14,7 @@ demo: environment
 
 test: environment
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check workflow
-	$(ACTIVATE) && python -m pytest --ignore tests/slurm
-	# Faults on a real SLURM depend on the machine's timing: what fails is tried once more.
-	$(ACTIVATE) && (python -m pytest tests/slurm || python -m pytest tests/slurm --last-failed)
+	$(ACTIVATE) && python tests/run.py
 
 benchmark: environment
 	$(ACTIVATE) && python benchmarks/run.py

@@ -1,6 +1,6 @@
 """A real SLURM of several nodes with fake GPUs on one machine, for tests.
 
-    python tests/slurm/cluster.py install    # slurm-wlm and munge, by apt
+    python3 tests/slurm/cluster.py install   # slurm-wlm and munge, by apt
     python tests/slurm/cluster.py start      # munged, slurmctld and a slurmd for every node
     python tests/slurm/cluster.py status
     python tests/slurm/cluster.py stop       # ends what start started, removes what it made
@@ -58,8 +58,8 @@ def obstacle() -> str | None:
     missing = [command for command in COMMANDS if _which(command) is None]
     if missing:
         return (
-            f"SLURM is not installed ({', '.join(missing)} not found): install the packages "
-            f"{' and '.join(PACKAGES)}, or run `python {Path(__file__).name} install` as root."
+            f"SLURM is not installed ({', '.join(missing)} not found); "
+            "as root, this brings it: python3 tests/slurm/cluster.py install"
         )
     if os.geteuid() != 0:
         return f"The test cluster needs root: it writes to {CONFIGURATION} and makes devices."

@@ -105,9 +105,9 @@ class Project:
         shutil.copy(Path(__file__).with_name(configuration), folder / "config")
         return cls(folder, configuration, *targets)
 
-    def locally(self) -> Run:
+    def locally(self, cores: int = 2, *options: str) -> Run:
         """Start the workflow on this machine."""
-        return self._start("--cores", "2")
+        return self._start("--cores", str(cores), *options)
 
     def on_cluster(self, *options: str, site: list[str] = SITE) -> Run:
         """Start the workflow by `snakemake --profile slurm`; `options` come last."""
