@@ -19,6 +19,20 @@ from typing import IO
 from bayesian_lottery.errors import InputError
 
 
+def check_writable(folder: Path) -> None:
+    """Write a small file and remove it.
+
+    Raises:
+        InputError: the folder's disk is full or read-only, or the folder belongs to others.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}).") from None
+
+
 def hold(lock: Path) -> None:
     """Make this process the only one that holds `lock`, until it ends in whatever way.
 

@@ -134,7 +134,8 @@ def _submit(executor: Any, job: Any) -> None:
     SLURM may have taken the job, though its answer was lost: then that one goes, for two would
     write the same files.
     """
-    comment = f"rule_{job.name}" + "_wildcards_" * bool(job.wildcards) + get_job_wildcards(job)
+    wildcards = get_job_wildcards(job)
+    comment = f"rule_{job.name}" + (f"_wildcards_{wildcards}" if wildcards else "")
     fields = "--Format=JobID:|,Comment:4000"
     queue = ["squeue", "--me", "--noheader", f"--name={executor.run_uuid}", fields]
     try:

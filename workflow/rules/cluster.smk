@@ -7,6 +7,7 @@ from bayesian_lottery import cluster
 # asked whether it will take the jobs.
 onstart:
     try:
+        cluster.check_writable(Path(config["results"]))
         cluster.hold(Path(".snakemake/running"))
         on_slurm = workflow.executor_plugin.name == "slurm"
         if orphans := cluster.cancel_orphans(Path(), must_answer=on_slurm):
