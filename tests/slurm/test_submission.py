@@ -7,9 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from bayesian_lottery import submission
 from cluster import Cluster
 from project import SITE, Project, wait_for
+
+from bayesian_lottery import submission
 
 pytestmark = pytest.mark.slurm
 
