@@ -18,7 +18,7 @@ def shorten(record: logging.LogRecord) -> bool:
     """A filter for Snakemake's logger: say in one sentence what made a job fail.
 
     It holds what SLURM says, the last line of the job's log, and where the logs are. The command is
-    left out (`snakemake --printshellcmds` shows commands), but not that it was killed.
+    left out (`snakemake --show-failed-logs` has all), but not that it was killed.
     """
     event = getattr(record, "event", None)
     if event is LogEvent.JOB_ERROR:

@@ -26,6 +26,9 @@ BUSY = re.compile(
 # Where nodes are down, `sbatch --test-only` says this of jobs that sbatch would let wait for them.
 NOT_NOW = "node configuration is not available"
 
+# The states of nodes that take no jobs now; an asterisk is for those that do not answer.
+ABSENT = re.compile(r"^(down|drain|fail|maint|unk|inval|reserv)|\*$")
+
 # The entry of the profile to edit, by a word in what SLURM says.
 ENTRIES = {
     "account": "slurm_account",
@@ -40,11 +43,12 @@ class Partition(NamedTuple):
     """A partition, with the most that one of its nodes has.
 
     minutes: the time limit; infinity where there is none.
-    complete: whether all of its nodes are up.
+    complete: whether all of its nodes are there.
     """
 
     name: str
     default: bool
+    up: bool
     preempted: bool
     minutes: float
     gpus: int
@@ -60,8 +64,8 @@ class Lack(NamedTuple):
 
 
 def partitions() -> list[Partition]:
-    """The cluster's partitions that are up: the default one first, then those whose jobs are not
-    preempted, then those with the longest time limit.
+    """The cluster's partitions: the default one first, then those that are up, those whose jobs are
+    not preempted, those with the longest time limit.
 
     Raises:
         InputError: SLURM does not answer.
@@ -74,16 +78,15 @@ def parse(lines: str) -> list[Partition]:
     found: dict[str, Partition] = {}
     for line in lines.splitlines():
         name, up, preempt, limit, gres, memory, state = line.split("|")
-        if up != "up":
-            continue
         part = Partition(
             name.removesuffix("*"),
             name.endswith("*"),
+            up == "up",
             preempt.lower() not in ("off", "n/a", ""),
             _minutes(limit),
             sum(map(int, re.findall(r"\bgpu(?::[^:,(]+)?:(\d+)", gres))),
             int(memory.rstrip("+")),
-            re.match("down|drain|fail|maint|unk|inval|reserv", state) is None and state[-1] != "*",
+            up == "up" and not ABSENT.search(state),
         )
         other = found.get(part.name, part)
         found[part.name] = part._replace(
@@ -91,7 +94,7 @@ def parse(lines: str) -> list[Partition]:
             memory_mb=max(part.memory_mb, other.memory_mb),
             complete=part.complete and other.complete,
         )
-    return sorted(found.values(), key=lambda p: (not p.default, p.preempted, -p.minutes))
+    return sorted(found.values(), key=lambda p: (not p.default, not p.up, p.preempted, -p.minutes))
 
 
 def _minutes(limit: str) -> float:

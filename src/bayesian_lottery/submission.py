@@ -64,7 +64,9 @@ def _distinct(executor: Any, jobs: Iterable[Any]) -> tuple[dict[str, dict], dict
     accounts: dict[str, str] = {}
     for job in jobs:
         resources = job.resources
-        if job.group or any(resources.get(name) for name in ELSEWHERE):
+        numbers = [resources.get(name) or 0 for name in ("gpu", "mem_mb", "runtime")]
+        known = all(isinstance(number, int) for number in numbers)  # else once its inputs are there
+        if not known or job.group or any(resources.get(name) for name in ELSEWHERE):
             continue
         account = str(resources.get("slurm_account"))
         if account not in accounts:
@@ -79,16 +81,11 @@ def _distinct(executor: Any, jobs: Iterable[Any]) -> tuple[dict[str, dict], dict
         }
         command = get_submit_command(job, parameters, settings=executor.workflow.executor_settings)
         command += set_gres_string(job)
-        request = Request(
-            int(resources.get("gpu") or 0),
-            int(resources.get("mem_mb") or 0),
-            int(resources.get("runtime") or 0),
-        )
         names = resources.get("slurm_partition")
         if not names and executor._partitions:  # --slurm-partition-config
             names = executor.get_partition_arg(job).removeprefix(" -p ")
         asked = named.setdefault(str(names), {}) if names else free
-        asked.setdefault(command, (job.rule.name, request))
+        asked.setdefault(command, (job.rule.name, Request(*numbers)))
     return named, free
 
 

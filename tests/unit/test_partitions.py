@@ -22,14 +22,15 @@ def partition(name: str):
     return found
 
 
-def test_the_default_comes_first_and_preempted_jobs_last():
-    assert [partition.name for partition in parse(SINFO)] == ["cpu", "gpu", "short", "scavenge"]
+def test_the_default_comes_first_and_what_is_down_last():
+    names = [partition.name for partition in parse(SINFO)]
+    assert names == ["cpu", "gpu", "short", "scavenge", "old"]
 
 
 def test_a_partition_has_what_its_largest_node_has():
-    assert partition("gpu")[3:] == (3600, 4, 128000, False)
-    assert partition("short")[3:] == (30, 4, 256000, True)
-    assert partition("scavenge")[3:] == (math.inf, 4, 128000, True)
+    assert partition("gpu")[4:] == (3600, 4, 128000, False)
+    assert partition("short")[4:] == (30, 4, 256000, True)
+    assert partition("scavenge")[4:] == (math.inf, 4, 128000, True)
     assert partition("cpu").gpus == 0 and partition("cpu").complete
 
 

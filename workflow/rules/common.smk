@@ -19,7 +19,8 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES, NothingToShow
 from bayesian_lottery.models import MODELS
 
-logger.addFilter(failures.shorten)
+if not workflow.output_settings.show_failed_logs:  # which prints all there is
+    logger.addFilter(failures.shorten)
 
 
 @cache
