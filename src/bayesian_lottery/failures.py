@@ -12,6 +12,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 LONGEST = 500  # characters of a log's last line
 COMMAND = re.compile("RuleException:\nCalledProcessError.*Command '.*' (.+)", re.DOTALL)
+# Where what an executor says of a job ends.
+NO_NEWS = re.compile("For further error details|Detailed failure reason|\n")
 
 
 def shorten(record: logging.LogRecord) -> bool:
@@ -38,27 +40,24 @@ def sentence(rule: str, outputs: Sequence[str], said: str | None, logs: Sequence
     Args:
         rule: the job's rule.
         outputs: its files, of which the first is named.
-        said: what the executor says, if anything; its first line counts.
-        logs: the job's log, then those of the executor; none if the job never started.
+        said: what the executor says, if anything; the start of its first line counts.
+        logs: the job's own log, then those of the executor; none if the job never started.
     """
-    words = [f"{rule} failed"]
-    if outputs:
-        words[0] += f" to make {outputs[0]}"
+    words = [f"{rule} failed" + (f" to make {outputs[0]}" if outputs else "")]
     if said:
-        words.append(said.partition("For further error details")[0].strip().splitlines()[0])
-    last = next(filter(None, map(last_line, logs)), None)
-    if last:
-        words.append(last)
+        words.append(NO_NEWS.split(said.strip())[0].strip())
+    words += [last_line(log, "error: ") for log in logs[1:]]  # SLURM's, among Snakemake's
+    words += [last_line(log) for log in logs[:1]]
     if logs:
         words.append(f"Logs: {', '.join(logs)}")
-    return " ".join(f"{part.rstrip('.')}." for part in words)
+    return " ".join(f"{part.rstrip('.')}." for part in words if part)
 
 
-def last_line(log: str) -> str | None:
-    """The last line of a log that is not empty; None if there is none."""
+def last_line(log: str, holding: str = "") -> str:
+    """The last line of a log that is not empty and holds this text; nothing if there is none."""
     try:
         text = Path(log).read_bytes()[-4096:].decode(errors="replace")
     except OSError:
-        return None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][-LONGEST:] if lines else None
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and holding in line]
+    return lines[-1][-LONGEST:] if lines else ""

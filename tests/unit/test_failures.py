@@ -24,9 +24,10 @@ def shown(event: LogEvent, message: str, **extra) -> str | None:
     return record.getMessage() if shorten(record) else None
 
 
-def failed(log: str, said: str | None, **aux) -> str | None:
+def failed(log: str, said: str | None, *more: str, **aux) -> str | None:
     command = "python scripts/train.py --node ..."
-    fields = {"rule_name": "train_level", "output": [OUTPUT], "log": [log], "shellcmd": command}
+    logs = [log, *more]
+    fields = {"rule_name": "train_level", "output": [OUTPUT], "log": logs, "shellcmd": command}
     return shown(LogEvent.JOB_ERROR, "Error in rule", rule_msg=said, aux=aux, **fields)
 
 
@@ -36,10 +37,19 @@ def test_a_local_job_says_the_last_line_of_its_log(log):
     )
 
 
-def test_a_submitted_job_says_what_slurm_said_too(log):
-    said = "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'. For further error details see ..."
-    sentence = failed(log, said, external_jobid="7")
-    assert "status is: 'TIMEOUT'. datasets.x: no such folder. Logs" in sentence
+def test_a_submitted_job_says_what_slurm_said_too(log, tmp_path):
+    said = "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'. Detailed failure reason unavailable."
+    slurm = tmp_path / "7.log"
+    slurm.write_text(
+        "Building DAG of jobs...\n"
+        "slurmstepd: error: *** JOB 7 ON g1 CANCELLED DUE TO TIME LIMIT ***\n"
+        "WorkflowError:\nAt least one job did not complete successfully.\n"
+    )
+    assert failed(log, said, str(slurm), external_jobid="7") == (
+        f"train_level failed to make {OUTPUT}. SLURM-job '7' failed, SLURM status is: 'TIMEOUT'. "
+        "slurmstepd: error: *** JOB 7 ON g1 CANCELLED DUE TO TIME LIMIT ***. "
+        f"datasets.x: no such folder. Logs: {log}, {slurm}."
+    )
 
 
 def test_a_job_that_never_started_says_nothing_of_an_old_log(log):
