@@ -7,6 +7,7 @@ What Snakemake's SLURM plugin (2.8.0) lacks is put into it here. The Snakefile i
 import contextlib
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.resources import Request
 
 ELSEWHERE = ("slurm_cluster", "cluster", "clusters")  # whose partitions are not this cluster's
-PAUSE = 10  # seconds until a busy SLURM is asked again
+PAUSES = (10, 20, 40, 80, 160, 300)  # seconds until a busy SLURM is asked again; then the last
 
 
 def prepare(executor: Any, jobs: Iterable[Any]) -> str | None:
@@ -106,6 +107,7 @@ def wait_while_busy() -> None:
     A job that SLURM refuses for good is not tried again, and says why in a sentence.
     """
     report = plugin.Executor._report_job_error_threadsafe
+    refusals: Counter = Counter()
 
     def report_or_wait(executor: Any, job_info: Any, msg: str) -> None:
         job, words = job_info.job, msg.partition("sbatch call:")[0].strip()
@@ -113,14 +115,17 @@ def wait_while_busy() -> None:
             job.attempt = job.restart_times + 1
             report(executor, job_info, words)
             return
-        executor.logger.info(f"{words} Job {job.jobid} is submitted again in {PAUSE} s.")
-        _submit_later(executor, job)
+        pause = PAUSES[min(refusals[job], len(PAUSES) - 1)]
+        refusals[job] += 1
+        if refusals[job] <= len(PAUSES):
+            executor.logger.info(f"{words} Job {job.jobid} is submitted again in {pause} s.")
+        _submit_later(executor, job, pause)
 
     plugin.Executor._report_job_error_threadsafe = report_or_wait
 
 
-def _submit_later(executor: Any, job: Any) -> None:
-    timer = threading.Timer(PAUSE, _submit, [executor, job])
+def _submit_later(executor: Any, job: Any, seconds: float) -> None:
+    timer = threading.Timer(seconds, _submit, [executor, job])
     timer.daemon = True
     timer.start()
 
@@ -138,7 +143,7 @@ def _submit(executor: Any, job: Any) -> None:
     try:
         lines = subprocess.run(queue, capture_output=True, text=True, check=True, timeout=60).stdout
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        _submit_later(executor, job)
+        _submit_later(executor, job, PAUSES[0])
         return
     for number, other in (line.split("|", 1) for line in lines.splitlines()):
         if other.strip() == comment:
