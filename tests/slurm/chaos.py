@@ -52,8 +52,14 @@ class Chaos:
         self.run = self.project.on_cluster()
         return self.run
 
-    def training(self) -> list[int]:
-        """The processes that train."""
+    def training(self, seconds: float = 10) -> list[int]:
+        """The processes that train; waits a while for one."""
+        end = time.monotonic() + seconds
+        while not (found := self._training()) and time.monotonic() < end:
+            time.sleep(0.1)
+        return found
+
+    def _training(self) -> list[int]:
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError, IndexError):
@@ -76,8 +82,9 @@ class Chaos:
 
     def truncate(self) -> str | None:
         """Kill a job, and cut its checkpoint, as a file system does that loses its last writes."""
+        processes = self.training()
         checkpoints = sorted(self.project.folder.glob("results/runs/**/checkpoint.safetensors"))
-        if not checkpoints or not (processes := self.training()):
+        if not processes or not checkpoints:
             return None
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
