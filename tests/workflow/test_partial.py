@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,9 @@ SHARED = {
     "seeds": [0],
     "levels": 3,
 }
+RESULTS = "my résultats; touch pwned"  # what a shell would take apart, were it not quoted
 STUDY = {
+    "results": RESULTS,
     "datasets": {"digits": {"source": "digits"}},
     "curricula": {
         "short": {"epochs": 1, "learning_rate": 0.01},
@@ -40,7 +43,7 @@ STUDY = {
     ],
     "branches": [{"branch": "reinit", "scorer": "magnitude", "curriculum": "short", "levels": [2]}],
 }
-TRUNK = "results/runs/digits/lenet_100_50/deterministic/short/seed0/magnitude_imp"
+TRUNK = f"{RESULTS}/runs/digits/lenet_100_50/deterministic/short/seed0/magnitude_imp"
 
 
 class Study:
@@ -86,6 +89,7 @@ def finished(tmp_path_factory) -> Path:
     for name in ("config", "profiles", "scripts", "src", "workflow"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     Study(folder).snakemake()
+    assert (folder / RESULTS).is_dir() and not (folder / "pwned").exists()
     return folder
 
 
@@ -142,7 +146,7 @@ def test_unrelated_keys_rerun_nothing(study):
 
 
 def test_a_deleted_figure_is_drawn_again_alone(study):
-    figure = study.folder / "results/figures/figure1.png"
+    figure = study.folder / RESULTS / "figures/figure1.png"
     figure.unlink()
     assert study.planned() == {"plot_figure1": 1}
     study.snakemake()
@@ -162,10 +166,11 @@ def test_a_damaged_mask_is_noticed_and_not_used(study):
     mask.write_bytes(whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:])
     output = study.snakemake(check=False)
     assert "Error" in output
-    log = study.folder / TRUNK.replace("results", "results/logs", 1) / "level02.log"
+    log = study.folder / TRUNK.replace("/runs", "/logs/runs") / "level02.log"
     sentence = log.read_text().splitlines()[-1]
     path = mask.relative_to(study.folder)
-    assert sentence.startswith(f"error: {path}: damaged") and f"`rm -r {path}`" in sentence
+    assert sentence.startswith(f"error: {path}: damaged")
+    assert f"`rm -r {shlex.quote(str(path))}`" in sentence
     assert not (study.folder / TRUNK / "level02/metrics.json").exists()
     mask.unlink()
     study.snakemake()
@@ -184,7 +189,7 @@ def test_several_networks_a_job_make_the_tables_of_one_a_job(finished, tmp_path)
     packed.config["trunks"][0]["seeds"] = [0]
     packed.snakemake()
     assert packed.planned() == {}
-    tables = [pd.read_csv(path / "results/tables/runs.csv") for path in (finished, tmp_path)]
+    tables = [pd.read_csv(path / RESULTS / "tables/runs.csv") for path in (finished, tmp_path)]
     same = [
         name
         for name, column in tables[0].items()
@@ -197,7 +202,7 @@ def test_damaged_metrics_are_noticed_and_not_used(study):
     metrics = study.folder / TRUNK / "level02/metrics.json"
     metrics.write_text(metrics.read_text().replace('"level": 2', '"level": 3'))
     assert "Error" in study.snakemake(check=False)
-    log = (study.folder / "results/logs/aggregate.log").read_text()
+    log = (study.folder / RESULTS / "logs/aggregate.log").read_text()
     assert "level02/metrics.json: damaged" in log
     metrics.unlink()
     study.snakemake()
@@ -210,7 +215,7 @@ def test_results_of_another_version_are_named_and_trained_again_by_one_command(s
     def outdated() -> list[str]:
         command = [sys.executable, "scripts/status.py", "--configfile", "study.yaml", "--outdated"]
         output = subprocess.check_output(command, cwd=study.folder, env=study.environment)
-        return output.decode().split()
+        return output.decode().splitlines()
 
     assert study.trained("--forcerun", *outdated()) == {}
     module = study.folder / "src/bayesian_lottery/computation.py"
@@ -220,7 +225,7 @@ def test_results_of_another_version_are_named_and_trained_again_by_one_command(s
     assert len(paths) == 12 and all((study.folder / path).is_file() for path in paths)
     study.snakemake("tables", "--forcerun", *paths)
     assert outdated() == [] and study.trained() == {}
-    runs = pd.read_csv(study.folder / "results/tables/runs.csv")
+    runs = pd.read_csv(study.folder / RESULTS / "tables/runs.csv")
     assert set(runs["computation"]) == {2}
 
 
@@ -233,7 +238,7 @@ def test_a_level_asks_for_what_the_dense_network_took(study):
     write_json(dense, metrics)
     level = f"{TRUNK}/level02"
     study.snakemake("--force", f"{level}/metrics.json", "--benchmark-extended")
-    table = study.folder / f"{level.replace('results', 'results/benchmarks', 1)}.tsv"
+    table = study.folder / f"{level.replace('/runs', '/benchmarks/runs', 1)}.tsv"
     asked = ast.literal_eval(pd.read_csv(table, sep="\t")["resources"][0])
     assert (asked["mem_mb"], asked["runtime"], asked["gpu"]) == (400 + 1.5 * 4000, 10 + 2 * 10, 0)
 
@@ -259,7 +264,7 @@ def pattern(name: str) -> str:
 
 
 def test_the_results_are_what_their_readme_says(finished):
-    root = finished / "results"
+    root = finished / RESULTS
     files = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
     patterns = [pattern(name) for name in documented()]
     unknown = [file for file in files if not any(re.fullmatch(p, file) for p in patterns)]

@@ -15,9 +15,9 @@ rule claims:
     conda:
         "../envs/lottery.yaml"
     params:
-        options=json.dumps(config["claims"]),
+        options=lambda wildcards: json.dumps(config["claims"]),
     message:
         "Judge the paper's claims"
     shell:
-        "python scripts/claims.py --runs {input.runs} --layers {input.layers}"
-        " --options {params.options:q} --csv {output.csv} --html {output.html} > {log} 2>&1"
+        "python scripts/claims.py --runs {input.runs:q} --layers {input.layers:q}"
+        " --options {params.options:q} --csv {output.csv:q} --html {output.html:q} > {log:q} 2>&1"

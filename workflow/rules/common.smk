@@ -1,11 +1,9 @@
 import json
 import os
+import shlex
 from functools import cache
 
-from snakemake.exceptions import WorkflowError
-
-# The package, where it is not installed; src is relative to where Snakemake runs, as scripts are.
-sys.path.insert(0, str(Path(workflow.basedir).parent / "src"))
+# src is relative to where Snakemake runs, as scripts are.
 # What bash itself says, such as that a program was killed, repeats the command: its start will do.
 shell.prefix(
     "set -euo pipefail; exec 2> >(cut -c 1-240 >&2);"
@@ -15,7 +13,6 @@ shell.prefix(
 from snakemake.logging import logger
 
 from bayesian_lottery import configuration, datasets, failures, figures, resources, study
-from bayesian_lottery.errors import InputError
 from bayesian_lottery.figures import FIGURES, NothingToShow
 from bayesian_lottery.models import MODELS
 
@@ -137,21 +134,17 @@ def prepare_settings(wildcards):
     return json.dumps({name: settings[name] for name in used if name in settings})
 
 
-def drawn(name):
-    """The plan of a figure that is to be drawn."""
-    try:
-        return figure_plan(name)
-    except InputError as error:
-        raise WorkflowError(f"{name}: {error}") from None
-
-
 def shown(name, wildcards):
-    return drawn(name).shown
+    return figure_plan(name).shown
+
+
+def figure_options(name, wildcards):
+    return json.dumps(config["figures"][name])
 
 
 def mask_files(name, wildcards):
     """The masks and initial weights that a figure shows, by the names in its plan."""
-    masks = getattr(drawn(name), "masks", {})
+    masks = getattr(figure_plan(name), "masks", {})
     files = {}
     for key, where in masks.items():
         node = study.Node(**where)
@@ -162,6 +155,7 @@ def mask_files(name, wildcards):
 
 
 def file_options(wildcards, input):
-    """The options of plot.py for the files that a figure shows."""
+    """The options of plot.py for the files that a figure shows, as a shell takes them."""
     tables = ("table", "style", "code")
-    return [f"--file {name}={path}" for name, path in input.items() if name not in tables]
+    files = {name: path for name, path in input.items() if name not in tables}
+    return [f"--file {shlex.quote(f'{name}={path}')}" for name, path in files.items()]

@@ -13,7 +13,7 @@ rule prepare_data:
         "Decode {wildcards.dataset}"
     shell:
         "python scripts/prepare_data.py --name {wildcards.dataset} --settings {params.settings:q}"
-        " --out {output} > {log} 2>&1"
+        " --out {output:q} > {log:q} 2>&1"
 
 
 rule initialise:
@@ -30,5 +30,5 @@ rule initialise:
     message:
         "Draw the initial weights of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python scripts/initialise.py --data {input.data} --model {wildcards.model}"
-        " --seed {wildcards.seed} --out {output} > {log} 2>&1"
+        "python scripts/initialise.py --data {input.data:q} --model {wildcards.model}"
+        " --seed {wildcards.seed} --out {output:q} > {log:q} 2>&1"

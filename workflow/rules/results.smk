@@ -33,12 +33,14 @@ rule aggregate:
     shell:
         "(python scripts/list_metrics.py --study {params.study:q}"
         " | python scripts/aggregate.py --metrics-list /dev/stdin"
-        " --runs-parquet {output.runs_parquet} --runs-csv {output.runs_csv}"
-        " --layers-parquet {output.layers_parquet} --layers-csv {output.layers_csv}) > {log} 2>&1"
+        " --runs-parquet {output.runs_parquet:q} --runs-csv {output.runs_csv:q}"
+        " --layers-parquet {output.layers_parquet:q} --layers-csv {output.layers_csv:q}) > {log:q} 2>&1"
 
 
 # One rule a figure, for captions and labels know no wildcards. The first format goes into the report.
 for name, figure in FIGURES.items():
+    if LEFT_OUT.get(name):
+        continue
 
     rule:
         name:
@@ -70,11 +72,11 @@ for name, figure in FIGURES.items():
             name=name,
             table=figure.table,
             files=file_options,
-            options=json.dumps(config["figures"][name]),
+            options=partial(figure_options, name),
             shown=partial(shown, name),
         message:
             "Draw {params.name}, of {params.shown}"
         shell:
-            "python scripts/plot.py --figure {params.name} --{params.table} {input.table}"
-            " {params.files} --options {params.options:q} --style {input.style} --out {output}"
-            " > {log} 2>&1"
+            "python scripts/plot.py --figure {params.name} --{params.table} {input.table:q}"
+            " {params.files} --options {params.options:q} --style {input.style:q} --out {output:q}"
+            " > {log:q} 2>&1"
