@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -276,6 +277,38 @@ def test_grey_images_stay_grey_unless_one_is_coloured(tmp_path):
     assert torch.equal(mixed.train.images[:-1], grey.train.images.expand(-1, 3, -1, -1))
 
 
+def write_gif(path: Path, frames: int) -> np.ndarray:
+    """Frames of grey noise, 6x5, of which the first is returned."""
+    pixels = np.random.default_rng(0).integers(256, size=(frames, 5, 6), dtype=np.uint8)
+    first, *others = map(Image.fromarray, pixels)
+    first.save(path, save_all=True, append_images=others)
+    return pixels[0]
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_of_a_gif_the_first_frame_is_read(tmp_path, frames):
+    root = write_folder(tmp_path / "root")
+    pixels = write_gif(root / "train" / "cat" / "0.gif", frames)
+    images = prepared(tmp_path, settings(root))
+    assert len(images.train) == 7 and images.image_shape == (3, 5, 6)
+    assert (images.train.images[0].numpy() == pixels).all()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_what_is_left_out_is_counted_by_its_ending(tmp_path, capfd, packed):
+    root = write_folder(tmp_path / "root")
+    for name in ("0.heic", "1.heic", "2.HEIC", "notes.txt", "README", ".DS_Store"):
+        (root / "train" / "cat" / name).write_text("no image that can be read")
+    where = pack(root, tmp_path / "pets.tar") if packed else root
+    sources.check("pets", settings(where))
+    assert (
+        "datasets.pets.root: 5 files are left out, whose endings are not those of images: "
+        "3 of .heic, 1 of " in capfd.readouterr().err
+    )
+    assert len(prepared(tmp_path, settings(where)).train) == 6
+    assert "5 files are left out" in capfd.readouterr().err
+
+
 # Refusals
 
 
@@ -295,6 +328,12 @@ def test_grey_images_stay_grey_unless_one_is_coloured(tmp_path):
             ["test_fraction: 1", "0 and 1"],
         ),
         ({"source": "mnist", "root": __file__}, ["is a file", "MNIST/raw"]),
+        ({"source": "imagefolder", "root": "/dev/null"}, ["neither a folder nor a file"]),
+        (
+            {"source": "imagefolder", "root": "~nobody-at-all/x"},
+            ["root: '~nobody-at-all/x' cannot"],
+        ),
+        ({"source": "mnist", "root": "x" * 300}, ["xxx' cannot be looked at"]),
     ],
 )
 def test_wrong_settings_are_named(tmp_path, given, words):
@@ -369,6 +408,24 @@ def make_test_alone(root):
 def make_one_class(root):
     for half in ("train", "test"):
         (root / half / "dog").rename(root.parent / half)
+
+
+def make_pipe(root):
+    os.mkfifo(root / "train" / "cat" / "0.png")
+
+
+def make_link_to_nothing(root):
+    (root / "train" / "cat" / "0.png").symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [make_pipe, make_link_to_nothing])
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path, make):
+    root = write_folder(tmp_path / "root")
+    make(root)
+    for sentence in refusals(tmp_path, settings(root)):
+        assert "train/cat/0.png is not a file, or a link to none" in sentence
+    archive = pack(root, tmp_path / "pets.tar")
+    assert "in the archive is a link or device" in refusals(tmp_path, settings(archive))[0]
 
 
 def make_wrong_size(root):

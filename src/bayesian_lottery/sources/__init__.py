@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.errors import InputError, choice, short
 from bayesian_lottery.sources import folders, published
 
 
@@ -148,15 +148,21 @@ def _validated(name: str, settings: Mapping[str, object]) -> tuple[Source, Path 
         return found, None
     if not isinstance(settings.get("root"), str):
         raise InputError(f"{key}.root: missing; the source {source} needs a path here.")
-    root = Path(settings["root"]).expanduser()
-    if found.needs is None and not root.exists():
+    try:
+        root = Path(settings["root"]).expanduser()
+        exists, readable = root.exists(), root.is_dir() or root.is_file()
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:  # too long, no such home, ...
         raise InputError(
-            f"{key}.root: '{root}' does not exist; give a folder or tar archive of"
-            f" {folders.LAYOUTS}."
+            f"{key}.root: {short(settings['root'])} cannot be looked at ({error})."
+        ) from None
+    if found.needs is None and not readable:
+        fault = "is neither a folder nor a file" if exists else "does not exist"
+        raise InputError(
+            f"{key}.root: {str(root)!r} {fault}; give a folder or tar archive of {folders.LAYOUTS}."
         )
-    if found.needs and root.exists() and not root.is_dir():
+    if found.needs and exists and not root.is_dir():
         raise InputError(
-            f"{key}.root: '{root}' is a file; the source {source} needs a folder, one that holds"
-            f" {found.needs} or into which it can be downloaded."
+            f"{key}.root: {str(root)!r} is a file; the source {source} needs a folder, one that"
+            f" holds {found.needs} or into which it can be downloaded."
         )
     return found, root

@@ -11,13 +11,14 @@ import os
 import sys
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from bayesian_lottery.errors import InputError
+from bayesian_lottery.errors import InputError, few
 
-SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 UNPACKERS = {
     ".gz": gzip.open,
     ".tgz": gzip.open,
@@ -30,20 +31,25 @@ Parts = tuple[str, ...]  # a path below the root, split at its slashes
 
 
 def entries(name: str, root: Path) -> Iterator[tuple[Parts, Path | BinaryIO | None]]:
-    """Every folder (with None) and every image (with what Pillow opens) of a folder or archive."""
+    """Every folder (with None) and every image (with what Pillow opens) of a folder or archive.
+
+    Says in the end how many files have other endings than images have.
+    """
     from tqdm import tqdm
 
     interval = 0.5 if sys.stderr.isatty() else 10  # seconds; a log file needs few lines
     options = {"desc": f"reading {root.name}", "delay": 3, "mininterval": interval}
+    others: Counter[str] = Counter()
     if root.is_dir():
-        yield from tqdm(list(_walk(root)), unit=" files", **options)
+        yield from tqdm(list(_walk(root, others)), unit=" files", **options)
+        _report(name, others)
         return
     try:
         with (
             open(root, "rb") as file,
             tqdm(total=root.stat().st_size, unit="B", unit_scale=True, **options) as progress,
         ):
-            for entry in _stream(name, file):
+            for entry in _stream(name, file, others):
                 yield entry
                 progress.update(file.tell() - progress.n)
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
@@ -51,10 +57,24 @@ def entries(name: str, root: Path) -> Iterator[tuple[Parts, Path | BinaryIO | No
             f"datasets.{name}.root: '{root}' is neither a folder nor a complete .tar, .tar.gz,"
             f" .tar.bz2 or .tar.xz archive ({error})."
         ) from None
+    _report(name, others)
 
 
-def _walk(root: Path) -> Iterator[tuple[Parts, Path | None]]:
-    """The visible folders and images of a folder, as deep as a layout can be."""
+def _report(name: str, others: Counter[str]) -> None:
+    if others:
+        counts = [f"{count} of {ending}" for ending, count in others.most_common()]
+        print(
+            f"datasets.{name}.root: {others.total()} files are left out, whose endings are not"
+            f" those of images: {few(counts)}.",
+            file=sys.stderr,
+        )
+
+
+def _walk(root: Path, others: Counter[str]) -> Iterator[tuple[Parts, Path | None]]:
+    """The visible folders and images of a folder, as deep as a layout can be.
+
+    Counts the endings of all other visible files in `others`.
+    """
     for where, folders, names in os.walk(root, followlinks=True):
         above = Path(where).relative_to(root).parts
         folders.sort()
@@ -62,14 +82,22 @@ def _walk(root: Path) -> Iterator[tuple[Parts, Path | None]]:
             if _visible((*above, folder)):
                 yield (*above, folder), None
         for name in sorted(names):
-            if _visible((*above, name)) and _is_image(name):
+            if not _visible((*above, name)):
+                continue
+            if _is_image(name):
                 yield (*above, name), Path(where, name)
+            else:
+                others[_ending(name)] += 1
         if len(above) == 3:
             folders.clear()  # also ends a circle of links
 
 
-def _stream(name: str, file: BinaryIO) -> Iterator[tuple[Parts, BinaryIO | None]]:
+def _stream(
+    name: str, file: BinaryIO, others: Counter[str]
+) -> Iterator[tuple[Parts, BinaryIO | None]]:
     """The visible folders and images of a tar archive, read once, front to back.
+
+    Counts the endings of all other visible files in `others`.
 
     tarfile takes a broken header for the end of the archive, and by itself checks no compressor's
     checksum; so the stream is read to its end, where only zeros may follow the last member.
@@ -93,10 +121,12 @@ def _stream(name: str, file: BinaryIO) -> Iterator[tuple[Parts, BinaryIO | None]
             elif _is_image(parts[-1]):
                 if not member.isreg():
                     raise InputError(
-                        f"datasets.{name}.root: '{member.name}' in the archive is a link; pack it"
-                        " with tar --dereference --hard-dereference."
+                        f"datasets.{name}.root: '{member.name}' in the archive is a link or device;"
+                        " pack files with tar --dereference --hard-dereference."
                     )
                 yield parts, io.BytesIO(archive.extractfile(member).read())
+            else:
+                others[_ending(parts[-1])] += 1
         while rest := archive.fileobj.read(1 << 20):
             if rest.strip(b"\0"):
                 raise tarfile.ReadError("it is damaged in the middle")
@@ -108,4 +138,8 @@ def _visible(parts: Parts) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    return _ending(name) in SUFFIXES
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower() or "no ending"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from bayesian_lottery.errors import InputError
+from bayesian_lottery.errors import InputError, few
 from bayesian_lottery.sources import archives, pictures
 from bayesian_lottery.sources.archives import Parts
 
@@ -100,10 +100,10 @@ def _arrange(
             unused = test and parts[0] != test and parts[0] in TEST_FOLDERS
             require(unused, f"has the misplaced image {'/'.join(parts)}")
     empty = ["/".join(group) for group in sorted(members) if not members[group]]
-    require(not empty, f"has no image of the class {', '.join(empty)}")
+    require(not empty, f"has no image of the class {few(empty)}")
 
     classes = [{group[-1] for group in members if group[:-1] == half} for half in halves]
-    single = ", ".join(sorted(classes[0] ^ classes[-1]))
+    single = few(sorted(classes[0] ^ classes[-1]))
     require(not single, f"has the class {single} in only one of train/ and {test}/")
     require(len(classes[0]) > 1, f"has {len(classes[0])} classes where two are the least")
     for group, images in members.items():

@@ -15,10 +15,12 @@ Shape = tuple[int, int, int]  # (C, H, W)
 
 @contextlib.contextmanager
 def opened(name: str, parts: Parts, file: Path | BinaryIO):
-    """A Pillow image; an `InputError` names one that is damaged or has more than 8 bits."""
+    """A Pillow image (of an animation the first); an `InputError` names one that is unfit."""
     from PIL import Image
 
     where = f"datasets.{name}.root: the image {'/'.join(parts)}"
+    if isinstance(file, Path) and not file.is_file():  # opening a pipe would wait for ever
+        raise InputError(f"{where} is not a file, or a link to none.")
     try:
         with Image.open(file) as image:
             if image.mode in ("I", "F") or image.mode.startswith("I;"):  # Pillow would clip these
