@@ -5,7 +5,7 @@ The Snakefile imports this module; it needs no torch.
 
 import difflib
 import math
-import reprlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.exceptions import best_match
 
-from bayesian_lottery import models
+from bayesian_lottery import configfiles, models, paths
+from bayesian_lottery.configfiles import place
 from bayesian_lottery.datasets import images_of
-from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.errors import InputError, choice, few, short
 from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.options import schema as schema_of
 from bayesian_lottery.study import (
@@ -55,6 +56,7 @@ _LIMITS = {
     "exclusiveMaximum": "below {}",
     "minItems": "of {} or more entries",
     "minLength": "of {} or more characters",
+    "maxLength": "of at most {} characters",
 }
 
 # The figures' options that name coordinates of trunks.
@@ -69,12 +71,12 @@ _SHOWN = {
 
 
 def load(
-    configfiles: Sequence[str | Path], overrides: Sequence[str], schema: str | Path
+    files: Sequence[str | Path], overrides: Sequence[str], schema: str | Path
 ) -> tuple[dict, list[Node]]:
     """The configuration as the Snakefile sees it, defaults filled in, and its nodes.
 
     Args:
-        configfiles: as `snakemake --configfile` takes them; later ones are laid over earlier ones.
+        files: as `snakemake --configfile` takes them; later ones are laid over earlier ones.
             Without trunks in any, all are laid over config/config.yaml.
         overrides: as `snakemake --config` takes them, KEY=VALUE.
         schema: the configuration's JSON schema.
@@ -82,24 +84,24 @@ def load(
     Raises:
         InputError: a file is missing, or the configuration is not allowed.
     """
-    from snakemake.common.configfile import load_configfile
     from snakemake.utils import update_config
     from snakemake.utils import validate as fill_in_defaults
 
-    def read(path: str | Path) -> dict:
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such file; start in the folder that Snakemake runs in.")
-        return load_configfile(str(path))
-
     config: dict = {}
-    for path in configfiles:
-        update_config(config, read(path))
+    for path in files:
+        update_config(config, configfiles.read(path))
     if overrides:
         from snakemake.cli import parse_config  # here, because it takes seconds to import
 
-        update_config(config, parse_config(overrides))
+        try:
+            update_config(config, parse_config(overrides))
+        except (ValueError, AssertionError):
+            raise InputError(
+                f"--config: {few(map(short, overrides))} is not KEY=VALUE with a key of two "
+                "or more letters, digits and _, and a value that is not blank."
+            ) from None
     if "trunks" not in config:
-        given, config = config, read("config/config.yaml")
+        given, config = config, configfiles.read("config/config.yaml")
         update_config(config, given)
     check_schema(config, schema)
     fill_in_defaults(config, str(Path(schema).resolve()))
@@ -113,6 +115,7 @@ def check_schema(config: Mapping, schema_file: str | Path) -> None:
     Raises:
         InputError: names the key, its value, and what is allowed.
     """
+    configfiles.check_plain(config)
     schema = yaml.safe_load(Path(schema_file).read_text())
     error = best_match(_Validator(schema).iter_errors(config))
     if error:
@@ -121,21 +124,20 @@ def check_schema(config: Mapping, schema_file: str | Path) -> None:
 
 def _sentence(error: ValidationError, root: str = "") -> str:
     """What is wrong, in one sentence; `root` is the key of what was validated."""
-    steps = (f" entry {k + 1}" if isinstance(k, int) else f".{k}" for k in error.absolute_path)
-    key = "".join([root, *steps]).lstrip(".")
-    where = f"{key}: " if key else ""
+    steps = [*root.split("."), *error.absolute_path] if root else error.absolute_path
+    where = f"{place(steps)}: " if steps else ""
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
         return f"{where}the key {missing[0]!r} is missing."
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
-        unknown = next(str(name) for name in error.instance if name not in known)
+        unknown = next(name for name in error.instance if name not in known)
         close = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}."
-        return f"{where}{unknown!r} is not a key; {hint}"
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {few(known)}."
+        return f"{where}{short(unknown)} is not a key; {hint}"
     if error.validator == "uniqueItems":
-        return f"{where}{reprlib.repr(error.instance)} holds a value twice."
-    return f"{where}{reprlib.repr(error.instance)} is not allowed; it must be {_allowed(error)}."
+        return f"{where}{short(error.instance)} holds a value twice."
+    return f"{where}{short(error.instance)} is not allowed; it must be {_allowed(error)}."
 
 
 def _allowed(error: ValidationError) -> str:
@@ -147,11 +149,12 @@ def _allowed(error: ValidationError) -> str:
     words = " or ".join(_A_TYPE[name] for name in ([types] if isinstance(types, str) else types))
     limits = [text.format(schema[name]) for name, text in _LIMITS.items() if name in schema]
     if "pattern" in schema:
-        limits.append("of letters, digits, '_' and '-', starting with a letter or digit")
-    hint = ""
-    if "number" in types and isinstance(error.instance, str) and "e" in error.instance:
-        hint = " (YAML reads 1e-3 as text: write 1.0e-3 or 0.001)"
-    return " ".join([words, " and ".join(limits)]).strip() + hint
+        limits.insert(0, "of letters, digits, '_' and '-', starting with a letter or digit,")
+    allowed = " ".join([words, " and ".join(limits)]).strip()
+    text = error.instance if isinstance(error.instance, str) else ""
+    if "number" in types and re.fullmatch(r"[-+.\d]+e[-+]?\d+", text):
+        return f"{allowed} (YAML reads 1e-3 as text: write 1.0e-3 or 0.001)"
+    return f"{allowed}, for {schema['because']}" if "because" in schema else allowed
 
 
 def validate(config: Mapping) -> list[Trunk]:
@@ -162,6 +165,7 @@ def validate(config: Mapping) -> list[Trunk]:
     Raises:
         InputError: names the key, its value, and what is allowed.
     """
+    paths.check_results(config["results"])
     _check_inferences(config)
     _check_branch_kinds(config)
     trunks = expand(config)
@@ -174,6 +178,7 @@ def validate(config: Mapping) -> list[Trunk]:
         count, shape = known.train, known.shape
         for model in dict.fromkeys(trunk.model for trunk in used if shape):
             models.check(model, shape)
+        _check_crop(name, config["datasets"][name]["augment"]["crop"], shape)
         for curriculum in dict.fromkeys(trunk.curriculum for trunk in used):
             batch_size = config["curricula"][curriculum]["batch_size"]
             if count is not None and batch_size > count:
@@ -183,6 +188,14 @@ def validate(config: Mapping) -> list[Trunk]:
                 )
     _check_figures(config, trunks)
     return trunks
+
+
+def _check_crop(name: str, crop: int, shape: tuple[int, int, int] | None) -> None:
+    if shape and crop >= min(shape[1:]):
+        raise InputError(
+            f"datasets.{name}.augment.crop: {crop} must be below the {min(shape[1:])} pixels of "
+            "the images; what is cropped would be black."
+        )
 
 
 def _check_inferences(config: Mapping) -> None:

@@ -23,15 +23,33 @@ class Nothing:
 class Variational:
     """The options of mean-field variational inference: the configuration's `bayesian` section."""
 
-    samples: int = option(10, "Weight samples a training step.", minimum=1)
-    heat: float = option(0.1, "Factor on the Kullback-Leibler term.", minimum=0)
+    samples: int = option(
+        10,
+        "Weight samples a training step.",
+        minimum=1,
+        maximum=10_000,
+        because="a step takes so many times as long",
+    )
+    heat: float = option(
+        0.1,
+        "Factor on the Kullback-Leibler term.",
+        minimum=0,
+        maximum=1_000_000,
+        because="training is in float32",
+    )
     initial_std: float = option(
         0.01,
         "Initial standard deviation, in units of the Kaiming scale 1/sqrt(fan_in).",
-        exclusiveMinimum=0,
+        minimum=1e-12,
+        maximum=1_000_000,
+        because="its square must fit float32",
     )
     prior_std: float = option(
-        1.0, "Standard deviation of the prior, whose mean is 0.", exclusiveMinimum=0
+        1.0,
+        "Standard deviation of the prior, whose mean is 0.",
+        minimum=1e-12,
+        maximum=1_000_000,
+        because="its square must fit float32",
     )
     estimator: str = option(
         "weights",

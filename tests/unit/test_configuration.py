@@ -71,7 +71,11 @@ def test_our_own_configurations_fit_the_schema(name):
         ("datasets.digits.augment.crops", 1, "datasets.digits.augment: 'crops' is not a key; "),
         ("figures.figure99", {}, "figures: 'figure99' is not a key; did you mean 'figure"),
         ("trunks.1.sedes", [0], "trunks entry 2: 'sedes' is not a key; did you mean 'seeds'?"),
-        ("prune_fraction", 1, "prune_fraction: 1 is not allowed; it must be a number above 0 and"),
+        (
+            "claims.margin",
+            1,
+            "claims.margin: 1 is not allowed; it must be a number above 0 and below 1",
+        ),
         ("prune_fraction", math.nan, "prune_fraction: nan is not allowed"),
         ("bayesian.heat", math.inf, "bayesian.heat: inf is not allowed"),
         ("bayesian.samples", 3.0, "bayesian.samples: 3.0 is not allowed; it must be a whole"),
@@ -79,7 +83,7 @@ def test_our_own_configurations_fit_the_schema(name):
         (
             "curricula.demo.learning_rate",
             -0.1,
-            "curricula.demo.learning_rate: -0.1 is not allowed; it must be a number above 0.",
+            "curricula.demo.learning_rate: -0.1 is not allowed; it must be a number of at least",
         ),
         ("curricula.demo.learning_rate", "1e-3", "(YAML reads 1e-3 as text: write 1.0e-3 or"),
         (
@@ -101,13 +105,49 @@ def test_our_own_configurations_fit_the_schema(name):
             "local_reparameterisation, flipout.",
         ),
         ("weights", "none", "weights: 'none' is not allowed; it must be one of needed, all."),
+        # Keys and values that are long, or strange in other ways.
+        ("x" * 400, 1, "xxx' is not a key; known are results, datasets,"),
+        ("bayesian.estimator", "x" * 400, "xxx' is not allowed; it must be one of weights,"),
+        ("trunks.0.model", {"a": [[1] * 9] * 9}, "not allowed; it must be text or a list"),
+        (f"curricula.{'x' * 101}", {}, "starting with a letter or digit, and of at most 100 char"),
+        ("curricula.a\n", {}, r"curricula.'a\n': 'a\n' holds '\n'; a text is one line"),
+        ("curricula.2024", {}, "curricula: YAML reads the key 2024 as a number; a key is text,"),
+        # Numbers that no study needs.
+        (
+            "trunks.0.levels",
+            100_000,
+            "levels: 100000 is not allowed; it must be a whole number of "
+            "at least 1 and of at most 1000, for each level waits for the one before.",
+        ),
+        ("trunks.0.seeds", [2**63], "trunks entry 1.seeds entry 1: 9223372036854775808 is too l"),
+        ("trunks.0.seeds", [10**399], "seeds entry 1: a number of 400 digits is too large; whole"),
+        ("curricula.demo.epochs", 2**63 - 1, "of at most 1000000, for a run's history has a row"),
+        ("curricula.demo.batch_size", 2**62, "of at most 1000000, for a step holds them all in m"),
+        ("datasets.digits.size", 10**6, "of at most 4096, for all images are held in memory."),
+        ("evaluation.bins", 10**9, "of at most 1000, for of more bins most are empty."),
+        ("evaluation.passes", 10**9, "of at most 10000, for metrics hold them all."),
+        ("bayesian.samples", 10**9, "of at most 10000, for a step takes so many times as long."),
+        ("networks_per_job", 10**9, "of at most 1000, for they share the memory of one device."),
+        ("checkpoint_seconds", 10**9, "for no job runs for more than a year."),
+        ("bayesian.prior_std", 1e-300, "for its square must fit float32."),
+        ("prune_fraction", 1e-17, "for less prunes nothing of a small network, and more all of it"),
+        ("prune_fraction", 1 - 2**-53, "of at least 0.001 and of at most 0.999, for less prunes"),
     ],
 )
 def test_what_the_schema_refuses_is_said_in_a_sentence(config, path, value, sentence):
     with pytest.raises(InputError) as refused:
         configuration.check_schema(changed(config, path, value), SCHEMA_FILE)
     assert sentence in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize("text", ["elephant", "1.0e", "e", "nan", "0x1e-3 m"])
+def test_only_text_that_looks_like_a_number_is_said_to_be_meant_as_one(config, text):
+    with pytest.raises(InputError) as refused:
+        configuration.check_schema(
+            changed(config, "curricula.demo.learning_rate", text), SCHEMA_FILE
+        )
+    assert "YAML reads" not in str(refused.value)
 
 
 def test_a_valid_configuration_gives_its_trunks(config):
@@ -132,6 +172,13 @@ def test_a_valid_configuration_gives_its_trunks(config):
             ["resnet20"],
             "figures.figure1.models: 'resnet20' is not known; choose from lenet_100_50.",
         ),
+        ("trunks.0.model", "x" * 400, "xxx' is not known; choose from lenet5,"),
+        (
+            "datasets.digits.augment.crop",
+            8,
+            "datasets.digits.augment.crop: 8 must be below the 8 pixels of the images; ",
+        ),
+        ("datasets.digits.augment.crop", 3000, "crop: 3000 must be below the 8 pixels"),
     ],
 )
 def test_what_no_schema_can_see_is_refused_in_a_sentence(config, path, value, sentence):
@@ -153,6 +200,59 @@ def test_some_keys_go_with_weight_samples_only(config, estimator, key):
         f"{key}: it needs the estimator 'weights', and bayesian.estimator is {estimator!r}; "
         "set one of the two back to its default."
     )
+
+
+@pytest.mark.parametrize(
+    "folder", ["a b", "é 数/😀", "x; touch pwned #&|*?[y]!%j", "../x", "/tmp/x", "x~"]
+)
+def test_results_may_lie_in_folders_of_most_names(config, folder):
+    assert configuration.validate(config | {"results": folder})
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("x$(touch pwned)y", "holds $, which has a meaning of its own in Snakemake or a shell"),
+        ("x`touch pwned`", "holds `, which"),
+        ("{x}", "holds {, which"),
+        ("<logs>", "holds <, which"),
+        ("Tom's", "holds ', which"),
+        (
+            "~/x",
+            f"starts with ~, which is not read as a home folder here; write the path in full, "
+            f"{Path.home()}/x.",
+        ),
+        ("~nobody-at-all/x", "which is not read as a home folder here; write the path in full."),
+        ("-x", "'-x' is not a path of a folder"),
+        ("s3://bucket/x", "is not a path of a folder"),
+        ("x/", "'x/' is not in the form in which Snakemake takes paths; write 'x'."),
+        ("./a//b/../c", "in which Snakemake takes paths; write 'a/c'."),
+        ("//tmp/x", "in which Snakemake takes paths; write '/tmp/x'."),
+        (".", "in which Snakemake takes paths; write the name of a folder."),
+        ("/", "write the name of a folder."),
+        ("é" * 101, "is too long; a folder's name may have 200 bytes, and the path 1000"),
+        ("/".join("x" * 600), "is too long"),
+        (f"{__file__}/x", f"'{__file__}' is a file; "),
+        (__file__, f"'{__file__}' is a file; "),
+    ],
+)
+def test_results_that_cannot_be_a_folder_are_refused(config, folder, words):
+    with pytest.raises(InputError) as refused:
+        configuration.validate(config | {"results": folder})
+    assert str(refused.value).startswith("results: ") and words in str(refused.value)
+
+
+@pytest.mark.parametrize("override", ["x=1", "results", "results= ", "=1", "a b=1"])
+def test_what_is_no_override_is_refused(override, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(InputError, match=r"^--config: '.*' is not KEY=VALUE with a key of two"):
+        configuration.load([], [override], SCHEMA_FILE)
+
+
+def test_an_override_is_checked_as_a_file_is(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(InputError, match=r"^checkpoint_seconds: 1e\+30 is not allowed"):
+        configuration.load([], ["checkpoint_seconds=1e30"], SCHEMA_FILE)
 
 
 @pytest.mark.parametrize(

@@ -317,6 +317,25 @@ def test_branches_that_make_no_sense_are_refused(config, entry, sentence):
     assert sentence in str(refused.value)
 
 
+def test_a_study_that_is_too_large_is_refused_at_once_with_its_product(config):
+    config["trunks"][1] |= {"seeds": list(range(200)), "levels": 999}
+    with pytest.raises(InputError) as refused:
+        study.nodes(config)
+    assert str(refused.value) == (
+        "trunks entry 2: 2 scorer x 2 curriculum x 200 seeds x 1,000 levels = 800,000 networks, "
+        "with those before 800,008; a study has at most 50,000, for Snakemake plans no more in "
+        "minutes."
+    )
+
+
+def test_branches_count_too(config):
+    config = with_branches(config, branch="reinit", scorer="mu", levels=[1], replicates=10**9)
+    with pytest.raises(InputError) as refused:
+        study.nodes(config)
+    words = "branches entry 1, reinit: 2 levels of its trunks x 1,000,000,000 replicates = 2,000"
+    assert str(refused.value).startswith(words)
+
+
 def test_a_branch_listed_twice_is_refused(config):
     config = with_branches(config, branch="reinit")
     config["branches"].append({**config["branches"][0], "scorer": "snr", "replicates": 3})

@@ -119,7 +119,7 @@ def test_the_paper_takes_seconds_to_plan(checkout):
         ({"trunk": []}, "'trunk' is not a key; did you mean 'trunks'?"),
         (
             {"curricula": {"short": {"epochs": 2, "learning_rate": -1}}},
-            "it must be a number above 0",
+            "it must be a number of at least 1e-12",
         ),
         ({"curricula": {}}, "trunks entry 1.curriculum: 'short' is not known"),
         ({"trunks": STUDY["trunks"] * 2}, "is listed twice (entries 1 and 2)."),
@@ -142,6 +142,7 @@ def test_a_bad_configuration_is_refused_in_a_sentence(checkout, change, sentence
         (f"{SEED}/sn_imp/level02/metrics.json", f"did you mean {SEED[8:]}/snr_imp/level02?"),
         (f"{SEED}/snr_imp/levl02/metrics.json", "No rule to produce"),
         ("results/figures/figure99.png", "No rule to produce"),
+        ("results/figures/figure3.png", "figure3 is left out: There is no branch shuffle_"),
     ],
 )
 def test_a_target_outside_the_study_is_refused_in_a_sentence(checkout, target, sentence):
@@ -149,6 +150,47 @@ def test_a_target_outside_the_study_is_refused_in_a_sentence(checkout, target, s
     assert run.returncode != 0
     assert sentence in run.stdout
     assert "Traceback (most recent call last)" not in run.stdout
+    assert "figures" not in target or "Traceback" not in run.stdout
+
+
+def test_scripts_refuse_in_the_words_of_the_workflow(checkout):
+    (checkout / "twice.yaml").write_text(yaml.safe_dump(STUDY) + "datasets: {}\n")
+    runs = [snakemake(checkout, "--configfile", "twice.yaml", "--dry-run")]
+    for script in ("estimate", "status"):
+        command = [sys.executable, f"scripts/{script}.py", "--configfile", "twice.yaml"]
+        runs.append(
+            subprocess.run(
+                command, cwd=checkout, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        )
+    for run in runs:
+        assert run.returncode == 1
+        assert re.search(r"twice.yaml, line \d+: the key 'datasets' is in line \d+", run.stdout)
+        assert "Traceback" not in run.stdout
+
+
+def test_a_default_configuration_that_cannot_be_read_is_refused(checkout, tmp_path):
+    for path in checkout.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "config").unlink()
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text(yaml.safe_dump(STUDY), encoding="utf-16")
+    run = snakemake(tmp_path, "--dry-run")
+    assert run.returncode == 1 and "Traceback" not in run.stdout
+    assert "config/config.yaml: not UTF-8 text; save it in that encoding." in run.stdout
+
+
+@pytest.mark.parametrize("text", ["{x}", "<results>", "$(touch pwned)"])
+def test_text_with_a_meaning_elsewhere_is_text(checkout, text):
+    change = {
+        "claims": {"curricula": {"main": text}},
+        "figures": {"figure3": {"layer": text}},
+        "branches": [{"branch": "shuffle_even", "levels": [1]}],
+    }
+    (checkout / "text.yaml").write_text(yaml.safe_dump({**STUDY, **change}))
+    found = jobs(checkout, "--configfile", "text.yaml")
+    assert found["plot_figure3"] == found["claims"] == 1
+    assert not (checkout / "pwned").exists()
 
 
 def test_snakemake_lints_clean(checkout):

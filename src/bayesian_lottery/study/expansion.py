@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -12,18 +13,25 @@ from bayesian_lottery.study import choices
 from bayesian_lottery.study.nodes import COORDINATES, Node, Trunk
 from bayesian_lottery.tickets import REWINDS
 
+LARGEST = 50_000  # networks in a study: of 10,000 Snakemake makes a graph in half a minute
+
 
 def expand(config: Mapping) -> list[Trunk]:
     """All trunks of the configuration: of each entry, every combination of its coordinates.
 
     Raises:
-        InputError: a coordinate is not known, a scorer does not fit the inference, or a trunk is
-            listed twice.
+        InputError: a coordinate is not known, a scorer does not fit the inference, a trunk is
+            listed twice, or there are too many.
     """
     entries: dict[Trunk, int] = {}  # of each trunk, whatever its levels, the entry that lists it
     trunks = []
+    total = 0
     for number, entry in enumerate(config["trunks"], 1):
-        for values in itertools.product(*(_as_list(entry[name]) for name in COORDINATES)):
+        lists = {name: _as_list(entry[name]) for name in COORDINATES}
+        factors = {name: len(values) for name, values in lists.items()}
+        factors |= {"seeds": len(entry["seeds"]), "levels": entry["levels"] + 1}
+        total = _sum(f"trunks entry {number}", total, factors)
+        for values in itertools.product(*lists.values()):
             coordinates = dict(zip(COORDINATES, values, strict=True))
             _check(f"trunks entry {number}", coordinates, config)
             for seed in entry["seeds"]:
@@ -40,6 +48,22 @@ def expand(config: Mapping) -> list[Trunk]:
 
 def _as_list(value: object) -> list:
     return value if isinstance(value, list) else [value]
+
+
+def _sum(entry: str, before: int, factors: Mapping[str, int]) -> int:
+    """`before` and the networks of an entry, the product of `factors`; raise if they are too many.
+
+    Dense networks that trunks share are counted each time.
+    """
+    count = math.prod(factors.values())
+    if before + count > LARGEST:
+        parts = [f"{number:,} {name}" for name, number in factors.items() if number > 1]
+        raise InputError(
+            f"{entry}: {' x '.join(parts)} = {count:,} networks, with those before "
+            f"{before + count:,}; a study has at most {LARGEST:,}, for Snakemake plans no more in "
+            "minutes."
+        )
+    return before + count
 
 
 def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
@@ -69,9 +93,10 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
 
     Raises:
         InputError: a branch is not known or does not fit the trunks' inference, a level lies beyond
-            a trunk, an entry matches no trunk, or a node is listed twice.
+            a trunk, an entry matches no trunk, a node is listed twice, or there are too many.
     """
     trunks = list(trunks)
+    total = sum(trunk.levels + 1 for trunk in trunks)
     kinds = choices.branch_kinds(config)
     entries: dict[Node, int] = {}  # of each node the entry that lists it
     for number, entry in enumerate(config["branches"], 1):
@@ -82,13 +107,18 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
         for name in _as_list(entry["branch"]):
             if name not in kinds:
                 raise choice(f"{key}.branch", name, kinds)
-            listed = [
-                replace(node, branch=name, replicate=replicate)
+            starts = dict.fromkeys(  # trunks share their dense level
+                node
                 for trunk in matched
                 for node in _levels(key, name, kinds[name].of, trunk, entry["levels"])
+            )
+            factors = {"levels of its trunks": len(starts), "replicates": entry["replicates"]}
+            total = _sum(f"{key}, {name}", total, factors)
+            for node in (
+                replace(node, branch=name, replicate=replicate)
+                for node in starts
                 for replicate in range(entry["replicates"])
-            ]
-            for node in dict.fromkeys(listed):  # trunks share their dense level
+            ):
                 if entries.setdefault(node, number) != number:
                     raise InputError(
                         f"branches: {node.folder} is listed twice "
