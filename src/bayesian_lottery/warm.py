@@ -140,7 +140,8 @@ def _become(request: dict, streams: list[int]) -> None:
         os.environ.update(request["environment"])
         import torch
 
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+        with contextlib.suppress(ValueError, RuntimeError):  # OpenMP takes more than a number
+            torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
         sys.argv = request["argv"]
         sys.path[0] = str(Path(sys.argv[0]).parent)
         runpy.run_path(sys.argv[0], run_name="__main__")

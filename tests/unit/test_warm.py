@@ -68,6 +68,13 @@ def test_streams_directory_environment_and_arguments_are_the_scripts_own(server,
     assert done.stderr == "to stderr\n" and done.returncode == 0
 
 
+@pytest.mark.parametrize("threads", ["4,2", "many", "0", ""])
+def test_whatever_openmp_is_told_scripts_run(server, script, threads):
+    environment = {**server, "OMP_NUM_THREADS": threads}
+    done = subprocess.run([*script, "say"], env=environment, input="", capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("what", "expected"), [("text", "one sentence\n"), ("raise", "went wrong")]
 )
