@@ -6,7 +6,7 @@ from bayesian_lottery.tickets import REWINDS
 
 
 class Shape(NamedTuple):
-    """A rule that trains: its name, nodes and inputs by wildcards, outputs, and its log's folder."""
+    """Of a rule that trains the name, nodes and inputs by wildcards, outputs, and the log's folder."""
 
     name: str
     nodes: Callable
@@ -63,7 +63,7 @@ def shapes_of_nodes():
 
 
 def shapes_of_packs():
-    """Several nodes a job: a rule for each such job, since its outputs are those of its nodes."""
+    """Several nodes a job, and a rule a job, since its outputs are those of its nodes."""
     packs = study.packs(config, NODES.values(), config["networks_per_job"])
     for number, pack in enumerate(packs, 1):
         outputs = {"metrics": [], "history": [], "weights": [], "masks": []}
