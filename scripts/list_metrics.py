@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from bayesian_lottery import errors, study
+from bayesian_lottery import errors, extensions, study
 
 
 def main() -> None:
@@ -14,7 +14,9 @@ def main() -> None:
         required=True,
         help="the configuration as JSON; of datasets and curricula the names suffice",
     )
-    for path in study.metrics_files(parser.parse_args().study):
+    config = parser.parse_args().study
+    extensions.load(config.get("extensions", []))
+    for path in study.metrics_files(config):
         print(path)
 
 

@@ -11,7 +11,6 @@ SIGUSR1 saves one; SIGTERM saves one and stops with exit status 143.
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from bayesian_lottery import arguments, cluster, errors, warm
@@ -30,9 +29,11 @@ def configured(given: argparse.Namespace) -> list[dict]:
     return [{**study.task(config, node), **study.files(config, node)} for node in chosen]
 
 
-def paths(files: Mapping) -> dict:
-    """The same mapping with Paths in place of texts."""
-    return {k: paths(v) if isinstance(v, dict) else Path(v) for k, v in files.items()}
+def paths(files: object) -> object:
+    """The same mapping or list with Paths in place of texts."""
+    if isinstance(files, dict):
+        return {name: paths(value) for name, value in files.items()}
+    return [paths(value) for value in files] if isinstance(files, list) else Path(files)
 
 
 def main() -> None:

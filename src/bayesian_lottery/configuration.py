@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 from jsonschema.exceptions import best_match
 
-from bayesian_lottery import configfiles, models, paths
+from bayesian_lottery import configfiles, extensions, models, paths
 from bayesian_lottery.configfiles import place
 from bayesian_lottery.datasets import images_of
 from bayesian_lottery.errors import InputError, choice, few, short
@@ -105,6 +105,7 @@ def load(
         update_config(config, given)
     check_schema(config, schema)
     fill_in_defaults(config, str(Path(schema).resolve()))
+    extensions.load(config["extensions"])
     validate(config)
     return config, nodes(config)
 

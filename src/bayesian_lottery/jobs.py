@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
-from bayesian_lottery import checkpoints, data, inferences, masks, models, networks
+from bayesian_lottery import checkpoints, data, extensions, inferences, masks, models, networks
 from bayesian_lottery.checkpoints import Checkpointing
 from bayesian_lottery.computation import VERSION
-from bayesian_lottery.engine import repeat_exactly
+from bayesian_lottery.engine import Engine, Plan, repeat_exactly
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
 from bayesian_lottery.randomness import generator, seed_of
-from bayesian_lottery.scores import SCORERS
+from bayesian_lottery.scores import GRADIENT, SCORERS
 from bayesian_lottery.tickets import REWINDS, Ticket, branch_of
 from bayesian_lottery.training import Record, peak_memory, summarise, train
 
@@ -38,6 +38,7 @@ class Inputs:
     mask: this level's mask; None keeps everything (level 0).
     rewind_weights: the trained weights that the rewind goes back to.
     trained_weights: the trunk's trained weights at this level, for branches that start from them.
+    extensions: the configuration's, as far as the node uses them.
     """
 
     data: Path
@@ -45,6 +46,12 @@ class Inputs:
     mask: Path | None = None
     rewind_weights: Path | None = None
     trained_weights: Path | None = None
+    extensions: Sequence[Path] = ()
+
+    def files(self) -> list[Path]:
+        """All of them."""
+        own = (path for name, path in vars(self).items() if name != "extensions")
+        return [*filter(None, own), *self.extensions]
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,7 @@ def train_nodes(
             be trained together.
         Diverged, Stopped: as `training.train` says.
     """
+    extensions.load([file for task in tasks for file in task.inputs.extensions])
     _refuse_mixtures(tasks)
     with contextlib.ExitStack() as locks:
         for folder in sorted({task.outputs.metrics.parent for task in tasks}):
@@ -157,12 +165,17 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def stream_of(node: Mapping) -> list[str]:
+    """The coordinates that name a node's random streams."""
+    return [str(value) for value in node.values()]
+
+
 def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
     started = time.perf_counter()
     repeat_exactly()
     place = choose_device(device)
     images = data.load(tasks[0].inputs.data, place)
-    streams = [[str(value) for value in task.node.values()] for task in tasks]
+    streams = [stream_of(task.node) for task in tasks]
     networks = [
         start(images, task.settings, task.inputs, stream, place)
         for task, stream in zip(tasks, streams, strict=True)
@@ -170,7 +183,7 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
     masks_of = [{n: layer.cpu() for n, layer in network.mask.items()} for network in networks]
 
     path = tasks[0].outputs.metrics.parent / "checkpoint.safetensors"
-    files = [file for task in tasks for file in vars(task.inputs).values() if file is not None]
+    files = [file for task in tasks for file in task.inputs.files()]
     digest = checkpoints.fingerprint(
         {
             "tasks": [{"node": dict(t.node), "settings": dict(t.settings)} for t in tasks],
@@ -193,23 +206,94 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
             "peak_main_memory_bytes": peak_memory(torch.device("cpu")),
             "resumed_at_steps": record.resumed_at_steps,
         }
-        _write(task, network, mask, record, {"cost": cost, "provenance": provenance(place)})
+        _write(task, images, network, mask, record, {"cost": cost, "provenance": provenance(place)})
     path.unlink(missing_ok=True)
 
 
+def prune(
+    network: networks.Network,
+    mask: masks.Mask,
+    scorer: str,
+    images: data.Images,
+    settings: Mapping,
+    stream: Sequence[str],
+) -> masks.Mask:
+    """The mask of the next level, by the scores of a trained network."""
+    entry = SCORERS[scorer]
+    offered = network.moments()
+    if GRADIENT in entry.needs:
+        offered |= {GRADIENT: gradients(network, images, settings, stream)}
+    scores = {name: entry.score(*(offered[need][name] for need in entry.needs)) for name in mask}
+    return masks.prune(mask, scores, settings["prune_fraction"])
+
+
+def prune_dense(
+    node: Mapping,
+    settings: Mapping,
+    data_file: Path,
+    weights: Path,
+    scorer: str,
+    output: Path,
+    device: str = "auto",
+) -> None:
+    """Write the mask of level 1 by another scorer, from a dense network's trained weights.
+
+    Args:
+        node, settings: of the dense node, as `Task` has them.
+        data_file: the decoded data set.
+        weights: what the dense node wrote.
+        scorer: a key of `SCORERS`.
+        output: the mask to write.
+        device: as `train_nodes` takes it.
+    """
+    repeat_exactly()
+    place = choose_device(device)
+    images = data.load(data_file, place)
+    template = models.build(settings["model"], images.image_shape, len(images.classes))
+    mask = masks.ones(models.prunable(template))
+    kind, options = inferences.kind_name(settings), inferences.options_of(settings)
+    network = networks.build(kind, template.to(place), options)
+    state, _ = read_tensors(weights)
+    networks.check_shapes(weights, state, network.module.state_dict())
+    network.load(state, mask)
+    masks.save(output, prune(network, mask, scorer, images, settings, stream_of(node)))
+
+
+def gradients(
+    network: networks.Network, images: data.Images, settings: Mapping, stream: Sequence[str]
+) -> networks.State:
+    """What scorers that need a gradient get: of the data term, by weight (or its mean).
+
+    It is of one batch of training images, as they are, and of the objective's weight samples; norms
+    take their running statistics and do not move.
+    """
+    training, _ = data.hold_out(
+        images.train, settings["validation"], generator("hold_out", images.name)
+    )
+    device, objective = images.mean.device, network.objective
+    order = torch.randperm(len(training), generator=generator(*stream, "scoring", "batch"))
+    batch = training[order[: settings["curriculum"]["batch_size"]].to(device)]
+    network.template.eval()
+    drawing = generator(*stream, "scoring", "weights", device=device)
+    noise = network.noise(objective.samples, drawing)
+    engine = Engine(network, images.image_shape, Plan(**settings["compute"]))
+    inputs = data.normalise(batch.images, images.mean, images.std)
+    engine.gradients(inputs, batch.labels, noise, objective.likelihood, heat=0.0)
+    return network.gradients()
+
+
 def _write(
-    task: Task, network: networks.Network, mask: masks.Mask, record: Record, circumstances: dict
+    task: Task,
+    images: data.Images,
+    network: networks.Network,
+    mask: masks.Mask,
+    record: Record,
+    circumstances: dict,
 ) -> None:
     """Prune a trained network and write its node's files."""
     outputs, settings = task.outputs, task.settings
-    moments = network.moments()
-    for name, output in outputs.next_masks.items():
-        scorer = SCORERS[name]
-        scores = {
-            weight: scorer.score(*(moments[need][weight] for need in scorer.needs))
-            for weight in mask
-        }
-        masks.save(output, masks.prune(mask, scores, settings["prune_fraction"]))
+    for scorer, output in outputs.next_masks.items():
+        masks.save(output, prune(network, mask, scorer, images, settings, stream_of(task.node)))
     if outputs.branch_mask:
         masks.save(outputs.branch_mask, mask)
     write_tensors(outputs.weights, network.state(), {"node": dict(task.node)})

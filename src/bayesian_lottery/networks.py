@@ -76,6 +76,9 @@ class Network(Protocol):
     def moments(self) -> dict[str, State]:
         """What scorers rank: of each name that the kind offers the tensors, by prunable weight."""
 
+    def gradients(self) -> State:
+        """The gradients that the last step left, by prunable weight: of it, or of its mean."""
+
 
 def build(kind: str, template: nn.Module, options: Mapping | None = None) -> Network:
     """The network of a kind of inference that starts from `template`'s weights.
@@ -100,6 +103,10 @@ def check_shapes(what: object, given: Mapping[str, Tensor], wanted: Mapping[str,
 def _refuse_non_finite(name: str, values: Tensor) -> None:
     if not values.isfinite().all():
         raise InputError(f"weights: {name} has surviving values that are NaN or infinite.")
+
+
+def _gradients(tensors: Mapping[str, Tensor]) -> State:
+    return {name: tensor.grad for name, tensor in tensors.items() if tensor.grad is not None}
 
 
 def _parameters(tensors: Mapping[str, Tensor]) -> list[nn.Parameter]:
@@ -155,6 +162,9 @@ class DeterministicNetwork:
     def moments(self) -> dict[str, State]:
         state = self.module.state_dict()
         return {"weight": {name: state[name] for name in self.mask}}
+
+    def gradients(self) -> State:
+        return _gradients({name: self.tensors[name] for name in self.mask})
 
 
 class BayesianNetwork:
@@ -280,3 +290,6 @@ class BayesianNetwork:
             "mean": {name: mean.detach() for name, (mean, _) in prunable.items()},
             "std": {name: log_std.detach().exp() for name, (_, log_std) in prunable.items()},
         }
+
+    def gradients(self) -> State:
+        return _gradients({name: self.posteriors[name][0] for name in self.mask})

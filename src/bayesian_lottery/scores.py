@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 from bayesian_lottery.inferences import Kind
 
+GRADIENT = "gradient"  # what every kind offers: of the data term, by the weight or its mean
+
 
 @dataclass(frozen=True)
 class Scorer:
     """A scorer, for every kind of inference that offers what it needs.
 
     Attributes:
-        needs: of each weight: "weight", "mean" or "std", as `inferences.Kind.offers` has them.
+        needs: of each weight: "weight", "mean" or "std", as `inferences.Kind.offers` has them, or
+            "gradient" (see `jobs.gradients`).
         score: takes these tensors of one layer, in this order, all of the weight's shape, and
             returns the scores in that shape.
         description: a few words.
@@ -27,7 +30,7 @@ class Scorer:
 
     def fits(self, kind: Kind) -> bool:
         """Whether networks of this kind can be scored."""
-        return set(self.needs) <= set(kind.offers)
+        return set(self.needs) <= {*kind.offers, GRADIENT}
 
 
 SCORERS: dict[str, Scorer] = {

@@ -12,7 +12,15 @@ shell.prefix(
 
 from snakemake.logging import logger
 
-from bayesian_lottery import configuration, datasets, failures, figures, resources, study
+from bayesian_lottery import (
+    configuration,
+    datasets,
+    extensions,
+    failures,
+    figures,
+    resources,
+    study,
+)
 from bayesian_lottery.figures import FIGURES, NothingToShow
 from bayesian_lottery.models import MODELS
 
@@ -37,6 +45,7 @@ def missing(name):
 try:
     configuration.check_schema(config, Path(workflow.basedir) / "schemas/config.schema.yaml")
     validate(config, "../schemas/config.schema.yaml")  # fills in the defaults
+    extensions.load(config["extensions"])
     configuration.validate(config)
     NODES = {node.folder: node for node in study.nodes(config)}
     IMAGES = {

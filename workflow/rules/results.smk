@@ -25,7 +25,11 @@ rule aggregate:
                 "datasets": sorted({node.dataset for node in NODES.values()}),
                 "curricula": sorted({node.curriculum for node in NODES.values()}),
                 **{key: config[key] for key in ("trunks", "branches")},
-                **{key: config[key] for key in ("inferences", "branch_kinds") if config[key]},
+                **{
+                    key: config[key]
+                    for key in ("inferences", "branch_kinds", "extensions")
+                    if config[key]
+                },
             }
         ),
     message:

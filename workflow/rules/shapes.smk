@@ -76,6 +76,7 @@ def shapes_of_packs():
             outputs["masks"] += files.get("next_masks", {}).values()
             outputs["masks"] += [files["branch_mask"]] if node.branch else []
         inputs = {path for node in pack for path in study.node_inputs(config, node).values()}
+        inputs |= {path for node in pack for path in study.node_extensions(config, node)}
         yield Shape(
             name=f"train_pack_{number}",
             nodes=lambda wildcards, pack=pack: pack,

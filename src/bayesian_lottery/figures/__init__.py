@@ -36,7 +36,7 @@ class Figure:
     formats: tuple[str, ...] = ("png", "pdf")
 
 
-FIGURES: Mapping[str, Figure] = {
+FIGURES: dict[str, Figure] = {
     "figure1": Figure("Accuracy and calibration against weights remaining", plans.accuracy),
     "figure2": Figure("Sparsity layer by layer", plans.layers, "layers", "layers"),
     "figure3": Figure("A mask and its shuffles", plans.randomisations, "masks"),

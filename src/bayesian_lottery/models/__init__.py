@@ -70,7 +70,7 @@ def _vit(*, patch: int, dim: int, depth: int, heads: int) -> Spec:
     return Spec("vit", "ViT", arguments, minimum=patch, multiple_of=patch)
 
 
-MODELS: Mapping[str, Spec] = {
+MODELS: dict[str, Spec] = {
     "lenet_300_100": _mlp(300, 100),
     "lenet5": Spec("lenet", "LeNet5", minimum=28, maximum=32, multiple_of=4),
     "resnet20": _resnet(3, 3, 3, width=16),

@@ -55,6 +55,15 @@ def pieces(config: Mapping, node: Node) -> dict:
     return {} if own == known else {"pieces": asdict(own)}
 
 
+def entries(config: Mapping, node: Node) -> list[tuple[str, str]]:
+    """The entries of registries that training and pruning `node` takes, as (registry, name)."""
+    own, training = branch(config, node), trained(config, node)
+    used = [("model", node.model), ("kind", kind_name(config, training.inference))]
+    if node.branch:
+        return [*used, ("mask", own.mask), ("weights", own.weights)]
+    return [*used, ("scorer", str(node.scorer)), ("rewind", str(node.rewind))]
+
+
 class Training(NamedTuple):
     """The names of the inference and the curriculum that train a node."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from bayesian_lottery import extensions
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.expansion import nodes
 from bayesian_lottery.study.nodes import Node
@@ -65,6 +66,11 @@ def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
     return {"data": data_file(config, node.dataset), "initial": initial, **files}
 
 
+def node_extensions(config: Mapping, node: Node) -> list[str]:
+    """The extensions that training `node` takes entries of."""
+    return extensions.files_of(choices.entries(config, node))
+
+
 def node_outputs(config: Mapping, node: Node) -> dict:
     """The files that training `node` writes, by name; `next_masks` are paths by scorer.
 
@@ -93,7 +99,8 @@ def task(config: Mapping, node: Node) -> dict:
 
 def files(config: Mapping, node: Node) -> dict:
     """From which files to which `node` is trained."""
-    return {"inputs": node_inputs(config, node), "outputs": node_outputs(config, node)}
+    inputs = {**node_inputs(config, node), "extensions": node_extensions(config, node)}
+    return {"inputs": inputs, "outputs": node_outputs(config, node)}
 
 
 def scorers(config: Mapping, node: Node) -> list[str]:

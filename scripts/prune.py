@@ -1,0 +1,35 @@
+"""Write the mask of level 1 by a scorer that came after the dense network was trained."""
+
+import argparse
+import json
+from pathlib import Path
+
+from bayesian_lottery import cluster, errors, warm
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--task", type=json.loads, required=True, help="the dense node, as JSON: {node, settings}"
+    )
+    parser.add_argument("--data", type=Path, required=True, help="decoded data set")
+    parser.add_argument("--weights", type=Path, required=True, help="its trained weights")
+    parser.add_argument("--scorer", required=True, help="what to prune by")
+    parser.add_argument("--extensions", type=Path, nargs="*", default=[], help="files to import")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--output", type=Path, required=True, help="mask to write")
+    given = parser.parse_args()
+    warm.delegate()
+    cluster.claim_gpu()
+
+    from bayesian_lottery import extensions, jobs  # imports torch
+
+    extensions.load(given.extensions)
+    node, settings = given.task["node"], given.task["settings"]
+    jobs.prune_dense(
+        node, settings, given.data, given.weights, given.scorer, given.output, given.device
+    )
+
+
+if __name__ == "__main__":
+    errors.run(main)
