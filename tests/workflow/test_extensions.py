@@ -1,0 +1,105 @@
+"""Methods of one's own: a file registers them, and the real workflow runs them like its own."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_partial import ROOT, Study
+
+MINE = '''
+from bayesian_lottery.figures import FIGURES, Figure, plans
+from bayesian_lottery.inferences import KINDS, Kind, Variational
+from bayesian_lottery.scores import SCORERS, Scorer
+from bayesian_lottery.tickets import BRANCHES, MASKS, REWINDS, Branch, Rewind
+
+
+def trained_signs(initial, trained):
+    """Initial magnitudes with the signs that training gave them."""
+    if trained is None:
+        return initial
+    return {name: value.abs() * trained[name].sign() for name, value in initial.items()}
+
+
+SCORERS["saliency"] = Scorer(("weight", "gradient"), lambda w, g: (w * g).abs(), "|w g|")
+REWINDS["signs"] = Rewind("trained signs", trained_signs, origin="previous")
+MASKS["upside_down"] = lambda mask, stream: {n: layer.flip(0) for n, layer in mask.items()}
+BRANCHES["turned"] = Branch(mask="upside_down", weights="reinitialised")
+KINDS["plain_noise"] = Kind(
+    "noise of my own", "bayesian_lottery.networks:BayesianNetwork.of", ("mean", "std"),
+    Variational, stochastic=True, tensors=2,
+)
+FIGURES["accuracy_again"] = Figure("Accuracy, drawn again", plans.accuracy)
+'''
+
+SHARED = {"dataset": "digits", "model": "lenet_100_50", "curriculum": "short", "seeds": [0]}
+OWN = {
+    "extensions": ["mine.py"],
+    "inferences": {"noisy": {"kind": "plain_noise", "initial_std": 0.1, "samples": 2}},
+    "branch_kinds": {"back": {"of": "noisy", "inference": "deterministic"}},
+}
+TRUNKS = [
+    {**SHARED, "inference": "deterministic", "scorer": ["magnitude", "saliency"],
+     "rewind": ["imp", "signs"], "levels": 2},
+    {**SHARED, "inference": "noisy", "scorer": "snr", "levels": 1},
+]  # fmt: skip
+BRANCHES = [
+    {"branch": "turned", "scorer": "saliency", "rewind": "imp", "levels": [2]},
+    {"branch": "back", "inference": "noisy", "levels": [1]},
+]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    """A study that ran to its end, and then got methods of its own and ran on."""
+    folder = tmp_path_factory.mktemp("extended")
+    for name in ("config", "profiles", "scripts", "src", "workflow"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    study = Study(folder)
+    study.config["trunks"] = [{**TRUNKS[0], "scorer": "magnitude", "rewind": "imp"}]
+    del study.config["branches"]
+    study.snakemake()
+    before = written(folder)
+    (folder / "mine.py").write_text(MINE)
+    study.config |= {**OWN, "trunks": TRUNKS, "branches": BRANCHES}
+    study.snakemake()
+    assert before.items() <= written(folder).items(), "what was trained was trained again"
+    return study
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """The metrics of all nodes, and when they were written."""
+    files = folder.glob("results/runs/**/metrics.json")
+    return {file: file.stat().st_mtime_ns for file in files}
+
+
+def test_everything_of_ones_own_is_in_the_tables(study):
+    runs = pd.read_parquet(study.folder / "results/tables/runs.parquet")
+    assert {"saliency", "magnitude", "snr"} <= set(runs["scorer"].dropna())
+    assert {"signs", "imp"} <= set(runs["rewind"].dropna())
+    assert {"turned", "back"} <= set(runs["branch"].dropna())
+    assert {"noisy", "deterministic"} == set(runs["inference"])
+    noisy = runs[(runs["inference"] == "noisy") & runs["branch"].isna()]
+    assert noisy["final_mutual_information"].notna().all(), "predictions average draws"
+    back = runs[runs["branch"] == "back"]
+    assert back["final_mutual_information"].isna().all(), "trained as an ordinary network"
+
+
+def test_a_gradient_scorer_prunes_otherwise_than_magnitude(study):
+    dense = study.folder / "results/runs/digits/lenet_100_50/deterministic/short/seed0/dense"
+    by = [dense / f"next_mask_{name}.safetensors" for name in ("magnitude", "saliency")]
+    assert by[0].stat().st_size and by[0].read_bytes() != by[1].read_bytes()
+
+
+def test_a_figure_of_ones_own_is_drawn(study):
+    assert (study.folder / "results/figures/accuracy_again.png").exists()
+
+
+def test_a_finished_study_has_nothing_to_do_and_a_changed_method_trains_its_own_nodes(study):
+    assert study.planned() == {}
+    mine = study.folder / "mine.py"
+    mine.write_text(MINE + "\n# changed\n")
+    trained = study.trained()
+    mine.write_text(MINE)
+    # saliency: imp and signs, two levels each; signs by magnitude: two; noisy: dense and one.
+    assert sum(trained.values()) == 4 + 2 + 2 + 2, trained
