@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from bayesian_lottery import errors, figures, results
+from bayesian_lottery import errors, extensions, figures, results
 
 
 def _options(text: str) -> dict:
@@ -29,7 +29,10 @@ _file.__name__ = "NAME=PATH"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--figure", required=True, choices=sorted(figures.FIGURES), help="the figure to draw"
+        "--figure", required=True, help=f"the figure to draw: {', '.join(figures.FIGURES)}"
+    )
+    parser.add_argument(
+        "--extensions", type=Path, nargs="*", default=[], help="files that register methods"
     )
     parser.add_argument("--runs", type=Path, help="table of runs (Parquet), for all but figure2")
     parser.add_argument("--layers", type=Path, help="table of layers (Parquet), for figure2")
@@ -59,6 +62,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
+    extensions.load(arguments.extensions)
+    if arguments.figure not in figures.FIGURES:
+        raise errors.choice("figure", arguments.figure, figures.FIGURES)
     figure = figures.FIGURES[arguments.figure]
     for path in arguments.out:
         if path.suffix[1:] not in figure.formats:

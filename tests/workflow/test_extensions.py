@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_partial import ROOT, Study
+from test_partial import RESULTS, ROOT, Study
 
 MINE = '''
 from bayesian_lottery.figures import FIGURES, Figure, plans
@@ -69,12 +69,12 @@ def study(tmp_path_factory) -> Study:
 
 def written(folder: Path) -> dict[Path, int]:
     """The metrics of all nodes, and when they were written."""
-    files = folder.glob("results/runs/**/metrics.json")
+    files = folder.glob(f"{RESULTS}/runs/**/metrics.json")
     return {file: file.stat().st_mtime_ns for file in files}
 
 
 def test_everything_of_ones_own_is_in_the_tables(study):
-    runs = pd.read_parquet(study.folder / "results/tables/runs.parquet")
+    runs = pd.read_parquet(study.folder / RESULTS / "tables/runs.parquet")
     assert {"saliency", "magnitude", "snr"} <= set(runs["scorer"].dropna())
     assert {"signs", "imp"} <= set(runs["rewind"].dropna())
     assert {"turned", "back"} <= set(runs["branch"].dropna())
@@ -86,13 +86,13 @@ def test_everything_of_ones_own_is_in_the_tables(study):
 
 
 def test_a_gradient_scorer_prunes_otherwise_than_magnitude(study):
-    dense = study.folder / "results/runs/digits/lenet_100_50/deterministic/short/seed0/dense"
+    dense = study.folder / RESULTS / "runs/digits/lenet_100_50/deterministic/short/seed0/dense"
     by = [dense / f"next_mask_{name}.safetensors" for name in ("magnitude", "saliency")]
     assert by[0].stat().st_size and by[0].read_bytes() != by[1].read_bytes()
 
 
 def test_a_figure_of_ones_own_is_drawn(study):
-    assert (study.folder / "results/figures/accuracy_again.png").exists()
+    assert (study.folder / RESULTS / "figures/accuracy_again.png").exists()
 
 
 def test_a_finished_study_has_nothing_to_do_and_a_changed_method_trains_its_own_nodes(study):

@@ -31,7 +31,13 @@ if not workflow.output_settings.show_failed_logs:  # which prints all there is
 @cache
 def figure_plan(name):
     """What the study lets a figure show."""
-    return figures.plan(name, COORDINATES, config["figures"][name])
+    return figures.plan(name, COORDINATES, config["figures"].get(name, {}))
+
+
+def caption(name):
+    """The caption of a figure, and one for those that have none of their own."""
+    own = Path(workflow.basedir) / f"report/{name}.rst"
+    return own if own.exists() else own.with_name("extension.rst")
 
 
 def missing(name):
@@ -148,7 +154,7 @@ def shown(name, wildcards):
 
 
 def figure_options(name, wildcards):
-    return json.dumps(config["figures"][name])
+    return json.dumps(config["figures"].get(name, {}))
 
 
 def mask_files(name, wildcards):
@@ -165,6 +171,13 @@ def mask_files(name, wildcards):
 
 def file_options(wildcards, input):
     """The options of plot.py for the files that a figure shows, as a shell takes them."""
-    tables = ("table", "style", "code")
+    tables = ("table", "style", "code", "extensions")
     files = {name: path for name, path in input.items() if name not in tables}
     return [f"--file {shlex.quote(f'{name}={path}')}" for name, path in files.items()]
+
+
+def pruned(wildcards):
+    """The node of level 1 that starts from the mask."""
+    dense = node_of(wildcards)
+    following = (node for node in NODES.values() if node.level == 1 and node.dense == dense)
+    return next(node for node in following if node.scorer == wildcards.scorer)

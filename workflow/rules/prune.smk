@@ -9,13 +9,6 @@ LATER_SCORERS = sorted(
 )
 
 
-def pruned(wildcards):
-    """The node of level 1 that starts from the mask."""
-    dense = node_of(wildcards)
-    following = (node for node in NODES.values() if node.level == 1 and node.dense == dense)
-    return next(node for node in following if node.scorer == wildcards.scorer)
-
-
 if LATER_SCORERS:
 
     rule prune:

@@ -53,6 +53,7 @@ for name, figure in FIGURES.items():
             unpack(partial(mask_files, name)),
             table=f"<results>/tables/{figure.table}.parquet",
             style="config/figures.mplstyle",
+            extensions=config["extensions"],
             code=[
                 "src/bayesian_lottery/results.py",
                 *sorted(Path().glob("src/bayesian_lottery/figures/*.py")),
@@ -60,7 +61,7 @@ for name, figure in FIGURES.items():
         output:
             report(
                 f"<results>/figures/{name}.{figure.formats[0]}",
-                caption=f"../report/{name}.rst",
+                caption=caption(name),
                 category="Figures and tables of the paper",
                 labels={"figure": name, "what": figure.title},
             ),
@@ -82,5 +83,6 @@ for name, figure in FIGURES.items():
             "Draw {params.name}, of {params.shown}"
         shell:
             "python scripts/plot.py --figure {params.name} --{params.table} {input.table:q}"
+            " --extensions {input.extensions:q}"
             " {params.files} --options {params.options:q} --style {input.style:q} --out {output:q}"
             " > {log:q} 2>&1"

@@ -23,7 +23,10 @@ def alone(name, pattern, **outputs):
     return Shape(
         name=name,
         nodes=lambda wildcards: [node_of(wildcards)],
-        inputs=lambda wildcards: study.node_inputs(config, node_of(wildcards)),
+        inputs=lambda wildcards: {
+            **study.node_inputs(config, node_of(wildcards)),
+            "extensions": study.node_extensions(config, node_of(wildcards)),
+        },
         outputs={
             **{key: f"<results>/{{node}}/{file}" for key, file in common.items()},
             **outputs,
