@@ -154,12 +154,11 @@ def ours(case: dict, device):
     """The body of `training.train`; jobs ask for deterministic algorithms besides."""
     import torch
 
-    from bayesian_lottery import masks, models, networks
+    from bayesian_lottery import devices, masks, models, networks
     from bayesian_lottery.curricula import Curriculum
-    from bayesian_lottery.engine import Engine, Plan, keep_freed_memory, repeat_exactly
+    from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
 
-    if case.get("deterministic"):
-        repeat_exactly()
+    devices.set_algorithms(case.get("deterministic", False))
     if device.type == "cpu":
         keep_freed_memory()
     template = models.build(case["model"], (3, 32, 32), 10, seed=0).to(device)

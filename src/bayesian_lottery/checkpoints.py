@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bayesian_lottery import devices
 from bayesian_lottery.computation import VERSION
 from bayesian_lottery.files import Damaged, read_tensors, write_tensors
 
@@ -57,6 +58,7 @@ class State:
             "step": step,
             "records": records,
             "tensors": sorted(tensors),
+            "device": devices.name(totals.device),
         }
         save(checkpointing.path, tensors, progress)
 
@@ -86,6 +88,13 @@ class State:
         _load_optimizer(self.optimizer, tensors)
         for name, stream in self._streams().items():
             stream.set_state(tensors[name].cpu())
+        before, here = progress.get("device"), devices.name(totals.device)
+        if before not in (None, here):
+            print(
+                f"the checkpoint is of {before}, this is {here}: numbers will be as good as those "
+                "of an undisturbed run, but not the same",
+                flush=True,
+            )
         return progress["step"], progress["records"], tensors["totals"]
 
     def _fits(self, tensors: dict[str, Tensor], progress: dict, totals: Tensor) -> bool:

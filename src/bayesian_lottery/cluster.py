@@ -6,6 +6,7 @@ The Snakefile imports this module; it needs no torch.
 import atexit
 import contextlib
 import fcntl
+import itertools
 import os
 import shutil
 import socket
@@ -139,7 +140,7 @@ def claim_gpu() -> None:
     but does not say which. Call this before CUDA starts; the claim ends with the process. Where all
     are claimed, GPUs are shared. A SLURM job shares out the GPUs that it was given, and no others.
     """
-    visible = _visible_gpus()
+    visible = visible_gpus()
     if len(visible) < 2:
         return
     chosen = visible[os.getpid() % len(visible)]
@@ -157,16 +158,35 @@ def claim_gpu() -> None:
         _claims.append(file)  # kept open, and so locked
         chosen = gpu
         break
+    if "CUDA_VISIBLE_DEVICES" not in os.environ:
+        _unpromised.add(chosen)
     os.environ["CUDA_VISIBLE_DEVICES"] = chosen
 
 
 _claims: list[IO[str]] = []
+_unpromised: set[str] = set()  # values of CUDA_VISIBLE_DEVICES that are this module's own
 
 
-def _visible_gpus() -> list[str]:
+def promised_gpu() -> str | None:
+    """What says that this process was given a GPU, in words; None if nothing does."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        value = os.environ["CUDA_VISIBLE_DEVICES"]
+        promised = visible_gpus() and value not in _unpromised
+        return f"CUDA_VISIBLE_DEVICES={value} promises a GPU" if promised else None
+    for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE"):
+        if os.environ.get(name, "0") not in ("", "0"):
+            return f"{name}={os.environ[name]} promises a GPU"
+    return None
+
+
+def visible_gpus() -> list[str]:
     """What may be written into CUDA_VISIBLE_DEVICES, one GPU each."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
-        return [gpu.strip() for gpu in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if gpu.strip()]
+        entries = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+        named = (entry.strip() for entry in entries)
+        # As CUDA reads it: what follows something that is no GPU does not count.
+        usable = itertools.takewhile(lambda gpu: gpu not in ("-1", "NoDevFiles"), named)
+        return [gpu for gpu in usable if gpu]
     if "SLURM_JOB_ID" in os.environ:
         return []
     count = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))

@@ -9,7 +9,6 @@ import contextlib
 import copy
 import ctypes
 import math
-import os
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bayesian_lottery import devices
 from bayesian_lottery.capture import Recording
 from bayesian_lottery.errors import choice
 from bayesian_lottery.models.layers import BatchNorm2d, Conv2d, Linear
@@ -39,14 +39,17 @@ class Plan:
             activations until the backward pass; those of the others are computed twice. None: of
             all. The likelihood "elbo" goes backward pass by pass and holds one pass's.
         precision: "bfloat16" computes activations in bfloat16, while parameters, weight samples,
-            losses and the optimiser stay in float32; "auto" does so on GPUs.
+            losses and the optimiser stay in float32; "auto" does so on GPUs that have it.
         capture: on a GPU, record a step as a CUDA graph and replay it. Elsewhere without effect.
+        deterministic: let torch use only algorithms that give the same numbers again; for the whole
+            process, see `devices.set_algorithms`.
     """
 
     samples_per_pass: int | None = None
     samples_held: int | None = None
     precision: str = "auto"
     capture: bool = False
+    deterministic: bool = True
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
@@ -68,9 +71,7 @@ class Engine:
         self.device = next(network.module.parameters()).device
         self.norms = [m for m in network.template.modules() if isinstance(m, BatchNorm2d)]
         self.multiply_adds = multiply_adds(network.template, image_shape)
-        self.reduced = plan.precision == "bfloat16" or (
-            plan.precision == "auto" and self.device.type == "cuda"
-        )
+        self.reduced = devices.precision(plan.precision, self.device) == "bfloat16"
         self.eager_steps = EAGER_STEPS if plan.capture and self.device.type == "cuda" else math.inf
         self.recording: Recording | None = None
 
@@ -214,14 +215,6 @@ def multiply_adds(template: nn.Module, image_shape: tuple[int, int, int]) -> int
             layer.register_forward_hook(count)
     model(torch.empty(1, *image_shape, device="meta", dtype=next(model.parameters()).dtype))
     return sum(counts)
-
-
-def repeat_exactly() -> None:
-    """Let torch use algorithms only that give the same numbers when a run is made again."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Else torch first fills every tensor that an operation is about to write.
-    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def keep_freed_memory() -> None:

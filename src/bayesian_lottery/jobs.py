@@ -17,16 +17,25 @@ from pathlib import Path
 
 import torch
 
-from bayesian_lottery import checkpoints, data, extensions, inferences, masks, models, networks
+from bayesian_lottery import (
+    checkpoints,
+    data,
+    devices,
+    extensions,
+    inferences,
+    masks,
+    models,
+    networks,
+)
 from bayesian_lottery.checkpoints import Checkpointing
 from bayesian_lottery.computation import VERSION
-from bayesian_lottery.engine import Engine, Plan, repeat_exactly
+from bayesian_lottery.engine import Engine, Plan
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
 from bayesian_lottery.randomness import generator, seed_of
 from bayesian_lottery.scores import GRADIENT, SCORERS
 from bayesian_lottery.tickets import REWINDS, Ticket, branch_of
-from bayesian_lottery.training import Record, peak_memory, summarise, train
+from bayesian_lottery.training import Record, summarise, train
 
 
 @dataclass(frozen=True)
@@ -121,8 +130,10 @@ def run_script(tasks: Sequence[Task], device: str, checkpoint_seconds: float) ->
     """`train_nodes` for a script, which ends with status 143 when SIGTERM has stopped it."""
     try:
         train_nodes(tasks, device, checkpoint_seconds)
-    except torch.OutOfMemoryError as error:
-        reason = str(error).partition(". ")[0]
+    except RuntimeError as error:
+        if not devices.is_full(error):
+            raise
+        reason = str(error).partition("\n")[0].partition(". ")[0]
         raise InputError(
             f"device: its memory does not suffice ({reason}); lower compute.samples_per_pass, "
             "evaluation.batch_size or networks_per_job."
@@ -172,8 +183,10 @@ def stream_of(node: Mapping) -> list[str]:
 
 def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
     started = time.perf_counter()
-    repeat_exactly()
-    place = choose_device(device)
+    plan = Plan(**tasks[0].settings.get("compute", {}))
+    devices.set_algorithms(plan.deterministic)
+    place = devices.choose(device)
+    print(devices.describe(place, plan.precision, plan.deterministic), flush=True)
     images = data.load(tasks[0].inputs.data, place)
     streams = [stream_of(task.node) for task in tasks]
     networks = [
@@ -202,8 +215,8 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
             "seconds_job": seconds,
             "side_by_side": len(tasks),
             "epochs": task.settings["curriculum"]["epochs"],
-            "peak_memory_bytes": peak_memory(place),
-            "peak_main_memory_bytes": peak_memory(torch.device("cpu")),
+            "peak_memory_bytes": devices.peak_memory(place),
+            "peak_main_memory_bytes": devices.peak_memory(torch.device("cpu")),
             "resumed_at_steps": record.resumed_at_steps,
         }
         _write(task, images, network, mask, record, {"cost": cost, "provenance": provenance(place)})
@@ -246,8 +259,9 @@ def prune_dense(
         output: the mask to write.
         device: as `train_nodes` takes it.
     """
-    repeat_exactly()
-    place = choose_device(device)
+    plan = Plan(**settings["compute"])
+    devices.set_algorithms(plan.deterministic)
+    place = devices.choose(device)
     images = data.load(data_file, place)
     template = models.build(settings["model"], images.image_shape, len(images.classes))
     mask = masks.ones(models.prunable(template))
@@ -348,15 +362,6 @@ def describe(mask: masks.Mask) -> dict:
     return {"density": kept / size, "survivors": kept, "prunable": size, "layers": layers}
 
 
-def choose_device(device: str) -> torch.device:
-    """The torch device for "auto", "cpu" or "cuda"."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device: 'cuda' was asked for, but torch sees no CUDA device here.")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
-
-
 def as_csv(rows: list[dict]) -> str:
     """Rows as CSV, with the columns of all rows in the order in which they first appear."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -370,26 +375,16 @@ def as_csv(rows: list[dict]) -> str:
 def provenance(device: torch.device) -> dict:
     """What made a result: versions, machine, commit (with "+changes" if the tree had any)."""
     packages = ("torch", "torch-blue", "numpy", "safetensors")
-    gpu = device.type == "cuda"
     return {
         "computation": VERSION,
         "git_commit": _git_commit(),
-        "device": torch.cuda.get_device_name(device) if gpu else _processor(),
+        "device": devices.name(device),
         "host": platform.node(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _git_commit() -> str | None:

@@ -126,13 +126,17 @@ class DeterministicNetwork:
     def __init__(self, template: nn.Module):
         self.template = self.module = template
         self.tensors = {**dict(template.named_parameters()), **dict(template.named_buffers())}
-        self.mask = masks.ones(prunable(template))
+        self._set_mask(masks.ones(prunable(template)))
+
+    def _set_mask(self, mask: Mask) -> None:
+        device = next(self.module.parameters()).device
+        self.mask = {name: layer.to(device) for name, layer in mask.items()}
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         check_shapes("weights", state, self.module.state_dict())
         masks.check(mask, prunable(self.template))
+        self._set_mask(mask)
         device = next(self.module.parameters()).device
-        self.mask = {name: layer.to(device) for name, layer in mask.items()}
         values = {name: tensor.to(device) for name, tensor in state.items()}
         values = masks.apply(self.mask, values)
         for name, value in values.items():

@@ -28,6 +28,7 @@ QUIET_SECONDS = 1800
 QUIET_SECONDS_UNLISTED = 60
 
 _PROGRESS = re.compile(r"step (\d+)(?:/| of )(\d+).*?(?:(\d+)m(\d+)s left)?$")  # by training.py
+_STARTED = re.compile(r"training on ")  # by devices.py, before the first step
 _STOPPED = re.compile(r"stopped after step|KeyboardInterrupt")
 _FAILED = re.compile(r"^    log: (\S+) \(check log file", re.MULTILINE)  # by Snakemake
 
@@ -196,7 +197,7 @@ def look(job: Job, started: Mapping[str, float], failed: set[str], now: float) -
     if since is not None:
         if quiet < QUIET_SECONDS:
             return _running(job, line, progress)
-    elif str(job.log) in failed or (line and not progress):
+    elif str(job.log) in failed or (line and not progress and not _STARTED.match(line)):
         return Seen(job, State.FAILED, line)
     elif progress and quiet < QUIET_SECONDS_UNLISTED:
         return _running(job, line, progress)

@@ -1,7 +1,6 @@
 """Training: the loop, from the first step to the last, resumable at any of them."""
 
 import math
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from tqdm import tqdm
 
-from bayesian_lottery import checkpoints, inferences, packs
+from bayesian_lottery import checkpoints, devices, inferences, packs
 from bayesian_lottery.checkpoints import Checkpointing
 from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.data import Images, Split, augment, hold_out, normalise
@@ -122,7 +121,7 @@ def train(
         network.template.train()
     orders = None
     saved_at = clock = time.perf_counter()
-    progress = Progress(steps, first_step)
+    progress, pace = Progress(steps, first_step), devices.Pace(device)
     with checkpoints.listening() as requests:
         for step in range(first_step, steps):
             epoch, index = divmod(step, steps_per_epoch)
@@ -150,6 +149,7 @@ def train(
             )
             optimizer.step()
             optimizer.zero_grad()
+            pace.step()
 
             hits = logits.softmax(-1).mean(0).argmax(-1) == labels
             hits = hits.view(len(networks), -1).float().mean(1)
@@ -171,7 +171,7 @@ def train(
                     _refuse_divergence(row, stream, checkpointing)
                     record.seconds_evaluation += time.perf_counter() - clock
                     row["seconds"] = record.seconds_training + record.seconds_evaluation
-                    row["peak_memory_bytes"] = peak_memory(device)
+                    row["peak_memory_bytes"] = devices.peak_memory(device)
                     record.history.append(row)
                 clock = time.perf_counter()
             progress.show(step + 1, records[0].history)
@@ -257,13 +257,6 @@ def summarise(history: list[dict]) -> dict[str, dict | None]:
         if validated
         else None,
     }
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: of the GPU by torch's allocator since the start, else of the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _refuse_divergence(row: dict, stream, checkpointing: Checkpointing | None) -> None:

@@ -187,6 +187,7 @@ def test_queued_until_its_log_begins(tree):
         (HALFWAY, False, 5, State.RUNNING),  # by hand, or another folder's Snakemake
         (HALFWAY, False, 600, State.STOPPED),
         ("", False, 5, State.LEFT),
+        ("training on a card, torch 2.11.0, float32 activations\n", False, 5, State.LEFT),
     ],
 )
 def test_not_or_no_longer_listed_by_snakemake(tree, log, listed, quiet, state):

@@ -249,6 +249,18 @@ def test_variants_and_kinds_of_branches_change_no_node_that_does_not_use_them(co
     assert json.dumps(list(after.values())) == json.dumps(list(before.values()))
 
 
+def test_a_later_setting_that_means_what_was_done_before_is_not_told(config):
+    """So that the parameters of finished jobs stay as they are, byte for byte."""
+    before = json.dumps(study.node_settings(config, level(2)))
+    for section, absent in study.ABSENT.items():
+        for key, value in absent.items():
+            config[section][key] = value
+            assert json.dumps(study.node_settings(config, level(2))) == before
+            config[section][key] = not value
+            assert study.node_settings(config, level(2))[section][key] is not value
+            del config[section][key]
+
+
 def with_branches(config, **entry):
     return {**config, "branches": [{"levels": [1], "replicates": 1, **entry}]}
 

@@ -150,6 +150,18 @@ def test_a_run_broken_off_anywhere_resumes_bit_for_bit(
     assert not (tmp_path / "broken/checkpoint.safetensors").exists()
 
 
+def test_a_checkpoint_of_another_device_is_used_and_said(inputs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training, "_repeated_passes", lambda *a: 1 / 0)
+    with monkeypatch.context() as elsewhere, pytest.raises(ZeroDivisionError):
+        elsewhere.setattr(training.devices, "name", lambda device: "another processor")
+        run(inputs, tmp_path, settings(), checkpoint_seconds=0)
+    monkeypatch.undo()
+    capsys.readouterr()
+    run(inputs, tmp_path, settings())
+    said = capsys.readouterr().out
+    assert "the checkpoint is of another processor, this is" in said and "resuming at step" in said
+
+
 def test_a_checkpoint_of_other_settings_is_not_used(inputs, tmp_path, monkeypatch, capsys):
     options = settings()
     monkeypatch.setattr(training, "_repeated_passes", lambda *a: 1 / 0)
@@ -217,6 +229,7 @@ def test_signals_and_kills(inputs, tmp_path):
 
     lazy = [part if part != "0.2" else "1000" for part in broken]
     job = subprocess.Popen(lazy, env=environment, stdout=subprocess.PIPE, text=True)
+    assert "training on" in job.stdout.readline()
     assert "resuming" in job.stdout.readline()  # the handlers are in place a moment later
     time.sleep(0.5)
     saved = checkpoint.stat().st_mtime_ns

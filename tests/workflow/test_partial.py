@@ -145,6 +145,13 @@ def test_unrelated_keys_rerun_nothing(study):
     assert study.planned() == {}
 
 
+def test_a_setting_that_came_later_reruns_nothing_until_it_says_something_else(study):
+    study.config["compute"] = {"deterministic": True}
+    assert study.planned() == {}
+    study.config["compute"] = {"deterministic": False}
+    assert sum(study.trained().values()) == 12
+
+
 def test_a_deleted_figure_is_drawn_again_alone(study):
     figure = study.folder / RESULTS / "figures/figure1.png"
     figure.unlink()

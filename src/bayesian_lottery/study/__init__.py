@@ -17,6 +17,7 @@ from bayesian_lottery.study.choices import (
 )
 from bayesian_lottery.study.expansion import branches, expand, find, nodes, packs
 from bayesian_lottery.study.files import (
+    ABSENT,
     data_file,
     files,
     metrics_files,
@@ -32,6 +33,7 @@ from bayesian_lottery.study.files import (
 from bayesian_lottery.study.nodes import COORDINATES, Node, Trunk
 
 __all__ = [
+    "ABSENT",
     "COORDINATES",
     "Node",
     "Trunk",

@@ -9,6 +9,11 @@ from bayesian_lottery.study.expansion import nodes
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.tickets import REWINDS
 
+# What the absence of a setting that came after studies had been made means for good: how those were
+# trained. Jobs are told such a setting only where it differs, so that their parameters stay as they
+# were and nothing is trained again. The default in the schema may change; this may not.
+ABSENT: Mapping[str, Mapping] = {"compute": {"deterministic": True}}
+
 
 class Origin(NamedTuple):
     """A file that a node starts from: the node that writes it, and its name."""
@@ -131,7 +136,7 @@ def node_settings(config: Mapping, node: Node) -> dict:
         "validation": dataset["validation"],
         "curriculum": dict(config["curricula"][training.curriculum]),
         "prune_fraction": config["prune_fraction"],
-        "compute": dict(config["compute"]),
+        "compute": _told("compute", config["compute"]),
         "scorers": scorers(config, node),
         **({kind: options} if options else {}),
         **({"kind": kind} if kind != training.inference else {}),
@@ -140,3 +145,9 @@ def node_settings(config: Mapping, node: Node) -> dict:
     if choices.kind(config, training.inference).stochastic:
         return {**settings, "evaluation": evaluation}
     return {**settings, "evaluation": {**evaluation, "samples": 1, "passes": 1}}
+
+
+def _told(section: str, values: Mapping) -> dict:
+    """What a job is told of a section of the configuration: all but what absence means."""
+    absent = ABSENT.get(section, {})
+    return {key: v for key, v in values.items() if key not in absent or v != absent[key]}
