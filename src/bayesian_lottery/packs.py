@@ -102,11 +102,12 @@ def pack(networks: Sequence[Network]) -> Pack:
 
 
 def _side_by_side(images: Tensor, members: int, samples: int) -> Tensor:
-    """(K·B, C, H, W) to (B, S·K·C, H, W); as they are where one network's samples share them."""
+    """(K·B, C, H, W) to (B, S·K·C, H, W), channels-last; as they are where one network's samples
+    share them."""
     if members == 1:
         return images
-    beside = images.unflatten(0, (members, -1)).transpose(0, 1).flatten(1, 2)
-    return beside.repeat(1, samples, 1, 1)
+    pixels = images.unflatten(0, (members, -1)).permute(1, 3, 4, 0, 2)  # (B, H, W, K, C)
+    return pixels.flatten(3).repeat(1, 1, 1, samples).movedim(-1, 1)
 
 
 def _one_after_the_other(logits: Tensor, members: int) -> Tensor:

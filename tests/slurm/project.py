@@ -28,6 +28,8 @@ RULES = (
     *("train_dense_deterministic", "train_dense_bayesian"),
 )
 MEMORY = ["--set-resources", *(f"{rule}:mem_mb=2000*attempt" for rule in RULES)]
+# The cluster's GPUs are stand-ins: jobs ask SLURM for one and get it, and train on the CPU.
+STAND_INS = [f"{rule}:device=cpu" for rule in (*RULES, *(f"train_pack_{n}" for n in range(1, 9)))]
 
 # Columns of the table of runs that say what a run cost and where it was made.
 NOT_RESULTS = {"peak_memory_bytes", "git_commit", "device"}
@@ -111,7 +113,12 @@ class Project:
 
     def on_cluster(self, *options: str, site: list[str] = SITE) -> Run:
         """Start the workflow by `snakemake --profile slurm`; `options` come last."""
-        return self._start("--profile", "slurm", *site, *(options or MEMORY))
+        options = list(options or MEMORY)
+        if "--set-resources" not in options:
+            options.append("--set-resources")
+        after = options.index("--set-resources") + 1
+        options[after:after] = STAND_INS
+        return self._start("--profile", "slurm", *site, *options)
 
     def _start(self, *options: str) -> Run:
         run = Run(["snakemake", *options, *self.options], self.folder)

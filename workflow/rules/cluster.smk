@@ -1,6 +1,12 @@
 # What happens before the first job; not in a dry run, nor inside a job.
 from bayesian_lottery import cluster
 
+# Where jobs run on this machine, as many use a GPU at once as it has, unless `--resources gpu=N` says
+# how many. On a cluster, to which `--jobs` belongs, each node looks after its own.
+on_this_machine = workflow.is_main_process and workflow.global_resources["_nodes"].value is None
+if on_this_machine and "gpu" not in workflow.global_resources and cluster.visible_gpus():
+    workflow.register_resource("gpu", len(cluster.visible_gpus()))
+
 
 # One Snakemake a folder (workflow/profiles/default has `nolock`: Snakemake's own lock outlives a
 # kill), and no jobs that a killed one has left, so that no two write the same files. Then SLURM is
