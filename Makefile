@@ -1,13 +1,16 @@
 # `make demo` runs the study in miniature, `make test` tests the project, `make benchmark` shows how
 # fast training is on this machine. All set up .venv from requirements.lock first. CORES=N limits the
-# cores that the demo takes (default: all).
+# cores that the demo takes (default: all). LOCK=requirements-cuda12.lock is for NVIDIA drivers older
+# than 580.
 
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv
+INSTALLED := $(shell cat $(VENV)/installed 2>/dev/null)
+LOCK ?= $(or $(INSTALLED),requirements.lock)
 ACTIVATE := . $(VENV)/bin/activate
 
-.PHONY: demo test benchmark environment clean
+.PHONY: demo test benchmark environment another_lock clean
 
 demo: environment
 	$(ACTIVATE) && python scripts/warm.py snakemake --cores $(CORES)
@@ -21,14 +24,15 @@ benchmark: environment
 
 environment: $(VENV)/installed
 
-# uv takes the CUDA builds of torch and torchvision that fit each other, in under a minute.
-$(VENV)/installed: requirements.lock pyproject.toml
+# uv takes the CUDA builds of torch and torchvision that fit each other, in under a minute. The file
+# says which lock it took; the environment stays with that one until another is named.
+$(VENV)/installed: $(LOCK) pyproject.toml $(if $(filter $(INSTALLED),$(LOCK)),,another_lock)
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] < (3, 13) else "Python 3.11 or 3.12 is needed; name one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
-	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet requirements.lock
+	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip sync --quiet $(LOCK)
 	VIRTUAL_ENV=$(VENV) $(VENV)/bin/uv pip install --quiet --no-deps --editable .
-	touch $@
+	echo $(LOCK) > $@
 
 clean:
 	rm -rf $(VENV) results/[!R]* .snakemake logs
