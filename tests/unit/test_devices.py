@@ -3,6 +3,7 @@
 There is no GPU here: what torch and the driver would say of one is put into their mouths.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -120,10 +121,12 @@ def test_a_job_that_was_promised_a_gpu_ends_in_a_sentence(tmp_path):
     """The script as SLURM would start it; this machine's own torch and driver."""
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    files = ("data", "initial", "metrics", "history", "weights")
-    arguments = [f"--{name}={tmp_path / name}" for name in files]
+    names = {"metrics": "m", "history": "h", "weights": "w"}
+    outputs = {name: str(tmp_path / file) for name, file in names.items()}
+    files = [{"inputs": {"data": "none", "initial": "none"}, "outputs": outputs}]
+    tasks = json.dumps([{"node": {}, "settings": {}}])
     run = subprocess.run(
-        [sys.executable, ROOT / "scripts/train.py", "--node={}", "--settings={}", *arguments],
+        [sys.executable, ROOT / "scripts/train.py", "--tasks", tasks, "--files", json.dumps(files)],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "0", "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,

@@ -20,7 +20,16 @@ import torch
 from fake_cuda import Trace, fake_cuda
 from families import FAMILIES
 
-from bayesian_lottery import checkpoints, devices, engine, masks, models, networks, training
+from bayesian_lottery import (
+    checkpoints,
+    devices,
+    engine,
+    inferences,
+    masks,
+    models,
+    networks,
+    training,
+)
 from bayesian_lottery.data import Images, Split
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.networks import ESTIMATORS
@@ -168,10 +177,12 @@ def run(model: str, case: str, folder: Path, patches: pytest.MonkeyPatch) -> Ask
         rest = trace.waits - waits_then
         for network in trained:
             network.load(network.state(), masks.ones(models.prunable(network.template)))
+            moments = network.moments()
             for scorer in SCORERS.values():
-                if scorer.inference == settings["inference"]:
-                    for tensors in network.scoring_parameters().values():
-                        assert scorer.score(*tensors).device.type == "cuda"
+                if scorer.fits(inferences.kind_of(settings)):
+                    for name in network.mask:
+                        scores = scorer.score(*(moments[need][name] for need in scorer.needs))
+                        assert scores.device.type == "cuda"
     return Asked(operations_then - operations, waits_then - waits, rest, trace, record)
 
 
