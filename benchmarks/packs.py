@@ -18,7 +18,8 @@ from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
 from bayesian_lottery.randomness import generator
 
-UNTIMED = 4  # steps before the timed ones
+UNTIMED = 5  # steps before the timed ones: three, one that may be recorded, and one replayed
+BLOCK = 50 if torch.cuda.is_available() else 1  # steps between two waits for the device
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=8, help="pixels a side (8)")
     parser.add_argument("--batch", type=int, default=64, help="images of each network (64)")
     parser.add_argument("--samples", type=int, default=3, help="weight samples (3)")
-    parser.add_argument("--steps", type=int, default=20, help="timed steps (20)")
+    parser.add_argument("--steps", type=int, default=20, help="times each is timed (20)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--capture", action="store_true", help="as a CUDA graph, on a GPU")
     options = parser.parse_args()
@@ -49,11 +50,11 @@ def measure(model: str, inference: str, options: argparse.Namespace) -> None:
     """Print a row for every number of networks."""
     steps = {k: step_of(model, inference, k, options) for k in options.networks}
     seconds = {k: [] for k in steps}
-    for index in range(UNTIMED + options.steps):
+    for step in steps.values():
+        seconds_of(step, UNTIMED)
+    for _ in range(options.steps):
         for k, step in steps.items():
-            taken = seconds_of(step)
-            if index >= UNTIMED:
-                seconds[k].append(taken)
+            seconds[k].append(seconds_of(step, BLOCK))
     first = options.networks[0]
     alone = [taken / first for taken in seconds[first]]
     for k, taken in seconds.items():
@@ -90,13 +91,14 @@ def step_of(model: str, inference: str, count: int, options: argparse.Namespace)
     return step
 
 
-def seconds_of(function) -> float:
-    """Seconds that `function` takes, until the device is done."""
+def seconds_of(function, count: int) -> float:
+    """Seconds that each of `count` calls of `function` takes, until the device is done with all."""
     started = time.perf_counter()
-    function()
+    for _ in range(count):
+        function()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return (time.perf_counter() - started) / count
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ Every case (see cases.py) is a process of its own, so that its peak memory is it
 measured beside its reference, the two taking their steps in turn, so that a busy machine slows both
 alike: "speed_up" and "memory_ratio" are of that pair. "of_ceiling" is the share of the machine's
 own largest matrix product, in the same precision, that the step's multiply-adds reach. Images are
-made up, in CIFAR-10's shape.
+made up, in CIFAR-10's shape. On a CPU each step is timed; on a GPU blocks of 50 steps are, with one
+wait for the GPU at the end of each.
 """
 
 import argparse
@@ -15,7 +16,6 @@ import csv
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,7 +28,16 @@ from cases import BAYESIAN, DETERMINISTIC, QUICK, build
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 MODELS = ("resnet20", "resnet18", "vgg11", "vit_tiny")
 IMAGE_SHAPE = (3, 32, 32)
-UNTIMED = 2  # steps before the timed ones
+# Steps before the timed ones; on a GPU three, one that may be recorded, and one replayed.
+UNTIMED = {"cpu": 2, "cuda": 5}
+# Steps between two waits for the device: on a GPU many, so that it may fall behind as in training.
+BLOCK = {"cpu": 1, "cuda": 50}
+# Settings of `compute` under which whole epochs are timed on a GPU: what each costs or gains.
+GPU_EPOCHS = [
+    {"deterministic": deterministic, "capture": capture}
+    for deterministic in (True, False)
+    for capture in (False, True)
+]
 
 
 def main() -> None:
@@ -37,11 +46,11 @@ def main() -> None:
     )
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="MODEL")
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="only these beside the first")
-    parser.add_argument("--quick", action="store_true", help="resnet20, few cases, 3 steps each")
+    parser.add_argument("--quick", action="store_true", help="resnet20, few cases, 3 times each")
     parser.add_argument("--inference", nargs="+", default=["deterministic", "bayesian"])
     parser.add_argument("--samples", type=int, default=10, help="weight samples (10)")
     parser.add_argument("--batch", type=int, help="images (128; for vit_tiny on a CPU 32)")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps a case, after two (5)")
+    parser.add_argument("--steps", type=int, default=5, help="times a case is timed (5)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads (all cores)")
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop's loader (2)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -94,8 +103,9 @@ def measure(shared: dict, ceilings: dict, options: argparse.Namespace) -> list[d
         cases = {name: case for name, case in cases.items() if name in (first, *options.cases)}
     cases = {name: {**shared, **case} for name, case in cases.items()}
     if options.epochs:
-        for capture in [False] if on_cpu(options.device) else [False, True]:
-            case = {**shared, "kind": "epochs", "capture": capture}
+        ways = [{}] if on_cpu(options.device) else GPU_EPOCHS
+        for way in ways:
+            case = {**shared, "kind": "epochs", "way": way}
             print(run_worker(case).splitlines()[-1], flush=True)  # after those of the training
         return []
     if options.profile:
@@ -119,8 +129,7 @@ def measure(shared: dict, ceilings: dict, options: argparse.Namespace) -> list[d
 def row_of(name: str, case: dict, own: dict, reference: dict, ceilings: dict) -> dict:
     median = statistics.median(own["seconds"])
     ratios = [a / b for a, b in zip(reference["seconds"], own["seconds"], strict=True)]
-    half = case.get("precision") == "bfloat16" or own["bfloat16"]
-    precision = "bfloat16" if half else "float32"
+    precision = "bfloat16" if own["bfloat16"] else "float32"
     ceiling = max(rate for name, rate in ceilings.items() if name.startswith(precision))
     return {
         "model": case["model"],
@@ -178,18 +187,22 @@ def take_turns(cases: dict[str, dict], steps: int) -> dict[str, dict]:
             sys.exit(f"{name}: the process has ended, perhaps for want of memory.")
 
     times = {name: [] for name in cases}
-    for _ in range(UNTIMED + steps):
+    for name in cases:
+        ask(name, "warm up")
+    for _ in range(steps):
         for name in cases:
-            times[name].append(ask(name, "step")["seconds"])
-    found = {name: {"seconds": times[name][UNTIMED:], **ask(name, "end")} for name in cases}
+            times[name].append(ask(name, "steps")["seconds"])
+    found = {name: {"seconds": times[name], **ask(name, "end")} for name in cases}
     for worker in workers.values():
         worker.communicate()
     return found
 
 
 def work(case: dict) -> None:
-    """A worker: take a step for every line "step" on standard input; answer in JSON."""
+    """A worker: do what each line on standard input says; answer in JSON."""
     import torch
+
+    from bayesian_lottery import devices
 
     torch.set_num_threads(case["threads"])
     device = torch.device("cpu" if on_cpu(case["device"]) else "cuda")
@@ -201,30 +214,30 @@ def work(case: dict) -> None:
     if case.get("profile"):
         return print(profile(step, device))
     for line in sys.stdin:
-        if line == "step\n":
-            answer = {"seconds": seconds_of(step, device)}
+        if line == "warm up\n":
+            answer = {"seconds": seconds_of(step, device, UNTIMED[device.type])}
+        elif line == "steps\n":
+            answer = {"seconds": seconds_of(step, device, BLOCK[device.type])}
         else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            if device.type == "cuda":
-                peak = torch.cuda.max_memory_allocated()
-            ours_on_gpu = device.type == "cuda" and case["kind"] == "ours"
+            precision = devices.precision(case.get("precision", "auto"), device)
             answer = {
-                "peak_bytes": peak,
+                "peak_bytes": devices.peak_memory(device),
                 "operations": operations(case),
-                "bfloat16": ours_on_gpu and case.get("precision", "auto") == "auto",
+                "bfloat16": case["kind"] == "ours" and precision == "bfloat16",
             }
         print(json.dumps(answer), flush=True)
 
 
-def seconds_of(function, device) -> float:
-    """Seconds that `function` takes, until the device is done."""
+def seconds_of(function, device, count: int = 1) -> float:
+    """Seconds that each of `count` calls of `function` takes, until the device is done with all."""
     import torch
 
     started = time.perf_counter()
-    function()
+    for _ in range(count):
+        function()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return (time.perf_counter() - started) / count
 
 
 def operations(case: dict) -> int:
@@ -265,9 +278,11 @@ def epochs(case: dict, device) -> None:
     """Print the seconds of the second of two epochs by `training.train`, 50,000 + 10,000 images."""
     import torch
 
-    from bayesian_lottery import data, models, networks, training
+    from bayesian_lottery import data, devices, models, networks, training
     from bayesian_lottery.curricula import Curriculum
 
+    way = case["way"]
+    devices.set_algorithms(way.get("deterministic", False))
     stream = torch.Generator().manual_seed(0)
 
     def split(count: int) -> data.Split:
@@ -280,7 +295,7 @@ def epochs(case: dict, device) -> None:
     images = data.Images("made_up", classes, train, test, *data.channel_statistics(train.images))
     samples = case["samples"]
     settings = {
-        "compute": {"capture": case["capture"]},
+        "compute": way,
         "inference": case["inference"],
         "curriculum": vars(Curriculum(2, "adam", 1e-3, 1e-4, case["batch"], (), 0.1, 0, 0.9)),
         "validation": 0,
@@ -296,8 +311,8 @@ def epochs(case: dict, device) -> None:
     (record,) = training.train([network], images, settings, [["benchmark"]])
     history = record.history
     seconds = history[1]["seconds"] - history[0]["seconds"]
-    captured = ", captured" if case["capture"] else ""
-    print(f"{case['model']}, {case['inference']}{captured}: {seconds:.2f} s an epoch and its test")
+    words = "".join(f", {key} {value}" for key, value in way.items())
+    print(f"{case['model']}, {case['inference']}{words}: {seconds:.2f} s an epoch and its test")
 
 
 def profile(step, device) -> str:
@@ -305,7 +320,7 @@ def profile(step, device) -> str:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
-    for _ in range(UNTIMED):
+    for _ in range(UNTIMED[device.type]):
         step()
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
