@@ -193,7 +193,7 @@ def test_whichever_library_finds_the_memory_full_the_sentence_is_the_same(monkey
         raise error
 
     monkeypatch.setattr(jobs, "train_nodes", fill)
-    with pytest.raises(SystemExit, match=r"device: its memory does not suffice \(.+\); lower"):
+    with pytest.raises(InputError, match=r"device: its memory does not suffice \(.+\); lower"):
         jobs.run_script([], "cuda", 1.0)
 
 
