@@ -4,15 +4,10 @@ import contextlib
 import csv
 import fcntl
 import io
-import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -28,12 +23,12 @@ from bayesian_lottery import (
     networks,
 )
 from bayesian_lottery.checkpoints import Checkpointing
-from bayesian_lottery.computation import VERSION
-from bayesian_lottery.engine import Engine, Plan
+from bayesian_lottery.engine import Plan
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
+from bayesian_lottery.provenance import provenance
+from bayesian_lottery.pruning import prune
 from bayesian_lottery.randomness import generator, seed_of
-from bayesian_lottery.scores import GRADIENT, SCORERS
 from bayesian_lottery.tickets import REWINDS, Ticket, branch_of
 from bayesian_lottery.training import Record, summarise, train
 
@@ -223,23 +218,6 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
     path.unlink(missing_ok=True)
 
 
-def prune(
-    network: networks.Network,
-    mask: masks.Mask,
-    scorer: str,
-    images: data.Images,
-    settings: Mapping,
-    stream: Sequence[str],
-) -> masks.Mask:
-    """The mask of the next level, by the scores of a trained network."""
-    entry = SCORERS[scorer]
-    offered = network.moments()
-    if GRADIENT in entry.needs:
-        offered |= {GRADIENT: gradients(network, images, settings, stream)}
-    scores = {name: entry.score(*(offered[need][name] for need in entry.needs)) for name in mask}
-    return masks.prune(mask, scores, settings["prune_fraction"])
-
-
 def prune_dense(
     node: Mapping,
     settings: Mapping,
@@ -271,29 +249,6 @@ def prune_dense(
     networks.check_shapes(weights, state, network.module.state_dict())
     network.load(state, mask)
     masks.save(output, prune(network, mask, scorer, images, settings, stream_of(node)))
-
-
-def gradients(
-    network: networks.Network, images: data.Images, settings: Mapping, stream: Sequence[str]
-) -> networks.State:
-    """What scorers that need a gradient get: of the data term, by weight (or its mean).
-
-    It is of one batch of training images, as they are, and of the objective's weight samples; norms
-    take their running statistics and do not move.
-    """
-    training, _ = data.hold_out(
-        images.train, settings["validation"], generator("hold_out", images.name)
-    )
-    device, objective = images.mean.device, network.objective
-    order = torch.randperm(len(training), generator=generator(*stream, "scoring", "batch"))
-    batch = training[order[: settings["curriculum"]["batch_size"]].to(device)]
-    network.template.eval()
-    drawing = generator(*stream, "scoring", "weights", device=device)
-    noise = network.noise(objective.samples, drawing)
-    engine = Engine(network, images.image_shape, Plan(**settings["compute"]))
-    inputs = data.normalise(batch.images, images.mean, images.std)
-    engine.gradients(inputs, batch.labels, noise, objective.likelihood, heat=0.0)
-    return network.gradients()
 
 
 def _write(
@@ -370,32 +325,3 @@ def as_csv(rows: list[dict]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def provenance(device: torch.device) -> dict:
-    """What made a result: versions, machine, commit (with "+changes" if the tree had any)."""
-    packages = ("torch", "torch-blue", "numpy", "safetensors")
-    return {
-        "computation": VERSION,
-        "git_commit": _git_commit(),
-        "device": devices.name(device),
-        "host": platform.node(),
-        "slurm_job": os.environ.get("SLURM_JOB_ID"),
-        "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _git_commit() -> str | None:
-    def git(*arguments: str) -> str:
-        folder = Path(__file__).parent
-        return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

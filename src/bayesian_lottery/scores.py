@@ -18,7 +18,7 @@ class Scorer:
 
     Attributes:
         needs: of each weight: "weight", "mean" or "std", as `inferences.Kind.offers` has them, or
-            "gradient" (see `jobs.gradients`).
+            "gradient" (see `pruning.gradients`).
         score: takes these tensors of one layer, in this order, all of the weight's shape, and
             returns the scores in that shape.
         description: a few words.

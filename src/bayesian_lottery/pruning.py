@@ -1,0 +1,52 @@
+"""Pruning a trained network: what scorers are given, and the mask that follows."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from bayesian_lottery import data, masks
+from bayesian_lottery.engine import Engine, Plan
+from bayesian_lottery.networks import Network, State
+from bayesian_lottery.randomness import generator
+from bayesian_lottery.scores import GRADIENT, SCORERS
+
+
+def prune(
+    network: Network,
+    mask: masks.Mask,
+    scorer: str,
+    images: data.Images,
+    settings: Mapping,
+    stream: Sequence[str],
+) -> masks.Mask:
+    """The mask of the next level, by the scores of a trained network."""
+    entry = SCORERS[scorer]
+    offered = network.moments()
+    if GRADIENT in entry.needs:
+        offered |= {GRADIENT: gradients(network, images, settings, stream)}
+    scores = {name: entry.score(*(offered[need][name] for need in entry.needs)) for name in mask}
+    return masks.prune(mask, scores, settings["prune_fraction"])
+
+
+def gradients(
+    network: Network, images: data.Images, settings: Mapping, stream: Sequence[str]
+) -> State:
+    """What scorers that need a gradient get: of the data term, by weight (or its mean).
+
+    It is of one batch of training images, as they are, and of the objective's weight samples; norms
+    take their running statistics and do not move.
+    """
+    training, _ = data.hold_out(
+        images.train, settings["validation"], generator("hold_out", images.name)
+    )
+    device, objective = images.mean.device, network.objective
+    order = torch.randperm(len(training), generator=generator(*stream, "scoring", "batch"))
+    batch = training[order[: settings["curriculum"]["batch_size"]].to(device)]
+    network.template.eval()
+    drawing = generator(*stream, "scoring", "weights", device=device)
+    noise = network.noise(objective.samples, drawing)
+    engine = Engine(network, images.image_shape, Plan(**settings["compute"]))
+    inputs = data.normalise(batch.images, images.mean, images.std)
+    network.module.zero_grad()
+    engine.gradients(inputs, batch.labels, noise, objective.likelihood, heat=0.0)
+    return network.gradients()

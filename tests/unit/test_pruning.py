@@ -1,0 +1,75 @@
+"""What scorers are given of a trained network."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from families import FAMILIES
+
+from bayesian_lottery import data, models, networks, pruning
+from bayesian_lottery.randomness import generator
+from bayesian_lottery.scores import SCORERS, Scorer
+
+SETTINGS = {"validation": 0.2, "curriculum": {"batch_size": 16}, "compute": {},
+            "prune_fraction": 0.5}  # fmt: skip
+OPTIONS = {"samples": 3, "likelihood": "elbo", "initial_std": 1e-12, "prior_std": 1.0}
+STREAM = ["any"]
+
+
+def images_of(model: str) -> data.Images:
+    """Random images and labels, twelve a class."""
+    stream = generator("images")
+    pixels = torch.randint(256, (120, *FAMILIES[model]), generator=stream, dtype=torch.uint8)
+    split = data.Split(pixels, torch.arange(10).repeat(12))
+    mean, std = data.channel_statistics(pixels)
+    return data.Images("made up", tuple("0123456789"), split, split, mean, std)
+
+
+def network_of(model: str, inference: str) -> networks.Network:
+    template = models.build(model, FAMILIES[model], 10, seed=1)
+    return networks.build(inference, template, OPTIONS)
+
+
+def gradients_by_hand(model: str, images: data.Images) -> dict[str, torch.Tensor]:
+    """Of the mean cross-entropy of the batch that `pruning.gradients` takes, by plain PyTorch."""
+    training, _ = data.hold_out(images.train, 0.2, generator("hold_out", images.name))
+    order = torch.randperm(len(training), generator=generator(*STREAM, "scoring", "batch"))[:16]
+    plain = models.build(model, FAMILIES[model], 10, seed=1).eval()
+    inputs = data.normalise(training.images[order], images.mean, images.std)
+    F.cross_entropy(plain(inputs), training.labels[order]).backward()
+    return {name: parameter.grad for name, parameter in plain.named_parameters()}
+
+
+@pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+@pytest.mark.parametrize("model", FAMILIES)
+def test_the_gradient_is_that_of_a_batch_and_nothing_moves(model, inference):
+    """A posterior as narrow as a point has the gradient of a point."""
+    images, network = images_of(model), network_of(model, inference)
+    before = network.state()
+    gradients = pruning.gradients(network, images, SETTINGS, STREAM)
+    expected = gradients_by_hand(model, images)
+    assert gradients.keys() == network.mask.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5)
+    for name, value in network.state().items():
+        assert torch.equal(value, before[name]), name
+    again = pruning.gradients(network, images, SETTINGS, STREAM)
+    for name, gradient in again.items():
+        torch.testing.assert_close(gradient, gradients[name], rtol=1e-5, atol=1e-7)
+
+
+def test_a_scorer_gets_what_it_needs_in_its_order(monkeypatch):
+    given = []
+
+    def score(gradient, weight):
+        given.append((gradient, weight))
+        return (gradient * weight).abs()
+
+    monkeypatch.setitem(SCORERS, "saliency", Scorer(("gradient", "weight"), score, "|g w|"))
+    images, network = images_of("lenet_100_50"), network_of("lenet_100_50", "deterministic")
+    mask = pruning.prune(network, network.mask, "saliency", images, SETTINGS, STREAM)
+    expected = gradients_by_hand("lenet_100_50", images)
+    for (gradient, weight), name in zip(given, mask, strict=True):
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)
+        assert torch.equal(weight, network.state()[name])
+    total = sum(layer.numel() for layer in mask.values())
+    assert sum(int(layer.sum()) for layer in mask.values()) == total - total // 2
