@@ -186,11 +186,12 @@ def test_snakemake_killed_while_its_job_waits(
 
 
 def test_out_of_memory(project: Project, node: Node, undisturbed: Node, cluster: Cluster) -> None:
-    first = last_job(cluster) + 1 if cluster.squeue() else 1
+    before = set(cluster.squeue())
     run = project.on_cluster(
         "--set-resources", "train_dense_deterministic:mem_mb=500 if attempt == 1 else 2000"
     )
     run.finish()
+    first = min(set(cluster.squeue()) - before)
     assert cluster.squeue()[first].state == "FAILED"
     logs = (project.folder / ".snakemake/slurm_logs").rglob(f"{first}.log")
     assert "exceeded memory limit" in next(logs).read_text()
