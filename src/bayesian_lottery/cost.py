@@ -80,14 +80,17 @@ def size(model: str, image_shape: tuple[int, int, int], classes: int) -> Size:
     )
 
 
-def node_bytes(config: Mapping, node: Node, settings: Mapping, network: Size) -> tuple[int, int]:
+def node_bytes(
+    config: Mapping, node: Node, settings: Mapping, network: Size, images: Images
+) -> tuple[int, int]:
     """Bytes of a node that stay; and those that go, of its checkpoint and of weights not needed."""
     once, an_epoch = TEXT_BYTES
     curriculum = settings["curriculum"]
     masks = (1 if node.branch else len(study.scorers(config, node))) * math.ceil(
         network.prunable / 8
     )
-    kept = masks + once + an_epoch * curriculum["epochs"]
+    predictions = 2 * images.test * images.classes
+    kept = masks + predictions + once + an_epoch * curriculum["epochs"]
     kind = inferences.kind_of(settings)
     weights = network.weight_bytes(kind)
     moments = 2 if curriculum["optimizer"] == "adam" else 1
@@ -201,7 +204,7 @@ def _item(
     if job.node is None:
         return Item(job, done, network.weight_bytes(inferences.KINDS["deterministic"]))
     settings = study.node_settings(config, job.node)
-    kept, passing = node_bytes(config, job.node, settings, network)
+    kept, passing = node_bytes(config, job.node, settings, network, images)
     seconds = measured.seconds(settings)
     if seconds is not None:
         return Item(job, done, kept, passing, seconds, measured=True)

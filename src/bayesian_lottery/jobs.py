@@ -25,12 +25,13 @@ from bayesian_lottery import (
 from bayesian_lottery.checkpoints import Checkpointing
 from bayesian_lottery.engine import Plan
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.evaluation import summarise
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
 from bayesian_lottery.provenance import provenance
 from bayesian_lottery.pruning import prune
 from bayesian_lottery.randomness import generator, seed_of
 from bayesian_lottery.tickets import REWINDS, Ticket, branch_of
-from bayesian_lottery.training import Record, summarise, train
+from bayesian_lottery.training import Record, train
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Inputs:
 class Outputs:
     """The files that a training job writes.
 
-    `next_masks` maps scorers to paths; `branch_mask` is where a branch puts the mask of its ticket.
+    `predictions` holds the class probabilities of the test images, float16; `next_masks` maps
+    scorers to paths; `branch_mask` is where a branch puts the mask of its ticket.
     """
 
     metrics: Path
@@ -70,6 +72,7 @@ class Outputs:
     weights: Path
     next_masks: Mapping[str, Path] = field(default_factory=dict)
     branch_mask: Path | None = None
+    predictions: Path | None = None
 
 
 def initialise(data_file: Path, model: str, seed: int, output: Path) -> None:
@@ -267,6 +270,9 @@ def _write(
         masks.save(outputs.branch_mask, mask)
     write_tensors(outputs.weights, network.state(), {"node": dict(task.node)})
     write_text(outputs.history, as_csv(record.history))
+    if outputs.predictions:
+        probabilities = {"probabilities": record.predictions}
+        write_tensors(outputs.predictions, probabilities, {"node": dict(task.node)})
     metrics = {
         "node": dict(task.node),
         "settings": dict(settings),

@@ -302,10 +302,10 @@ def test_weights_that_stay(loaded):
     config, nodes = loaded
     network = cost.size("lenet_100_50", (1, 8, 8), 10)
     weights, mask = network.weight_bytes(KINDS["bayesian"]), network.prunable / 8
-    text = 12_000 + 4 * 500
+    text = 12_000 + 4 * 500 + 2 * 359 * 10
 
     def kept(each: Node, config: dict = config) -> tuple[int, int]:
-        return cost.node_bytes(config, each, study.node_settings(config, each), network)
+        return cost.node_bytes(config, each, study.node_settings(config, each), network, DIGITS)
 
     checkpoint = weights + 8 * network.trained(KINDS["bayesian"])
     dense, level = node(nodes, "bayesian", 0), node(nodes, "bayesian", 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bayesian_lottery import checkpoints, data, jobs, masks, models, training
+from bayesian_lottery import checkpoints, data, evaluation, jobs, masks, models, training
 from bayesian_lottery.curricula import Curriculum
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, read_tensors
@@ -151,7 +151,7 @@ def test_a_run_broken_off_anywhere_resumes_bit_for_bit(
 
 
 def test_a_checkpoint_of_another_device_is_used_and_said(inputs, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "_repeated_passes", lambda *a: 1 / 0)
+    monkeypatch.setattr(evaluation, "final", lambda *a: 1 / 0)
     with monkeypatch.context() as elsewhere, pytest.raises(ZeroDivisionError):
         elsewhere.setattr(training.devices, "name", lambda device: "another processor")
         run(inputs, tmp_path, settings(), checkpoint_seconds=0)
@@ -164,7 +164,7 @@ def test_a_checkpoint_of_another_device_is_used_and_said(inputs, tmp_path, monke
 
 def test_a_checkpoint_of_other_settings_is_not_used(inputs, tmp_path, monkeypatch, capsys):
     options = settings()
-    monkeypatch.setattr(training, "_repeated_passes", lambda *a: 1 / 0)
+    monkeypatch.setattr(evaluation, "final", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(inputs, tmp_path, options, checkpoint_seconds=0)
     monkeypatch.undo()
@@ -303,7 +303,7 @@ def test_imp_resets_and_lrr_keeps(inputs, tmp_path, monkeypatch):
 
     def note_the_start(networks, *_):
         started[0] = networks[0].state()
-        return [training.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in training.METRICS}}])]
+        return [training.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in evaluation.METRICS}}])]
 
     monkeypatch.setattr(jobs, "train", note_the_start)
     initial, _ = read_tensors(inputs / "lenet_100_50")
@@ -353,9 +353,28 @@ def test_learning_rate_schedule():
     assert rates[20:] == pytest.approx([3e-5] * 4)
 
 
+@pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+def test_predictions_are_kept_and_give_the_accuracy_of_the_first_pass(inputs, tmp_path, inference):
+    options = settings(inference=inference, epochs=1)
+    out = outputs(tmp_path)
+    out = replace(out, predictions=tmp_path / "p", next_masks={})
+    start = jobs.Inputs(inputs / "data", inputs / "lenet_100_50")
+    jobs.train_nodes([jobs.Task(NODE, options, start, out)], "cpu")
+    tensors, metadata = read_tensors(tmp_path / "p")
+    probabilities, test = tensors["probabilities"], data.load(start.data).test
+    assert probabilities.shape == (len(test), 10) and probabilities.dtype == torch.float16
+    assert metadata["node"] == NODE
+    torch.testing.assert_close(
+        probabilities.float().sum(1), torch.ones(len(test)), atol=5e-3, rtol=0
+    )
+    accuracy = (probabilities.argmax(1) == test.labels).float().mean().item()
+    first = read_json(out.metrics)["passes"]["accuracy"][0]
+    assert accuracy == pytest.approx(first, abs=2 / len(test))  # float16 has ties
+
+
 def test_summaries_pick_the_right_epochs():
     def row(epoch, test, validation):
-        values = {f"test_{metric}": 0.0 for metric in training.METRICS}
+        values = {f"test_{metric}": 0.0 for metric in evaluation.METRICS}
         return {
             "epoch": epoch,
             **values,
@@ -364,8 +383,8 @@ def test_summaries_pick_the_right_epochs():
         }
 
     history = [row(1, 0.5, 0.6), {"epoch": 2}, row(3, 0.9, 0.7), row(4, 0.8, 0.8)]
-    found = training.summarise(history)
+    found = evaluation.summarise(history)
     assert [found[k]["epoch"] for k in ("peak", "final", "selected")] == [3, 4, 4]
     for entry in history:
         entry.pop("validation_accuracy", None)
-    assert training.summarise(history)["selected"] is None
+    assert evaluation.summarise(history)["selected"] is None

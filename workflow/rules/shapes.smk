@@ -19,7 +19,11 @@ class Shape(NamedTuple):
 
 def alone(name, pattern, **outputs):
     """The rule that trains one node a job, of those whose folder matches `pattern`."""
-    common = {"metrics": "metrics.json", "history": "history.csv"}
+    common = {
+        "metrics": "metrics.json",
+        "history": "history.csv",
+        "predictions": "predictions.safetensors",
+    }
     return Shape(
         name=name,
         nodes=lambda wildcards: [node_of(wildcards)],
@@ -69,12 +73,13 @@ def shapes_of_packs():
     """Several nodes a job, and a rule a job, since its outputs are those of its nodes."""
     packs = study.packs(config, NODES.values(), config["networks_per_job"])
     for number, pack in enumerate(packs, 1):
-        outputs = {"metrics": [], "history": [], "weights": [], "masks": []}
+        outputs = {"metrics": [], "history": [], "predictions": [], "weights": [], "masks": []}
         for node in pack:
             files = study.node_outputs(config, node)
             keep = str if study.starts_others(node) else unneeded
             outputs["metrics"].append(files["metrics"])
             outputs["history"].append(files["history"])
+            outputs["predictions"].append(files["predictions"])
             outputs["weights"].append(keep(files["weights"]))
             outputs["masks"] += files.get("next_masks", {}).values()
             outputs["masks"] += [files["branch_mask"]] if node.branch else []

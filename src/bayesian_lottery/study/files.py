@@ -86,6 +86,7 @@ def node_outputs(config: Mapping, node: Node) -> dict:
         "metrics": f"{folder}/metrics.json",
         "history": f"{folder}/history.csv",
         "weights": f"{folder}/weights.safetensors",
+        "predictions": f"{folder}/predictions.safetensors",
     }
     if node.branch:
         return {**outputs, "branch_mask": f"{folder}/mask.safetensors"}
