@@ -85,7 +85,7 @@ def written(document: Document) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """Raise TooLong where that is due; check that this process never took `BYTES`."""
+    """Raise TooLong where that is due; check that no more than `BYTES` were needed."""
 
     def stop(*_):
         raise TooLong(f"no word within {SECONDS} seconds of work or {WAITING} of waiting")
@@ -95,6 +95,7 @@ def limited() -> Iterator[None]:
         signal.ITIMER_REAL: (signal.SIGALRM, WAITING),
     }
     before = {number: signal.signal(number, stop) for number, _ in timers.values()}
+    peak = peak_bytes()
     for timer, (_, seconds) in timers.items():
         signal.setitimer(timer, seconds)
     try:
@@ -104,7 +105,12 @@ def limited() -> Iterator[None]:
             signal.setitimer(timer, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < BYTES
+    assert peak_bytes() <= max(BYTES, peak), f"{peak_bytes() / BYTES:.1f} GB of memory"
+
+
+def peak_bytes() -> int:
+    """The most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def plan(config: dict, nodes: list[study.Node]) -> None:
@@ -116,7 +122,7 @@ def plan(config: dict, nodes: list[study.Node]) -> None:
     for node in nodes:
         settings, known = study.node_settings(config, node), images[node.dataset]
         json.dumps([study.task(config, node), study.files(config, node)], allow_nan=False)
-        resources.request(settings, known.train, known.shape, config["device"]).attempt(3)
+        resources.request(settings, known, config["device"]).attempt(3)
         outputs = study.node_outputs(config, node)
         paths += [*study.node_inputs(config, node).values(), outputs["metrics"]]
     assert not set("{}<>") & set("".join(paths)), "Snakemake would take these for patterns"
@@ -202,7 +208,7 @@ def main() -> None:
         one()
     for what, count in counts.items():
         print(f"{what}: {count}")
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    megabytes = peak_bytes() / 2**20
     print(f"longest: {longest:.1f} s of CPU time; most memory: {megabytes:.0f} MB")
     sys.exit(bool(counts["failures"]))
 
