@@ -25,6 +25,7 @@ SCORERS["saliency"] = Scorer(("weight", "gradient"), lambda w, g: (w * g).abs(),
 REWINDS["signs"] = Rewind("trained signs", trained_signs, origin="previous")
 MASKS["upside_down"] = lambda mask, stream: {n: layer.flip(0) for n, layer in mask.items()}
 BRANCHES["turned"] = Branch(mask="upside_down", weights="reinitialised")
+BRANCHES["redrawn"] = Branch(weights="reinitialised")
 KINDS["plain_noise"] = Kind(
     "noise of my own", "bayesian_lottery.networks:BayesianNetwork.of", ("mean", "std"),
     Variational, stochastic=True, tensors=2,
@@ -44,7 +45,7 @@ TRUNKS = [
     {**SHARED, "inference": "noisy", "scorer": "snr", "levels": 1},
 ]  # fmt: skip
 BRANCHES = [
-    {"branch": "turned", "scorer": "saliency", "rewind": "imp", "levels": [2]},
+    {"branch": ["turned", "redrawn"], "scorer": "saliency", "rewind": "imp", "levels": [2]},
     {"branch": "back", "inference": "noisy", "levels": [1]},
 ]
 
@@ -77,7 +78,7 @@ def test_everything_of_ones_own_is_in_the_tables(study):
     runs = pd.read_parquet(study.folder / RESULTS / "tables/runs.parquet")
     assert {"saliency", "magnitude", "snr"} <= set(runs["scorer"].dropna())
     assert {"signs", "imp"} <= set(runs["rewind"].dropna())
-    assert {"turned", "back"} <= set(runs["branch"].dropna())
+    assert {"turned", "redrawn", "back"} == set(runs["branch"].dropna())
     assert {"noisy", "deterministic"} == set(runs["inference"])
     noisy = runs[(runs["inference"] == "noisy") & runs["branch"].isna()]
     assert noisy["final_mutual_information"].notna().all(), "predictions average draws"
@@ -102,4 +103,4 @@ def test_a_finished_study_has_nothing_to_do_and_a_changed_method_trains_its_own_
     trained = study.trained()
     mine.write_text(MINE)
     # saliency: imp and signs, two levels each; signs by magnitude: two; noisy: dense and one.
-    assert sum(trained.values()) == 4 + 2 + 2 + 2, trained
+    assert sum(trained.values()) == 4 + 2 + 2 + len(("turned", "redrawn", "back")), trained

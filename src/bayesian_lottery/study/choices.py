@@ -60,7 +60,7 @@ def entries(config: Mapping, node: Node) -> list[tuple[str, str]]:
     own, training = branch(config, node), trained(config, node)
     used = [("model", node.model), ("kind", kind_name(config, training.inference))]
     if node.branch:
-        return [*used, ("mask", own.mask), ("weights", own.weights)]
+        return [*used, ("branch", node.branch), ("mask", own.mask), ("weights", own.weights)]
     return [*used, ("scorer", str(node.scorer)), ("rewind", str(node.rewind))]
 
 
