@@ -193,7 +193,7 @@ class Node:
                 {k: v for k, v in row.items() if k not in ("seconds", "peak_memory_bytes")}
                 for row in csv.DictReader(file)
             ]
-        kept = {k: v for k, v in metrics.items() if k not in ("cost", "provenance")}
+        kept = {k: v for k, v in metrics.items() if k not in ("cost", "provenance", "checksum")}
         masks = {file.name: file.read_bytes() for file in self.folder.glob("next_mask*")}
         weights = (self.folder / "weights.safetensors").read_bytes()
         return {"metrics": kept, "history": history, "masks": masks, "weights": weights}

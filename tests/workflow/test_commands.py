@@ -30,7 +30,11 @@ NOT_RUN = {
     "make": "takes minutes; its target is looked up",
     "python benchmarks/": "takes minutes; tests/workflow/test_benchmarks.py",
     "python scripts/export.py": "needs trained networks; tests/unit/test_compact.py",
+    "python scripts/estimate.py --configfile ...": "stands for any configuration",
+    "python tests/fuzz/": "takes ten minutes; tests/fuzz/test_configurations.py",
+    "python tests/slurm/chaos.py": "takes half an hour; tests/slurm/test_chaos.py",
     "python scripts/status.py --watch": "ends with the study; tests/unit/test_status.py",
+    "snakemake --cores 4 --forcerun $(": "needs a finished study; tests/workflow/test_partial.py",
     "snakemake --report": "needs a finished study; tests/workflow/test_partial.py",
     "snakemake --profile slurm --software-deployment-method conda": "needs conda",
 }
@@ -107,7 +111,7 @@ SCRIPTS = {
     left_out: [
         command
         for command in COMMANDS
-        if command.startswith("python") and "snakemake" not in command
+        if re.match(r"python \w+/", command) and "snakemake" not in command
         if bool(reason(command)) == left_out
     ]
     for left_out in (True, False)
