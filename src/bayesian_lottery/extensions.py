@@ -7,10 +7,11 @@ it should load torch only inside functions, so that the workflow starts fast.
 
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from bayesian_lottery.errors import InputError
+from bayesian_lottery import owners
+from bayesian_lottery.errors import InputError, short
 from bayesian_lottery.figures import FIGURES
 from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.models import MODELS
@@ -28,39 +29,37 @@ REGISTRIES: dict[str, dict] = {
     "weights": WEIGHTS,
 }
 
-_owners: dict[tuple[str, str], str] = {}  # of an entry (registry, name) the file that added it
-
 
 def load(files: Sequence[str | Path]) -> None:
     """Import each file that is not imported yet.
 
     Raises:
-        InputError: a file is missing or fails, or replaces an entry that there was before.
+        InputError: a file is missing or fails, has another one's name, or replaces an entry that
+            there was before.
     """
     for file in map(str, files):
         name = f"lottery_extension_{Path(file).stem}"
         if name in sys.modules:
+            if Path(str(sys.modules[name].__file__)).resolve() != Path(file).resolve():
+                raise InputError(f"extensions: two files have the name {short(Path(file).name)}.")
             continue
         before = {which: dict(registry) for which, registry in REGISTRIES.items()}
         spec = importlib.util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None or not Path(file).is_file():
-            raise InputError(f"extensions: {file!r} is not a Python file that is there.")
+            raise InputError(f"extensions: {short(file)} is not a Python file that is there.")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            what = f"{type(error).__name__}: {error}"
-            raise InputError(f"extensions: {file!r} fails as it is imported ({what}).") from error
+            what = short(f"{type(error).__name__}: {error}")
+            raise InputError(
+                f"extensions: {short(file)} fails as it is imported ({what})."
+            ) from error
         for which, registry in REGISTRIES.items():
             for key, entry in registry.items():
                 if key not in before[which]:
-                    _owners[which, key] = file
+                    owners.add(which, key, file)
                 elif entry is not before[which][key]:
-                    raise InputError(f"extensions: {file!r} replaces the {which} {key!r}.")
-
-
-def files_of(entries: Iterable[tuple[str, str]]) -> list[str]:
-    """The files that added some of these entries, given as (registry, name), sorted."""
-    return sorted({_owners[entry] for entry in entries if entry in _owners})
+                    raise InputError(f"extensions: {short(file)} replaces the {which} {key!r}.")

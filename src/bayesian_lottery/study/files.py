@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bayesian_lottery import extensions
+from bayesian_lottery import owners
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.expansion import nodes
 from bayesian_lottery.study.nodes import Node
@@ -73,7 +73,7 @@ def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
 
 def node_extensions(config: Mapping, node: Node) -> list[str]:
     """The extensions that training `node` takes entries of."""
-    return extensions.files_of(choices.entries(config, node))
+    return owners.files_of(choices.entries(config, node))
 
 
 def node_outputs(config: Mapping, node: Node) -> dict:
