@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -93,13 +94,13 @@ def cancel_orphans(folder: Path, must_answer: bool, seconds: float = 600) -> lis
     if shutil.which("squeue") is None:
         return []
     try:
-        found = _jobs(folder)
+        jobs = _jobs(folder)
     except InputError:
         if must_answer:
             raise
         return []
-    if found:
-        subprocess.run(["scancel", *found], check=False)  # one may just have ended
+    if jobs:
+        subprocess.run(["scancel", *jobs], check=False)  # one may just have ended
     end = time.monotonic() + seconds
     while left := _jobs(folder):
         if time.monotonic() > end:
@@ -108,23 +109,31 @@ def cancel_orphans(folder: Path, must_answer: bool, seconds: float = 600) -> lis
                 "end. Cancel them (scancel) and type this again."
             )
         time.sleep(2)
-    return found
+    return jobs
+
+
+def answer(command: Sequence[str], seconds: float = 60) -> str:
+    """What a command of SLURM prints.
+
+    Raises:
+        InputError: it fails, or does not end within `seconds`.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        said = error.stderr or f"nothing in {seconds:g} seconds"
+        if isinstance(said, bytes):  # of a command that was ended, whatever `text` says
+            said = said.decode(errors="replace")
+        raise InputError(
+            f"{command[0]} does not answer ({said.strip()}): type this again later."
+        ) from None
+    return done.stdout
 
 
 def _jobs(folder: Path) -> list[str]:
     """The user's waiting or running jobs that a Snakemake in `folder` submitted."""
     fields = "--Format=JobArrayID:|,Comment:200|,WorkDir:4000"
-    try:
-        lines = subprocess.run(
-            ["squeue", "--me", "--noheader", fields],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout.splitlines()
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        reason = (error.stderr or "no answer in a minute").strip()
-        raise InputError(f"squeue does not answer ({reason}): type this again later.") from None
+    lines = answer(["squeue", "--me", "--noheader", fields]).splitlines()
     jobs = (line.split("|", 2) for line in lines)
     return [
         number

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from bayesian_lottery.cluster import answer
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.resources import Request
 
@@ -70,7 +71,7 @@ def partitions() -> list[Partition]:
     Raises:
         InputError: SLURM does not answer.
     """
-    return parse(_run(["sinfo", "--exact", "--noheader", "-o", "%P|%a|%M|%l|%G|%m|%T"]))
+    return parse(answer(["sinfo", "--exact", "--noheader", "-o", "%P|%a|%M|%l|%G|%m|%T"]))
 
 
 def parse(lines: str) -> list[Partition]:
@@ -183,12 +184,3 @@ def choose(available: Sequence[Partition], jobs: Mapping[str, tuple[str, Request
 def _words(request: Request) -> str:
     gpus = {0: "no GPU", 1: "1 GPU"}.get(request.gpu, f"{request.gpu} GPUs")
     return f"{gpus}, {request.memory_mb} MB and {request.minutes} minutes"
-
-
-def _run(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        reason = (error.stderr or "no answer in a minute").strip()
-        raise InputError(f"sinfo does not answer ({reason}): type this again later.") from None
-    return done.stdout

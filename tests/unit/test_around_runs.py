@@ -87,6 +87,14 @@ def test_a_silent_slurm_matters_to_those_who_use_it(
         cluster.cancel_orphans(tmp_path, must_answer=True)
 
 
+def test_what_a_command_said_before_its_time_was_over_is_told():
+    command = ["sh", "-c", "echo no controller >&2; exec sleep 60"]
+    with pytest.raises(InputError, match=r"^sh does not answer \(no controller\): type this again"):
+        cluster.answer(command, seconds=0.5)
+    with pytest.raises(InputError, match=r"^sleep does not answer \(nothing in 0.5 seconds\)"):
+        cluster.answer(["sleep", "60"], seconds=0.5)
+
+
 def test_each_job_claims_another_gpu(tmp_path: Path) -> None:
     seen = {"CUDA_VISIBLE_DEVICES": "3,5", "TMPDIR": str(tmp_path)}
     jobs = [start(CLAIM, **seen) for _ in range(2)]
