@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class Checkpointing:
     fingerprint: str
 
 
-def fingerprint(settings: object, files: list[str | Path]) -> str:
+def fingerprint(settings: object, files: Sequence[str | Path]) -> str:
     """A digest of all that a run's numbers depend on: its settings (JSON), its input files and the
     version of the computation."""
     digest = hashlib.sha256(json.dumps([VERSION, settings], sort_keys=True).encode())

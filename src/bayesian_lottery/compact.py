@@ -111,12 +111,18 @@ def _constants(state: State, units: Units, template: nn.Module) -> tuple[Tensor,
                     state[f"{norm}.{part}"].double()
                     for part in ("running_mean", "running_var", "weight", "bias")
                 )
-                eps = template.get_submodule(norm).eps
+                eps = _batch_norm(template, norm).eps
                 output = (output - mean) * scale / (variance + eps).sqrt() + shift
             value = value + output
         value = units.activation(value)
         values.append(value)
     return constant, torch.stack(values)
+
+
+def _batch_norm(template: nn.Module, name: str) -> BatchNorm2d:
+    norm = template.get_submodule(name)
+    assert isinstance(norm, BatchNorm2d)  # as `Units.steps` says
+    return norm
 
 
 def _fold(state: State, units: Units, values: Tensor) -> None:
@@ -180,7 +186,7 @@ def narrow(template: nn.Module, widths: Mapping[str, Sequence[int]]) -> None:
             (layer.num_features,) = sizes
         elif isinstance(layer, Conv2d):
             layer.out_channels, layer.in_channels = sizes
-        else:
+        elif isinstance(layer, Linear):
             layer.out_features, layer.in_features = sizes
         for key, tensor in layer.state_dict(keep_vars=True).items():
             part = tensor.detach()

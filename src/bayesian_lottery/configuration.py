@@ -15,7 +15,7 @@ from jsonschema.exceptions import best_match
 
 from bayesian_lottery import configfiles, extensions, models, paths
 from bayesian_lottery.configfiles import place
-from bayesian_lottery.datasets import images_of
+from bayesian_lottery.datasets import Images, images_of
 from bayesian_lottery.errors import InputError, choice, few, short
 from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.options import schema as schema_of
@@ -175,24 +175,24 @@ def validate(config: Mapping) -> list[Trunk]:
         _check_curriculum(f"curricula.{name}", curriculum)
     for name in dict.fromkeys(trunk.dataset for trunk in trunks):
         used = [trunk for trunk in trunks if trunk.dataset == name]
-        known = images_of(config, name)
-        count, shape = known.train, known.shape
-        for model in dict.fromkeys(trunk.model for trunk in used if shape):
-            models.check(model, shape)
-        _check_crop(name, config["datasets"][name]["augment"]["crop"], shape)
+        images = images_of(config, name)
+        if images.shape:
+            for model in dict.fromkeys(trunk.model for trunk in used):
+                models.check(model, images.shape)
+            _check_crop(name, config["datasets"][name]["augment"]["crop"], images.shape)
         for curriculum in dict.fromkeys(trunk.curriculum for trunk in used):
             batch_size = config["curricula"][curriculum]["batch_size"]
-            if count is not None and batch_size > count:
+            if isinstance(images, Images) and batch_size > images.train:
                 raise InputError(
-                    f"curricula.{curriculum}.batch_size: {batch_size} is more than the {count} "
-                    f"training images of {name}."
+                    f"curricula.{curriculum}.batch_size: {batch_size} is more than the "
+                    f"{images.train} training images of {name}."
                 )
     _check_figures(config, trunks)
     return trunks
 
 
-def _check_crop(name: str, crop: int, shape: tuple[int, int, int] | None) -> None:
-    if shape and crop >= min(shape[1:]):
+def _check_crop(name: str, crop: int, shape: tuple[int, int, int]) -> None:
+    if crop >= min(shape[1:]):
         raise InputError(
             f"datasets.{name}.augment.crop: {crop} must be below the {min(shape[1:])} pixels of "
             "the images; what is cropped would be black."

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bayesian_lottery import inferences, models, study
-from bayesian_lottery.datasets import Images, images_of
+from bayesian_lottery.datasets import Images, Undecoded, images_of
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inferences import Kind
 from bayesian_lottery.progress import Job, finished, jobs, longest_chain, runs
@@ -144,7 +144,11 @@ class Estimate:
     @functools.cached_property
     def left(self) -> Mapping[Node, float]:
         """Seconds of every node that is not done."""
-        return {i.job.node: i.seconds for i in self.items if i.job.node and not i.done}
+        return {
+            item.job.node: item.seconds
+            for item in self.items
+            if item.job.node and item.seconds is not None and not item.done
+        }
 
     @functools.cached_property
     def chain(self) -> float:
@@ -180,19 +184,25 @@ def estimate(
     speed = Speed(CORE.tflops * measured.threads, CORE.step_seconds) if device == "cpu" else None
     if tflops is not None:
         speed = Speed(tflops, (speed or published("resnet20")).step_seconds)
-    images = {name: images_of(config, name) for name in {node.dataset for node in nodes}}
-    for name in (name for name, known in images.items() if known.train is None):
-        file = study.data_file(config, name)
-        raise InputError(
-            f"datasets.{name}: how many images it has is known only when they are decoded; run "
-            f"'snakemake --cores 1 {file}' first."
-        )
+    images = {name: _decoded(config, name) for name in {node.dataset for node in nodes}}
     items = [
         _item(job, config, finished(job, config, found), images[job.dataset], measured, speed)
         for job in jobs(config, nodes)
     ]
     stale = sum(not i.done and i.job.node is not None and i.job.node.folder in found for i in items)
     return Estimate(config, items, device, measured, speed, stale)
+
+
+def _decoded(config: Mapping, name: str) -> Images:
+    """The images of the data set `name`, of which an estimate has to know how many there are."""
+    images = images_of(config, name)
+    if isinstance(images, Undecoded):
+        file = study.data_file(config, name)
+        raise InputError(
+            f"datasets.{name}: how many images it has is known only when they are decoded; run "
+            f"'snakemake --cores 1 {file}' first."
+        )
+    return images
 
 
 def _item(

@@ -43,7 +43,8 @@ class Images:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
-        return tuple(self.train.images.shape[1:])
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
 
 
 def save(path: str | Path, images: Images, source: str) -> None:

@@ -14,16 +14,13 @@ from bayesian_lottery.files import Damaged, read_shapes
 
 @dataclass(frozen=True)
 class Images:
-    """A data set's numbers of images, their shape (C, H, W), and its number of classes.
+    """A data set's numbers of images, their shape (C, H, W), and its number of classes."""
 
-    The numbers are None all three, and so may the others be, where only decoding can tell.
-    """
-
-    train: int | None
-    validation: int | None
-    test: int | None
-    shape: tuple[int, int, int] | None
-    classes: int | None
+    train: int
+    validation: int
+    test: int
+    shape: tuple[int, int, int]
+    classes: int
 
     @property
     def stored_bytes(self) -> int:
@@ -31,7 +28,15 @@ class Images:
         return (self.train + self.validation + self.test) * (math.prod(self.shape) + 8)
 
 
-def images_of(config: Mapping, name: str) -> Images:
+@dataclass(frozen=True)
+class Undecoded:
+    """A data set whose numbers of images only decoding can tell; the others, None, may be such."""
+
+    shape: tuple[int, int, int] | None
+    classes: int | None
+
+
+def images_of(config: Mapping, name: str) -> Images | Undecoded:
     """What is known of the data set `name`.
 
     Raises:
@@ -41,10 +46,11 @@ def images_of(config: Mapping, name: str) -> Images:
     if prepared.exists():
         (train, test), shape, classes = _prepared(prepared)
     else:
-        shape, classes = sources.check(name, settings)
-        train, test = sources.SOURCES[settings["source"]].sizes or (None, None)
-    if train is None:
-        return Images(None, None, None, shape, classes)
+        seen, count = sources.check(name, settings)
+        sizes = sources.SOURCES[settings["source"]].sizes
+        if sizes is None or seen is None or count is None:
+            return Undecoded(seen, count)
+        (train, test), shape, classes = sizes, seen, count
     held_out = round(train * settings["validation"])
     return Images(train - held_out, held_out, test, shape, classes)
 
@@ -54,6 +60,8 @@ def _prepared(path: Path) -> tuple[tuple[int, int], tuple[int, int, int], int]:
     shapes, metadata = read_shapes(path)
     try:
         train, *shape = shapes["train_images"]
-        return (train, shapes["test_images"][0]), tuple(shape), len(metadata["classes"])
+        channels, height, width = shape
+        classes = len(metadata["classes"])
+        return (train, shapes["test_images"][0]), (channels, height, width), classes
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise Damaged(path, f"not a data set ({error!r})") from None

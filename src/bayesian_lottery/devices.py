@@ -54,11 +54,11 @@ def _fault() -> str | None:
         return f"torch sees no CUDA device, though the driver {driver} is there (see nvidia-smi)"
     capability = torch.cuda.get_device_capability()
     known = [architecture.partition("_")[2] for architecture in torch.cuda.get_arch_list()]
-    oldest = min((divmod(int(number), 10) for number in known if number.isdigit()), default=(0, 0))
-    if capability < oldest:
+    least = min((divmod(int(number), 10) for number in known if number.isdigit()), default=(0, 0))
+    if capability < least:
         name = torch.cuda.get_device_name()
         return (
-            f"{build}, which needs compute capability {_dotted(oldest)} or newer, and "
+            f"{build}, which needs compute capability {_dotted(least)} or newer, and "
             f"{name} has {_dotted(capability)}{_remedy()}"
         )
     return None
@@ -80,8 +80,8 @@ def driver_version() -> str | None:
         text = DRIVER_FILE.read_text()
     except OSError:
         return None
-    found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", text)
-    return found[0] if found else None
+    version = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", text)
+    return version[0] if version else None
 
 
 def name(device: torch.device) -> str:
@@ -136,7 +136,8 @@ def set_algorithms(deterministic: bool) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(deterministic)
     # Else torch first fills every tensor that an operation is about to write.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    # Its type is unknown, for torch puts a class of its own in the module's place.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not deterministic
     # Its backward pass has no deterministic algorithm; flash attention's has one.
     torch.backends.cuda.enable_cudnn_sdp(not deterministic)

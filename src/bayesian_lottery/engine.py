@@ -102,7 +102,8 @@ class Engine:
             groups = self.network.parameter_groups(0.0)
             parameters = [parameter for group in groups for parameter in group["params"]]
             self.recording = Recording(step, parameters, inputs)
-        return self.recording(*inputs)
+        logits, nll, divergence = self.recording(*inputs)
+        return logits, nll, divergence
 
     def _gradients(
         self, images: Tensor, labels: Tensor, noise: Tensor, likelihood: str, heat: float
@@ -125,21 +126,22 @@ class Engine:
                 with torch.set_grad_enabled(stop <= held):
                     first.append(self._forward(images, leaves, noise, start, stop))
             shares = log_likelihoods(torch.cat(first).detach(), labels).softmax(0)
-        found = []
+        computed = []
         for index, (start, stop) in enumerate(parts):
             if first and first[index].requires_grad:
                 logits = first[index]
             else:
                 logits = self._forward(images, leaves, noise, start, stop, repeated=bool(first))
             (-(log_likelihoods(logits, labels) * shares[start:stop]).sum() / batch).backward()
-            found.append(logits.detach())
+            computed.append(logits.detach())
 
         met = [(w, leaf.grad) for w, leaf in zip(weights, leaves, strict=True)]
         met = [(w, gradient) for w, gradient in met if gradient is not None]
         if divergence.requires_grad:
             met.append((divergence, torch.full_like(divergence, heat)))
-        torch.autograd.backward(*zip(*met, strict=True))
-        logits = torch.cat(found)
+        tensors, gradients = zip(*met, strict=True)
+        torch.autograd.backward(tensors, gradients)
+        logits = torch.cat(computed)
         nll = data_term(log_likelihoods(logits, labels).unflatten(1, (-1, batch)), likelihood)
         return logits, nll, divergence.detach().expand(len(nll))
 
@@ -207,7 +209,7 @@ def multiply_adds(template: nn.Module, image_shape: tuple[int, int, int]) -> int
     """Multiply-adds of one image's way through the convolutions and linear layers."""
     model, counts = copy.deepcopy(template).to("meta").eval(), []
 
-    def count(layer: nn.Module, _, output: Tensor) -> None:
+    def count(layer: Conv2d | Linear, _, output: Tensor) -> None:
         counts.append(output.numel() * layer.weight[0].numel())
 
     for layer in model.modules():

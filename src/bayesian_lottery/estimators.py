@@ -42,8 +42,8 @@ Variables = tuple[Tensor, Tensor | None]  # of a layer: weight and bias
 def seeds(samples: int, generator: torch.Generator) -> Tensor:
     """What makes `samples` samples here: (S, 1) int64 seeds, on the CPU, where they are needed."""
     highest = torch.iinfo(torch.int64).max
-    options = {"generator": generator, "device": generator.device}
-    return torch.randint(highest, (samples, 1), **options).cpu()
+    drawn = torch.randint(highest, (samples, 1), generator=generator, device=generator.device)
+    return drawn.cpu()
 
 
 def outputs(
@@ -74,8 +74,8 @@ def outputs(
             (values[f"{name}.weight"], values.get(f"{name}.bias")) for values in (mean, std)
         )
         inputs = _apart(layer, x)
-        found = _affine(layer, inputs, means) + perturbation(layer, inputs, stds, generators)
-        return _together(layer, found)
+        apart = _affine(layer, inputs, means) + perturbation(layer, inputs, stds, generators)
+        return _together(layer, apart)
 
     with _forward_replaced(template, {name.rpartition(".")[0] for name in mean}, forward):
         return functional_call(template, dict(others), (images,))
@@ -111,14 +111,18 @@ def flipout(layer: nn.Module, inputs: Tensor, std: Variables, generators: Genera
     Arguments and result are those of `local_reparameterisation`. An image's signs are the same at
     all of its positions, so that it sees one network.
     """
-    found = []
+    weight, bias = std
+    outputs = []
     shared = inputs.expand(len(generators), *inputs.shape[1:])
     for sample, generator in zip(shared, generators, strict=True):
-        drawn = tuple(s if s is None else s * _normal(s, generator) for s in std)
+        drawn = (
+            weight * _normal(weight, generator),
+            None if bias is None else bias * _normal(bias, generator),
+        )
         flipped = sample * _signs(sample, sample.shape[-1], generator)
         output = _affine(layer, flipped[None], drawn)[0]
-        found.append(output * _signs(output, output.shape[-1], generator))
-    return torch.stack(found)
+        outputs.append(output * _signs(output, output.shape[-1], generator))
+    return torch.stack(outputs)
 
 
 ESTIMATORS: Mapping[str, Callable[[nn.Module, Tensor, Variables, Generators], Tensor]] = {

@@ -52,7 +52,7 @@ def measure(
     engine: Engine, images: Images, validation: Split, settings: Mapping, stream: Stream, epoch: int
 ) -> dict[str, float | None]:
     """Metrics of one pass over the test images and, if there are any, the held-out ones."""
-    row = {}
+    row: dict[str, float | None] = {}
     for name, split in {"test": images.test, "validation": validation}.items():
         if len(split):
             predictions = one_pass(engine, images, split, settings, (*stream, name, epoch))
@@ -71,15 +71,17 @@ def final(
         (images, classes) float16 on the CPU.
     """
     repeats = settings["evaluation"]["passes"] if inferences.kind_of(settings).stochastic else 1
-    values, first = [], None
+    values, probabilities = [], torch.empty(0)
     for index in range(repeats):
         predictions = one_pass(engine, images, images.test, settings, (*stream, "pass", index))
         values.append(judge(predictions, images.test, settings))
-        if first is None:
-            first = predictions.log_probabilities.exp().half().cpu()
-    columns = {metric: [row[metric] for row in values] for metric in METRICS}
-    passes = {metric: None if None in column else column for metric, column in columns.items()}
-    return passes, first
+        if index == 0:
+            probabilities = predictions.log_probabilities.exp().half().cpu()
+    passes: dict[str, list[float] | None] = {}
+    for metric in METRICS:
+        known = [value for row in values if (value := row[metric]) is not None]
+        passes[metric] = known if len(known) == repeats else None
+    return passes, probabilities
 
 
 def summarise(history: list[dict]) -> dict[str, dict | None]:

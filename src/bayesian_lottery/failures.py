@@ -22,12 +22,14 @@ def shorten(record: logging.LogRecord) -> bool:
     It holds what SLURM says, the last line of the job's log, and where the logs are. The command is
     left out (`snakemake --show-failed-logs` has all), but not that it was killed.
     """
-    event = getattr(record, "event", None)
+    fields = vars(record)  # Snakemake's own among them
+    event = fields.get("event")
     if event is LogEvent.JOB_ERROR:
-        started = record.rule_msg is None or "external_jobid" in record.aux
-        logs = record.log if started else []
-        record.msg = sentence(record.rule_name, record.output, record.rule_msg, logs)
-        record.event, record.args = None, None
+        said = fields["rule_msg"]
+        started = said is None or "external_jobid" in fields["aux"]
+        logs = fields["log"] if started else []
+        record.msg = sentence(fields["rule_name"], fields["output"], said, logs)
+        fields["event"] = fields["args"] = None
     elif event is LogEvent.ERROR and (command := COMMAND.match(record.getMessage())):
         record.msg, record.args = f"A command {command[1]}", None
         return "exit status 1." not in record.msg  # else the report of the job says more

@@ -305,7 +305,7 @@ def start(
     template.load_state_dict(ticket.weights)
     kind, options = inferences.kind_name(settings), inferences.options_of(settings)
     network = networks.build(kind, template.to(device), options)
-    state = network.state()
+    state: Mapping[str, torch.Tensor] = network.state()
     if settings["rewind"] and not settings["branch"]:
         trained = read_tensors(inputs.rewind_weights)[0] if inputs.rewind_weights else None
         state = REWINDS[settings["rewind"]].start(state, trained)

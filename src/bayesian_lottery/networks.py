@@ -51,6 +51,7 @@ class Network(Protocol):
     mask: Mask
     objective: Objective
     members: int  # 1; more in a pack (see `packs`)
+    shapes: Mapping[str, torch.Size]  # of what a row of noise is for, by name, in its order
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         """Take `state`'s values, prune to `mask`."""
@@ -91,6 +92,12 @@ def build(kind: str, template: nn.Module, options: Mapping | None = None) -> Net
     return KINDS[kind].load()(template, options or {})
 
 
+def _classes(template: nn.Module) -> int:
+    classifier = template.get_submodule("classifier")
+    assert isinstance(classifier, nn.Linear)  # of every model
+    return classifier.out_features
+
+
 def check_shapes(what: object, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Raise `InputError`, naming both shapes, unless `given` has the names and shapes `wanted`."""
     for name in [*wanted, *given]:
@@ -118,6 +125,7 @@ class DeterministicNetwork:
 
     members = 1
     objective = Objective()
+    shapes: Mapping[str, torch.Size] = {}
 
     @classmethod
     def of(cls, template: nn.Module, options: Mapping) -> "DeterministicNetwork":
@@ -152,7 +160,7 @@ class DeterministicNetwork:
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
         tensors = {**self.tensors, **dict(zip(self.mask, weights, strict=True))}
         output = functional_call(self.template, tensors, (images,))
-        return unfold_samples(output, self.template.classifier.out_features)
+        return unfold_samples(output, _classes(self.template))
 
     def divergence(self, weights: Weights) -> Tensor:
         return torch.zeros((), device=weights[0].device)
@@ -210,7 +218,9 @@ class BayesianNetwork:
         self.prior_std = prior_std
         self.antithetic = antithetic
         self.posteriors = bayesian.posteriors(self.module)
-        self.shapes = {name: mean.shape for name, (mean, _) in self.posteriors.items()}
+        self.shapes: Mapping[str, torch.Size] = {
+            name: mean.shape for name, (mean, _) in self.posteriors.items()
+        }
         self.others = {**dict(self.module.named_buffers()), **bayesian.unsampled(self.module)}
         self._set_mask(masks.ones(prunable(template)))
 
@@ -251,9 +261,9 @@ class BayesianNetwork:
     def noise(self, samples: int, generator: torch.Generator) -> Tensor:
         if not self._samples_weights():
             return estimators.seeds(samples, generator)
-        like = {"device": self.kept.device, "dtype": self.kept.dtype}
-        drawn = (samples + 1) // 2 if self.antithetic else samples
-        noise = torch.randn(drawn, self.kept.numel(), generator=generator, **like)
+        shape = (samples + 1) // 2 if self.antithetic else samples, self.kept.numel()
+        device, dtype = self.kept.device, self.kept.dtype
+        noise = torch.randn(shape, generator=generator, device=device, dtype=dtype)
         return torch.cat([noise, -noise])[:samples] if self.antithetic else noise
 
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
@@ -266,10 +276,11 @@ class BayesianNetwork:
             output = estimators.outputs(
                 self.estimator, self.template, images, means, stds, self.others, noise
             )
-        return unfold_samples(output, self.template.classifier.out_features)
+        return unfold_samples(output, _classes(self.template))
 
     def divergence(self, weights: Weights) -> Tensor:
-        return bayesian.divergence(*weights, self.kept, self.prior_std)
+        mean, std, log_std = weights
+        return bayesian.divergence(mean, std, log_std, self.kept, self.prior_std)
 
     def parameter_groups(self, weight_decay: float) -> list[dict]:
         # Decay would pull log sigma towards 0, that is sigma towards 1.

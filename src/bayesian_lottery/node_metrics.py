@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
@@ -36,7 +37,7 @@ class Kind:
     low: float = -sys.float_info.max
     high: float = sys.float_info.max
 
-    def allows(self, value: object) -> bool:
+    def allows(self, value: Any) -> bool:
         """Whether `value` is of this kind."""
         return type(value) in self.types and (
             str in self.types or self.low <= value <= self.high  # no int is too large to compare
@@ -63,7 +64,7 @@ _RESULT = {"epoch": POSITIVE, **_MEASURED, "mutual_information": (AMOUNT, None)}
 
 # Other keys may stand beside these. A list holds any number of its one kind; (kind, None) may be
 # null.
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "node": {
         **dict.fromkeys(("dataset", "model", "inference", "curriculum"), TEXT),
         **dict.fromkeys(("seed", "level"), COUNT),
@@ -112,7 +113,7 @@ def read(path: str | Path) -> dict:
     return metrics
 
 
-def check(metrics: object) -> None:
+def check(metrics: Any) -> None:
     """Raise an `InputError` that names the key unless `metrics` could be those of a node."""
     _check("", metrics, SCHEMA)
     _check("provenance.computation", computation(metrics), COUNT)
@@ -127,7 +128,7 @@ def computation(metrics: Mapping) -> int:
     return metrics["provenance"].get("computation", 1)
 
 
-def _check(key: str, value: object, kind) -> None:
+def _check(key: str, value: Any, kind: Any) -> None:
     """Raise an `InputError` unless the `value` of `key` is what `SCHEMA` says it may be."""
     if isinstance(kind, tuple):
         if value is None:

@@ -29,12 +29,13 @@ class DeterministicPack(DeterministicNetwork):
         layers = [network.mask for network in networks]
         self.mask = {name: torch.cat([mask[name] for mask in layers]) for name in layers[0]}
 
-    def noise(self, samples: int, generators: Sequence[torch.Generator]) -> Tensor:
+    def noise_from(self, samples: int, generators: Sequence[torch.Generator]) -> Tensor:
+        """The noise of all networks, each from a generator of its own."""
         return torch.empty(1, 0)
 
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
-        found = super().logits(_side_by_side(images, self.members, 1), weights, noise)
-        return _one_after_the_other(found, self.members)
+        logits = super().logits(_side_by_side(images, self.members, 1), weights, noise)
+        return _one_after_the_other(logits, self.members)
 
     def divergence(self, weights: Weights) -> Tensor:
         return torch.zeros(self.members, device=weights[0].device)
@@ -56,23 +57,24 @@ class BayesianPack(BayesianNetwork):
         self.module = nn.ModuleList(network.module for network in networks)
         self.prior_std = first.prior_std
         stacks = _stack(self.module)
+        names = {name: bayesian.parameter_names(name) for name in first.posteriors}
         self.posteriors = {
-            name: tuple(stacks[parameter] for parameter in bayesian.parameter_names(name))
-            for name in first.posteriors
+            name: (stacks[mean], stacks[log_std]) for name, (mean, log_std) in names.items()
         }
         self.others = {name: stacks[name] for name in first.others}
         self.shapes = {name: mean.shape for name, (mean, _) in self.posteriors.items()}
         self.sizes = [shape.numel() // self.members for shape in self.shapes.values()]
         self.kept = self._by_layer([network.kept for network in networks])
 
-    def noise(self, samples: int, generators: Sequence[torch.Generator]) -> Tensor:
+    def noise_from(self, samples: int, generators: Sequence[torch.Generator]) -> Tensor:
+        """The noise of all networks, each from a generator of its own."""
         pairs = zip(self.networks, generators, strict=True)
         drawn = [network.noise(samples, stream) for network, stream in pairs]
         return drawn[0] if self.members == 1 else self._by_layer(drawn)
 
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
-        found = super().logits(_side_by_side(images, self.members, len(noise)), weights, noise)
-        return _one_after_the_other(found, self.members)
+        logits = super().logits(_side_by_side(images, self.members, len(noise)), weights, noise)
+        return _one_after_the_other(logits, self.members)
 
     def divergence(self, weights: Weights) -> Tensor:
         """KL of each network, (K,)."""

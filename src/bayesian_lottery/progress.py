@@ -295,18 +295,18 @@ def status(
         Seen(job, State.DONE) if finished(job, config, found) else look(job, started, failed, now)
         for job in jobs(config, nodes)
     ]
-    left = [s for s in seen if s.job.node and s.state is not State.DONE]
+    left = [(s.job.node, s) for s in seen if s.job.node and s.state is not State.DONE]
     reckoned = defaultdict(list)  # what running jobs say of their like
-    for s in left:
+    for node, s in left:
         if s.total is not None:
-            reckoned[study.alike(config, s.job.node)].append(s.total)
+            reckoned[study.alike(config, node)].append(s.total)
     seconds = {}
-    for s in left:
-        total = duration_of(study.node_settings(config, s.job.node))
-        if total is None and (totals := reckoned.get(study.alike(config, s.job.node))):
+    for node, s in left:
+        total = duration_of(study.node_settings(config, node))
+        if total is None and (totals := reckoned.get(study.alike(config, node))):
             total = statistics.median(totals)
         if (remaining := total if s.left is None else s.left) is not None:
-            seconds[s.job.node] = remaining
+            seconds[node] = remaining
     return Status(
         seen,
         seconds,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bayesian_lottery.datasets import Images
+from bayesian_lottery.datasets import Images, Undecoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
 from bayesian_lottery.inferences import kind_of, options_of
@@ -28,7 +28,7 @@ from bayesian_lottery.speeds import (
 UNLISTED = COSTS["resnet18"]  # for a model that has no entry: better too much than too little
 
 # Where nothing is known of the images: a folder of the user's own that has not been decoded yet.
-TRAIN, TEST, SHAPE = 100_000, 20_000, (3, 64, 64)
+TRAIN, TEST, SHAPE, CLASSES = 100_000, 20_000, (3, 64, 64), 100
 
 START_MINUTES = 10  # imports from a busy file system, the two Snakemakes around a job, a cold GPU
 LONGEST_MINUTES = 24 * 60  # the limit of many partitions; a job that needs more resumes in a retry
@@ -63,7 +63,7 @@ class Taken(NamedTuple):
 
 def request(
     settings: Mapping,
-    images: Images,
+    images: Images | Undecoded,
     device: str,
     networks: int = 1,
     like: Iterable[str | Path] = (),
@@ -79,8 +79,8 @@ def request(
         like: metrics files of nodes that take as much, if they were made by the settings of today.
     """
     kind = "cpu" if device == "cpu" else "gpu"
-    if images.train is None:
-        images = Images(TRAIN, 0, TEST, images.shape or SHAPE, images.classes)
+    if isinstance(images, Undecoded):
+        images = Images(TRAIN, 0, TEST, images.shape or SHAPE, images.classes or CLASSES)
     jobs = [job for path in like if (job := taken(path, settings, kind, networks))]
     if jobs:
         seconds = max(job.seconds for job in jobs)

@@ -80,7 +80,7 @@ def _passes(metrics: dict) -> dict:
     A deterministic network, which has no mutual information, gives the same numbers on every pass,
     so its deviation is 0; the deviation of a single stochastic pass is not known, and NaN.
     """
-    columns = {}
+    columns: dict[str, float] = {}
     for name in METRICS:
         values = metrics["passes"][name]
         if values is None:
@@ -133,7 +133,9 @@ def tables(metrics_files: Iterable[str | Path]) -> tuple[pd.DataFrame, pd.DataFr
         InputError: there are no files; one is refused by `node_metrics.read`; or two files hold
             the same node.
     """
-    run_rows, layer_rows, seen = [], [], {}
+    run_rows: list[dict] = []
+    layer_rows: list[dict] = []
+    seen: dict[tuple, str | Path] = {}
     for path in metrics_files:
         metrics = node_metrics.read(path)
         run = row(metrics)

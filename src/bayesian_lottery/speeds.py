@@ -153,7 +153,7 @@ def measure(
     there = {path: m for path, m in found.items() if m["provenance"]["device"] == device}
     names = {metrics["settings"]["dataset"] for metrics in there.values()}
     known = {name: images_of(config, name) for name in names & config["datasets"].keys()}
-    images = {name: data for name, data in known.items() if data.train is not None}
+    images = {name: data for name, data in known.items() if isinstance(data, Images)}
     times = defaultdict(list)
     for metrics in there.values():
         settings, cost = metrics["settings"], metrics["cost"]

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,7 +42,7 @@ TOTALS = ("loss", "train_nll", "kl", "train_accuracy")  # of an epoch's steps, i
 def train(
     networks: Sequence[Network],
     images: Images,
-    settings: dict,
+    settings: Mapping,
     streams: Sequence[Sequence[object]],
     checkpointing: Checkpointing | None = None,
 ) -> list[Record]:
@@ -105,7 +105,7 @@ def train(
     with checkpoints.listening() as requests:
         for step in range(first_step, steps):
             rate = curriculum.learning_rate_at(step, batches.per_epoch)
-            noise = side_by_side.noise(side_by_side.objective.samples, sampling)
+            noise = side_by_side.noise_from(side_by_side.objective.samples, sampling)
             totals += take_step(engine, optimizer, rate, *batches.at(step), noise, heat)
             pace.step()
 
@@ -168,7 +168,7 @@ def _end_epoch(
     rate: float,
     images: Images,
     validation: Split,
-    settings: dict,
+    settings: Mapping,
     checkpointing: Checkpointing | None,
 ) -> None:
     """Add a row to a network's history: the epoch's means, and metrics where they are due."""

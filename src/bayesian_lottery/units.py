@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.models.layers import Conv2d
+from bayesian_lottery.models.layers import Attention, Conv2d
 from bayesian_lottery.models.lenet import LeNet5
 from bayesian_lottery.models.mlp import MLP
 from bayesian_lottery.models.resnet import ResNet
@@ -75,9 +75,11 @@ def _of_vgg(model: VGG) -> list[Units]:
 
 def _of_resnet(model: ResNet) -> list[Units]:
     """Every block's inner channels, and the channels that blocks share by identity shortcuts."""
-    groups, steps, readers = [], [(("conv1", "bn1"),)], []
+    groups: list[Units] = []
+    steps: list[tuple[Affine, ...]] = [(("conv1", "bn1"),)]
+    readers: list[str] = []
     for stage in model.stages:
-        for index, block in enumerate(model.get_submodule(stage)):
+        for index, block in enumerate(model.get_submodule(stage).children()):
             path = f"{stage}.{index}"
             inner, output = ((f"{path}.conv{i}", f"{path}.bn{i}") for i in (1, 2))
             groups.append(Units(((inner,),), (output[0],)))
@@ -97,8 +99,9 @@ def _of_vit(model: ViT) -> list[Units]:
     The tokens' width is not among them: layer norm's mean and variance depend on it.
     """
     groups = []
-    for index, block in enumerate(model.blocks):
-        path, size = f"blocks.{index}", 3 * block.attention.head_dim
+    attentions = (layer for layer in model.blocks.modules() if isinstance(layer, Attention))
+    for index, attention in enumerate(attentions):
+        path, size = f"blocks.{index}", 3 * attention.head_dim
         qkv, projection = (f"{path}.attention.{name}" for name in ("qkv", "projection"))
         groups.append(Units((((qkv,),),), (projection,), activation=None, size=size))
         groups.append(Units((((f"{path}.fc1",),),), (f"{path}.fc2",), F.gelu))

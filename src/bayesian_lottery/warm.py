@@ -141,7 +141,7 @@ def _become(request: dict, streams: list[int]) -> None:
         import torch
 
         with contextlib.suppress(ValueError, RuntimeError):  # OpenMP takes more than a number
-            torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+            torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
         sys.argv = request["argv"]
         sys.path[0] = str(Path(sys.argv[0]).parent)
         runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,6 +1,7 @@
 """Networks side by side: each has what it would have had alone."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -30,16 +31,15 @@ def network_of(model, inference, member, dtype=torch.float64):
     return network
 
 
-def steps(network, model, images, labels, samples, streams):
+def steps(network, model, images, labels, samples, noise):
     """Three steps; what the last one returned."""
     engine = Engine(network, FAMILIES[model], Plan(samples_per_pass=2))
     optimizer = torch.optim.Adam(network.parameter_groups(1e-3), lr=1e-2)
     for _ in range(3):
-        noise = network.noise(samples, streams)
-        found = engine.gradients(images, labels, noise, "categorical", 1e-3)
+        results = engine.gradients(images, labels, noise(samples), "categorical", 1e-3)
         optimizer.step()
         optimizer.zero_grad()
-    return found
+    return results
 
 
 @inferences
@@ -50,19 +50,16 @@ def test_each_network_takes_the_steps_that_it_would_take_alone(model, inference)
     images = torch.randn(MEMBERS, BATCH, *FAMILIES[model], dtype=torch.float64, generator=stream)
     labels = torch.randint(10, (MEMBERS, BATCH), generator=stream)
     together = [network_of(model, inference, member) for member in range(MEMBERS)]
+    pack = packs.pack(together)
+    streams = [generator("noise", member) for member in range(MEMBERS)]
+    noise = partial(pack.noise_from, generators=streams)
     logits, nll, divergence = steps(
-        packs.pack(together),
-        model,
-        images.flatten(0, 1),
-        labels.flatten(),
-        samples,
-        [generator("noise", member) for member in range(MEMBERS)],
+        pack, model, images.flatten(0, 1), labels.flatten(), samples, noise
     )
     for member, network in enumerate(together):
         alone = network_of(model, inference, member)
-        expected = steps(
-            alone, model, images[member], labels[member], samples, generator("noise", member)
-        )
+        noise = partial(alone.noise, generator=generator("noise", member))
+        expected = steps(alone, model, images[member], labels[member], samples, noise)
         own = logits[:, member * BATCH : (member + 1) * BATCH]
         found = own, nll[member : member + 1], divergence[member : member + 1]
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bayesian_lottery import cost, models
-from bayesian_lottery.datasets import Images
+from bayesian_lottery.datasets import Images, Undecoded
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.models.costs import COSTS, Cost
 from bayesian_lottery.networks import ESTIMATORS
@@ -94,7 +94,7 @@ def test_a_retry_asks_for_more_and_never_for_more_than_a_day() -> None:
 
 
 def test_unknown_models_and_images_have_an_answer() -> None:
-    answer = request(settings("of_your_own"), Images(None, None, None, None, None), "auto")
+    answer = request(settings("of_your_own"), Undecoded(None, None), "auto")
     assert answer.minutes > ask("resnet20").minutes
 
 

@@ -70,9 +70,9 @@ class Claim:
 def _compared(
     first: str, second: str, region: Callable[[float], Region], families: tuple[str, ...]
 ) -> Claim:
-    verb = {beats: "beats", equals: "equals"}[region]
+    verbs: Mapping[Callable[[float], Region], str] = {beats: "beats", equals: "equals"}
     find = partial(branches.compare, first=first, second=second, region=region)
-    return Claim(6, f"In accuracy, {first} {verb} {second}.", "figure 4", find, families)
+    return Claim(6, f"In accuracy, {first} {verbs[region]} {second}.", "figure 4", find, families)
 
 
 def _each_inference(name: str, number: int, text: str, paper: str, find: Callable) -> dict:

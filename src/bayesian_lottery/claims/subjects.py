@@ -6,7 +6,7 @@ has the index seed.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
 
 import pandas as pd
@@ -140,8 +140,9 @@ class Subject:
         """The evidence of a value a seed."""
         if values.empty:
             raise NotTested("no seed has both sides of the comparison")
-        found = interval(values["value"], self.options.confidence, values["variance"].iloc[0])
-        return Evidence(statistic, found, region)
+        variance = values["variance"].iloc[0]
+        mean = interval(values["value"], self.options.confidence, variance)
+        return Evidence(statistic, mean, region)
 
     def average(self, levels: pd.DataFrame, statistic: str, region: Region) -> Evidence:
         """The evidence of a series, averaged over its levels."""
@@ -153,24 +154,35 @@ def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list
     """A subject for each data set and model in the tables, sorted."""
     trunks, branches = results.trunk_rows(runs), runs[runs["branch"].notna()]
     layers = layers[layers["branch"].isna() & (layers["level"] > 0)]
-    found: list[Subject] = []
+    peers: list[Subject] = []
     for (dataset, model), own in runs.groupby(["dataset", "model"]):
-        rows = [
-            table[(table["dataset"] == dataset) & (table["model"] == model)]
-            for table in (trunks, branches, layers)
-        ]
-        found.append(Subject(dataset, model, _main_curriculum(own, options), *rows, options, found))
-    return found
+        peers.append(
+            Subject(
+                str(dataset),
+                str(model),
+                _main_curriculum(own, options),
+                _of_model(trunks, dataset, model),
+                _of_model(branches, dataset, model),
+                _of_model(layers, dataset, model),
+                options,
+                peers,
+            )
+        )
+    return peers
+
+
+def _of_model(table: pd.DataFrame, dataset: Hashable, model: Hashable) -> pd.DataFrame:
+    return table[(table["dataset"] == dataset) & (table["model"] == model)]
 
 
 def _main_curriculum(runs: pd.DataFrame, options: Options) -> str:
     """The curriculum that the options name; else that of most runs, the first by name of equals."""
-    if options.curriculum("main"):
-        return options.curriculum("main")
+    if main := options.curriculum("main"):
+        return main
     named = [options.curriculum(name) for name in ("low_lr", "warmup")]
     others = runs[~runs["curriculum"].isin(named)]
     counts = (runs if others.empty else others)["curriculum"].value_counts()
-    return counts.sort_index().idxmax()
+    return str(counts.sort_index().idxmax())
 
 
 def _rows(table: pd.DataFrame, wanted: Mapping[str, str]) -> pd.DataFrame:
@@ -211,7 +223,9 @@ def minus(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """The difference where both have a value: seed by seed, and level by level in series."""
     first, second = first.align(second, join="inner")
     if first.empty:
-        raise NotTested(f"no {' and '.join(first.index.names)} has both sides of the comparison")
+        raise NotTested(
+            f"no {' and '.join(map(str, first.index.names))} has both sides of the comparison"
+        )
     return first.assign(
         value=first["value"] - second["value"], variance=first["variance"] + second["variance"]
     )
@@ -226,7 +240,7 @@ def at(levels: pd.DataFrame, level: int) -> pd.DataFrame:
     """One level, seed by seed."""
     if level not in levels.index.unique("level"):
         raise NotTested(f"no run of level {level}")
-    return levels.xs(level, level="level")
+    return levels[levels.index.get_level_values("level") == level].droplevel("level")
 
 
 def pruned(levels: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 import math
 
+import pandas as pd
+
 from bayesian_lottery.claims import subjects
 from bayesian_lottery.claims.subjects import ABOUT, CONVOLUTIONAL, INFERENCES, Subject
 from bayesian_lottery.claims.verdicts import (
@@ -37,11 +39,11 @@ def matching_ticket(subject: Subject) -> Evidence:
     return subject.evidence(difference, statistic, matches(options.margin))
 
 
-def nearest(levels, density: float) -> int:
+def nearest(levels: pd.DataFrame, density: float) -> int:
     """The level nearest to a density, by their ratio; "about" it, or the claim is not tested."""
     densities = subjects.pruned(levels).groupby("level")["density"].mean()
-    distance = {level: abs(math.log(value / density)) for level, value in densities.items()}
-    level = min(distance, key=distance.get, default=None)
+    distance = {int(level): abs(math.log(densities[level] / density)) for level in densities.index}
+    level = min(distance, key=lambda level: distance[level], default=None)
     if level is None or distance[level] > math.log(ABOUT):
         limits = [f"{100 * density * factor:g}" for factor in (1 / ABOUT, ABOUT)]
         raise NotTested(f"no level between {' and '.join(limits)} % density")

@@ -1,10 +1,10 @@
 """From one number a seed to a verdict: intervals, the regions that claims name, what follows."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = VERDICTS = (
@@ -80,9 +80,7 @@ class Evidence:
     region: Region
 
 
-def interval(
-    values: Sequence[float], confidence: float, passes_variance: float = math.nan
-) -> Interval:
+def interval(values: ArrayLike, confidence: float, passes_variance: float = math.nan) -> Interval:
     """The t-interval of the mean of `values`, one independent value a seed.
 
     Two cases have no t-interval, and get a caveat:
@@ -93,8 +91,8 @@ def interval(
       however few the seeds. Under the sign test, n values on one side of the median have
       probability 2^(1-n): with enough seeds for `confidence`, the point stands.
     """
-    values = np.asarray(values, dtype=float)
-    seeds, estimate = len(values), float(np.mean(values))
+    means = np.asarray(values, dtype=float)
+    seeds, estimate = len(means), float(np.mean(means))
     caveat = ""
     if seeds == 1:
         # A deterministic network's passes agree exactly; they know no error.
@@ -106,12 +104,12 @@ def interval(
             if known
             else "it gives no interval"
         )
-    elif np.ptp(values) < _EQUAL:
+    elif np.ptp(means) < _EQUAL:
         reach = 0.0
         if 2.0 ** (1 - seeds) > 1 - confidence:
             caveat = f"all {seeds} seeds gave the same value, which is too few to know its spread"
     else:
-        error = np.std(values, ddof=1) / math.sqrt(seeds)
+        error = float(np.std(means, ddof=1)) / math.sqrt(seeds)
         reach = stats.t.ppf((1 + confidence) / 2, seeds - 1) * error
     return Interval(estimate, float(estimate - reach), float(estimate + reach), seeds, caveat)
 

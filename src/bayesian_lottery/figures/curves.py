@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ _METRICS = {  # label, factor
     "mace": ("test MACE", 1),
     "ece": ("test ECE", 1),
 }
-_DENSE = {"linestyle": "--", "linewidth": 0.8, "zorder": 1}
+_DENSE: dict[str, Any] = {"linestyle": "--", "linewidth": 0.8, "zorder": 1}
 
 
 def draw(plan: Grid, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:

@@ -84,7 +84,7 @@ def _levels(present: set[int], wanted: list[int] | None) -> list[int]:
     nearest = (min(present, key=lambda level: (abs(level - goal), -level)) for goal in goals)
     levels = sorted(present & set(wanted or nearest))
     if not levels:
-        raise NothingToShow(f"There is none of the levels {_list(wanted)}; there is "
+        raise NothingToShow(f"There is none of the levels {_list(wanted or [])}; there is "
                             f"{_list(sorted(present))}.")  # fmt: skip
     return levels
 
@@ -117,10 +117,10 @@ def randomisations(nodes: Sequence[Node], options: Mapping) -> Masks:
             )
     own = {"ticket": {**where, "branch": None, "replicate": None}}
     masks = {name: {**where, "branch": name} for name in ABLATIONS}
-    present = {name: found for name, found in masks.items() if selection.matching(nodes, found)}
+    shuffles = {name: its for name, its in masks.items() if selection.matching(nodes, its)}
     words = (f"{name} {where[name]}" for name in ("curriculum", "scorer", "rewind", "seed"))
     shown = ", ".join([where["dataset"], where["model"], *words, f"level {where['level']}"])
-    return Masks(own | present, options["layer"], shown)
+    return Masks(own | shuffles, options["layer"], shown)
 
 
 def ablations(nodes: Sequence[Node], options: Mapping) -> Grid:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inferences import KINDS
@@ -17,8 +17,8 @@ from bayesian_lottery.inferences import KINDS
 if TYPE_CHECKING:
     import pandas as pd
 
-Node = Mapping[str, object]
-Where = dict[str, object]
+Node = Mapping[str, Any]
+Where = dict[str, Any]
 
 # Options that figures take; None leaves the choice to `panels` or `scorer`.
 SELECTION = {"dataset": None, "models": None, "curriculum": None, "rewind": None}

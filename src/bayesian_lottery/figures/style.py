@@ -216,7 +216,10 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, object]]) -> 
         )
         for text, x, y, color in ends
     ]  # fmt: skip
-    axes.figure.draw_without_rendering()  # the layout decides how many points a panel is high
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        raise ValueError("the axes belong to no figure")
+    figure.draw_without_rendering()  # the layout decides how many points a panel is high
     bottom, top = axes.get_window_extent().intervaly
     gap = 1.05 * max((text.get_window_extent().height for text in texts), default=0)
     to_pixels, to_data = axes.transData, axes.transData.inverted()

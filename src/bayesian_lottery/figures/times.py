@@ -47,9 +47,10 @@ def draw(plan: Times, runs: pd.DataFrame, files: Mapping[str, Path]) -> pd.DataF
         "ratio": _ratios(levels).groupby(_ROW)["ratio"],
         "saving": _savings(runs).groupby(_ROW)["saving"],
     }
-    columns = {}
+    columns: dict[str, pd.Series] = {}
     for name in _MEASURES:
-        columns |= {name: measured[name].mean(), f"{name}_sd": measured[name].std()}
+        columns[name] = measured[name].mean()
+        columns[f"{name}_sd"] = measured[name].std()
         columns[f"{name}_n"] = measured[name].count()
     table = pd.DataFrame(columns).rename_axis(_ROW).reset_index()
     counts = [f"{name}_n" for name in _MEASURES]

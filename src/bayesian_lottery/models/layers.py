@@ -77,6 +77,8 @@ class BatchNorm2d(nn.BatchNorm2d):
     """
 
     turn: tuple[int, int, int] | None = (0, 1, 1)
+    momentum: float  # where torch would also take None, for an average of all batches
+    num_batches_tracked: Tensor  # None only where there are no running statistics
 
     def forward(self, x: Tensor) -> Tensor:
         momentum = self._momentum()
@@ -86,12 +88,13 @@ class BatchNorm2d(nn.BatchNorm2d):
             for tensor in (self.running_mean, self.running_var, self.weight, self.bias)
         )
         by_batch = self.training or mean is None
-        if samples == 1 or not by_batch or mean is None:
+        if samples == 1 or not by_batch or mean is None or variance is None:
             return F.batch_norm(x, mean, variance, weight, bias, by_batch, momentum, self.eps)
         # With momentum 1 the copies become the batch's own mean and unbiased variance.
         output = F.batch_norm(x, mean, variance, weight, bias, True, 1.0, self.eps)
-        self.running_mean.lerp_(mean.view(samples, -1).mean(0), momentum)
-        self.running_var.lerp_(variance.view(samples, -1).mean(0), momentum)
+        for running, own in ((self.running_mean, mean), (self.running_var, variance)):
+            if running is not None:
+                running.lerp_(own.view(samples, -1).mean(0), momentum)
         return output
 
     def _momentum(self) -> float:

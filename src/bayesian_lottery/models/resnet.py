@@ -20,7 +20,7 @@ class ResidualBlock(nn.Module):
         self.bn1 = BatchNorm2d(out_channels)
         self.conv2 = Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.bn2 = BatchNorm2d(out_channels)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = nn.Sequential(
                 Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False),

@@ -72,9 +72,7 @@ SOURCES = {
 TEST_FRACTION = 0.2
 
 
-def check(
-    name: str, settings: Mapping[str, object]
-) -> tuple[tuple[int, int, int] | None, int | None]:
+def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, int | None]:
     """Check the settings of the data set `name` before any job starts.
 
     Nothing is downloaded. Of an image folder the names of all files and the header of one image a
@@ -96,7 +94,7 @@ def check(
     return source.image_shape, source.classes
 
 
-def prepare(name: str, settings: Mapping[str, object], out: str | Path) -> None:
+def prepare(name: str, settings: Mapping, out: str | Path) -> None:
     """Decode the data set `name` into the file `out`, downloading it if its root lacks it.
 
     Args:
@@ -110,44 +108,49 @@ def prepare(name: str, settings: Mapping[str, object], out: str | Path) -> None:
     source, root = _validated(name, settings)
     fraction = _test_fraction(settings)
     if source.decode is None:
-        classes, halves = folders.decode(name, root, settings.get("size"), fraction)
+        classes, parts = folders.decode(name, root, settings.get("size"), fraction)
     else:
         try:
-            classes, halves = source.decode(root)
+            classes, parts = source.decode(root)
         except (OSError, RuntimeError, ValueError, AssertionError) as error:
             raise InputError(
                 f"datasets.{name}.root: '{root}' does not hold a complete {source.needs} and"
                 f" downloading it failed ({' '.join(str(error).split())}); without a network, put"
                 " it there."
             ) from None
-    if len(halves) == 1:  # divided class by class, and the same on every machine
+    if len(parts) == 1:  # divided class by class, and the same on every machine
         stream = randomness.generator("sources", "test")
-        halves = data.hold_out(halves[0], fraction, stream)
-    mean, std = data.channel_statistics(halves[0].images)
-    data.save(out, data.Images(name, classes, *halves, mean, std), str(settings["source"]))
+        train, test = data.hold_out(parts[0], fraction, stream)
+    else:
+        train, test = parts
+    mean, std = data.channel_statistics(train.images)
+    data.save(out, data.Images(name, classes, train, test, mean, std), str(settings["source"]))
 
 
-def _test_fraction(settings: Mapping[str, object]) -> float:
+def _test_fraction(settings: Mapping) -> float:
     return settings.get("test_fraction") or TEST_FRACTION
 
 
-def _validated(name: str, settings: Mapping[str, object]) -> tuple[Source, Path | None]:
-    """The source and root that `settings` ask for, once each value has been found possible."""
-    key, source = f"datasets.{name}", settings.get("source")
-    if source not in SOURCES:
-        raise choice(f"{key}.source", source, SOURCES)
+def _validated(name: str, settings: Mapping) -> tuple[Source, Path]:
+    """The source and root that `settings` ask for, once each value has been found possible.
+
+    The digits, which need no root, get one that means nothing.
+    """
+    key, chosen = f"datasets.{name}", settings.get("source")
+    if chosen not in SOURCES:
+        raise choice(f"{key}.source", chosen, SOURCES)
     size, fraction = settings.get("size"), settings.get("test_fraction")
-    if size is not None and source != "imagefolder":
+    if size is not None and chosen != "imagefolder":
         raise InputError(f"{key}.size: {size!r} given, but only the source imagefolder has it.")
     if size is not None and not (type(size) is int and size > 0):
         raise InputError(f"{key}.size: {size!r} is not a whole number of pixels above 0.")
     if fraction is not None and not (isinstance(fraction, float) and 0 < fraction < 1):
         raise InputError(f"{key}.test_fraction: {fraction!r} is not a number between 0 and 1.")
-    found = SOURCES[source]
-    if source == "digits":
-        return found, None
+    source = SOURCES[chosen]
+    if chosen == "digits":
+        return source, Path()
     if not isinstance(settings.get("root"), str):
-        raise InputError(f"{key}.root: missing; the source {source} needs a path here.")
+        raise InputError(f"{key}.root: missing; the source {chosen} needs a path here.")
     try:
         root = Path(settings["root"]).expanduser()
         exists, readable = root.exists(), root.is_dir() or root.is_file()
@@ -155,14 +158,14 @@ def _validated(name: str, settings: Mapping[str, object]) -> tuple[Source, Path 
         raise InputError(
             f"{key}.root: {short(settings['root'])} cannot be looked at ({error})."
         ) from None
-    if found.needs is None and not readable:
+    if source.needs is None and not readable:
         fault = "is neither a folder nor a file" if exists else "does not exist"
         raise InputError(
             f"{key}.root: {str(root)!r} {fault}; give a folder or tar archive of {folders.LAYOUTS}."
         )
-    if found.needs and exists and not root.is_dir():
+    if source.needs and exists and not root.is_dir():
         raise InputError(
-            f"{key}.root: {str(root)!r} is a file; the source {source} needs a folder, one that"
-            f" holds {found.needs} or into which it can be downloaded."
+            f"{key}.root: {str(root)!r} is a file; the source {chosen} needs a folder, one that"
+            f" holds {source.needs} or into which it can be downloaded."
         )
-    return found, root
+    return source, root

@@ -12,14 +12,16 @@ import sys
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 from bayesian_lottery.errors import InputError, few
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-UNPACKERS = {
+Unpacked = gzip.GzipFile | IO[bytes]
+UNPACKERS: Mapping[str, Callable[[BinaryIO], AbstractContextManager[Unpacked]]] = {
     ".gz": gzip.open,
     ".tgz": gzip.open,
     ".bz2": bz2.open,
@@ -38,7 +40,7 @@ def entries(name: str, root: Path) -> Iterator[tuple[Parts, Path | BinaryIO | No
     from tqdm import tqdm
 
     interval = 0.5 if sys.stderr.isatty() else 10  # seconds; a log file needs few lines
-    options = {"desc": f"reading {root.name}", "delay": 3, "mininterval": interval}
+    options: dict[str, Any] = {"desc": f"reading {root.name}", "delay": 3, "mininterval": interval}
     others: Counter[str] = Counter()
     if root.is_dir():
         yield from tqdm(list(_walk(root, others)), unit=" files", **options)
@@ -124,12 +126,20 @@ def _stream(
                         f"datasets.{name}.root: '{member.name}' in the archive is a link or device;"
                         " pack files with tar --dereference --hard-dereference."
                     )
-                yield parts, io.BytesIO(archive.extractfile(member).read())
+                yield parts, io.BytesIO(read_member(archive, member))
             else:
                 others[_ending(parts[-1])] += 1
         while rest := archive.fileobj.read(1 << 20):
             if rest.strip(b"\0"):
                 raise tarfile.ReadError("it is damaged in the middle")
+
+
+def read_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The content of a regular file in an archive."""
+    file = archive.extractfile(member)
+    if file is None:
+        raise ValueError(f"{member.name} is no regular file")
+    return file.read()
 
 
 def _visible(parts: Parts) -> bool:

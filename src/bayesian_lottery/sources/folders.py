@@ -92,7 +92,8 @@ def _arrange(
     require((test is None) == ("train" not in tops), f"has {alone}")
     halves = [("train",), (test,)] if test else [()]
 
-    members = {parts: [] for parts in folders if parts[:-1] in halves}  # images of each class
+    # The images of each class.
+    members: dict[Parts, list[Parts]] = {parts: [] for parts in folders if parts[:-1] in halves}
     for parts in sorted(set(files)):
         if len(parts) > 1 and parts[:-2] in halves:
             members.setdefault(parts[:-1], []).append(parts)

@@ -9,6 +9,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from bayesian_lottery.sources.archives import read_member
+
 
 @dataclass(frozen=True)
 class Cifar:
@@ -68,9 +70,8 @@ def cifar(version: Cifar, root: Path):
     with tarfile.open(root / version.archive) as archive:
         for member in archive:
             if member.isfile():
-                members[member.name.removeprefix(f"{version.folder}/")] = archive.extractfile(
-                    member
-                ).read()
+                name = member.name.removeprefix(f"{version.folder}/")
+                members[name] = read_member(archive, member)
 
     def split(names: tuple[str, ...]) -> data.Split:
         stored = np.frombuffer(b"".join(members[name] for name in names), np.uint8)

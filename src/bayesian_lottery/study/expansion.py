@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.models import MODELS
@@ -134,7 +135,7 @@ def _matches(trunk: Trunk, entry: Mapping) -> bool:
 
 
 def _levels(
-    key: str, branch: str, of: str | None, trunk: Trunk, levels: str | list[int]
+    key: str, branch: str, of: str | None, trunk: Trunk, levels: Literal["all"] | list[int]
 ) -> list[Node]:
     """The trunk's nodes at `levels`, which may be "all"; `of`: the inference that it must have."""
     if of not in (None, trunk.inference):

@@ -32,7 +32,7 @@ def origins(config: Mapping, node: Node) -> dict[str, Origin]:
     if node.previous:
         suffix = f"_{node.scorer}" if node.previous.level == 0 else ""
         needed["mask"] = Origin(node.previous, f"next_mask{suffix}")
-        if source := REWINDS[node.rewind].origin if not node.branch else None:
+        if source := REWINDS[node.rewind].origin if node.rewind and not node.branch else None:
             needed["rewind_weights"] = Origin(getattr(node, source), "weights")
     if choices.branch(config, node).needs_trained_weights:
         needed["trained_weights"] = Origin(node.trunk, "weights")
@@ -46,7 +46,7 @@ def starts_others(node: Node) -> bool:
     """
     if node.branch:
         return False
-    return node.level == 0 or REWINDS[node.rewind].origin == "previous"
+    return node.rewind is None or REWINDS[node.rewind].origin == "previous"
 
 
 def metrics_files(config: Mapping) -> list[str]:
