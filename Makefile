@@ -1,7 +1,7 @@
-# `make demo` runs the study in miniature, `make test` tests the project, `make benchmark` shows how
-# fast training is on this machine. All set up .venv from requirements.lock first. CORES=N limits the
-# cores that the demo takes (default: all). LOCK=requirements-cuda12.lock is for NVIDIA drivers older
-# than 580.
+# `make demo` runs the study in miniature, `make test` tests the project, `make check` what of it takes
+# a minute, `make benchmark` shows how fast training is on this machine. All set up .venv from
+# requirements.lock first. CORES=N limits the cores that the demo takes (default: all).
+# LOCK=requirements-cuda12.lock is for NVIDIA drivers older than 580.
 
 PYTHON ?= python3
 CORES ?= all
@@ -10,14 +10,19 @@ INSTALLED := $(shell cat $(VENV)/installed 2>/dev/null)
 LOCK ?= $(or $(INSTALLED),requirements.lock)
 ACTIVATE := . $(VENV)/bin/activate
 
-.PHONY: demo test benchmark environment another_lock clean
+.PHONY: demo test check lint benchmark environment another_lock clean
 
 demo: environment
 	$(ACTIVATE) && python scripts/warm.py snakemake --cores $(CORES)
 
-test: environment
-	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check workflow
+test: lint
 	$(ACTIVATE) && python tests/run.py
+
+check: lint
+	$(ACTIVATE) && python -m pytest --quiet tests/unit -m "not slow"
+
+lint: environment
+	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check workflow && mypy
 
 benchmark: environment
 	$(ACTIVATE) && python benchmarks/run.py

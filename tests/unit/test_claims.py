@@ -34,6 +34,8 @@ from bayesian_lottery.claims.verdicts import (
 )
 from bayesian_lottery.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TRUNKS = (
     ("deterministic", "magnitude", "imp", "paper"),

@@ -17,6 +17,8 @@ from bayesian_lottery.files import read_tensors, write_tensors
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.study import Node
 
+pytestmark = pytest.mark.slow
+
 SHAPES = FAMILIES | {"vgg5_slim": (2, 8, 8), "resnet14_slim": (1, 8, 8)}
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}  # a large sigma, so that noise matters
 SAMPLES = 3

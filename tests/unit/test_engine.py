@@ -9,6 +9,8 @@ from bayesian_lottery.engine import Engine, Plan
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.randomness import generator
 
+pytestmark = pytest.mark.slow
+
 SAMPLES, BATCH = 5, 6
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}
 family = pytest.mark.parametrize("model", FAMILIES)

@@ -11,6 +11,8 @@ from bayesian_lottery.models.layers import Conv2d, Linear
 from bayesian_lottery.models.mlp import MLP
 from bayesian_lottery.randomness import generator
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"initial_std": 0.5, "prior_std": 0.7}  # a large sigma, so that noise matters
 SAMPLES, BATCH = 4, 6
 each_estimator = pytest.mark.parametrize("estimator", estimators.ESTIMATORS)

@@ -35,6 +35,8 @@ from bayesian_lottery.models import MODELS
 from bayesian_lottery.networks import ESTIMATORS
 from bayesian_lottery.scores import SCORERS
 
+pytestmark = pytest.mark.slow
+
 SHAPE, SAMPLES, BATCH, STEPS = (3, 32, 32), 2, 4, 3
 # By case: the inference, the estimator, and how many networks side by side.
 ALONE = {

@@ -30,6 +30,8 @@ from bayesian_lottery.figures import NothingToShow, style
 from bayesian_lottery.files import write_tensors
 from bayesian_lottery.tickets import BRANCHES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STYLE = ROOT / "config/figures.mplstyle"
 DRAWN = [name for name, figure in figures.FIGURES.items() if "png" in figure.formats]

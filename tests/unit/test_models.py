@@ -28,6 +28,8 @@ from bayesian_lottery.models.layers import (
 )
 from bayesian_lottery.randomness import generator
 
+pytestmark = pytest.mark.slow
+
 # Image shape, all parameters, prunable layers and weights, survivors of 20 levels of 20 per cent.
 COUNTS = {
     "lenet_300_100": ((1, 28, 28), 266_610, 2, 265_200, 3_060),

@@ -6,6 +6,8 @@ import pytest
 
 from bayesian_lottery import data, masks, models, networks, sources, training
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(4)
 OPTIONS = {"initial_std": 0.01, "prior_std": 1.0}
 

@@ -20,6 +20,8 @@ from bayesian_lottery.files import read_json, read_tensors
 from bayesian_lottery.networks import ESTIMATORS
 from bayesian_lottery.tickets import BRANCHES, WEIGHTS, Branch, Weights
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CURRICULUM = {
     "epochs": 3,
