@@ -175,10 +175,10 @@ def estimate(
     Raises:
         InputError: the size of a data set is not known yet.
     """
-    found = runs(config["results"])
+    results = runs(config["results"])
     if device == "auto":
         device = {"cpu": "cpu", "cuda": "gpu"}.get(config["device"], "auto")
-    measured = measure(config, found, lambda name: device in ("auto", device_kind(name)))
+    measured = measure(config, results, lambda name: device in ("auto", device_kind(name)))
     if device == "auto":
         device = device_kind(measured.device) if measured.device else "gpu"
     speed = Speed(CORE.tflops * measured.threads, CORE.step_seconds) if device == "cpu" else None
@@ -186,10 +186,12 @@ def estimate(
         speed = Speed(tflops, (speed or published("resnet20")).step_seconds)
     images = {name: _decoded(config, name) for name in {node.dataset for node in nodes}}
     items = [
-        _item(job, config, finished(job, config, found), images[job.dataset], measured, speed)
+        _item(job, config, finished(job, config, results), images[job.dataset], measured, speed)
         for job in jobs(config, nodes)
     ]
-    stale = sum(not i.done and i.job.node is not None and i.job.node.folder in found for i in items)
+    stale = sum(
+        not i.done and i.job.node is not None and i.job.node.folder in results for i in items
+    )
     return Estimate(config, items, device, measured, speed, stale)
 
 

@@ -84,40 +84,40 @@ def runs(root: str | Path) -> dict[str, dict]:
 
     A file that `node_metrics` refuses, or that a rerun has just deleted, is left out.
     """
-    found = {}
+    results = {}
     for folder, _, names in os.walk(Path(root) / "runs"):
         if "metrics.json" in names:
             try:
                 metrics = node_metrics.read(f"{folder}/metrics.json")
             except InputError:
                 continue
-            found[Path(folder).relative_to(root).as_posix()] = metrics
-    return found
+            results[Path(folder).relative_to(root).as_posix()] = metrics
+    return results
 
 
-def finished(job: Job, config: Mapping, found: Mapping[str, Mapping]) -> bool:
+def finished(job: Job, config: Mapping, results: Mapping[str, Mapping]) -> bool:
     """Whether the job's result is there and, of a node, made by the settings of today."""
     if job.node is None:
         return job.output.exists()
-    metrics = found.get(job.node.folder)
+    metrics = results.get(job.node.folder)
     return metrics is not None and metrics["settings"] == study.node_settings(config, job.node)
 
 
-def outdated(config: Mapping, found: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:
+def outdated(config: Mapping, results: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:
     """The metrics files, of those found, of nodes that another version of the computation made."""
     return [
         f"{config['results']}/{node.folder}/metrics.json"
         for node in nodes
-        if node.folder in found and node_metrics.computation(found[node.folder]) != VERSION
+        if node.folder in results and node_metrics.computation(results[node.folder]) != VERSION
     ]
 
 
-def refused(config: Mapping, found: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:
+def refused(config: Mapping, results: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:
     """What is wrong with the metrics files that are there and not among those found."""
     faults = []
     for node in nodes:
         path = Path(config["results"], node.folder, "metrics.json")
-        if node.folder not in found and path.exists():
+        if node.folder not in results and path.exists():
             try:
                 node_metrics.read(path)
             except InputError as error:
@@ -161,17 +161,17 @@ def started_jobs(folder: Path) -> dict[str, float]:
     Snakemake keeps a marker for each in `incomplete`, named by the output's path in Base64; of a
     name too long for a file all parts but the last are folders that begin with "@".
     """
-    found = {}
+    started = {}
     root = folder / "incomplete"
     for place, _, names in os.walk(root):
         for name in names:
             path = Path(place, name)
             coded = "".join(part.removeprefix("@") for part in path.relative_to(root).parts)
             try:
-                found[base64.urlsafe_b64decode(coded).decode()] = path.stat().st_mtime
+                started[base64.urlsafe_b64decode(coded).decode()] = path.stat().st_mtime
             except (binascii.Error, UnicodeDecodeError, OSError):
                 continue  # not a marker, or it has just gone
-    return found
+    return started
 
 
 def failed_logs(folder: Path) -> set[str]:
@@ -274,7 +274,7 @@ class Status:
 def status(
     config: Mapping,
     nodes: Sequence[Node],
-    found: Mapping[str, Mapping],
+    results: Mapping[str, Mapping],
     duration_of: Callable[[Mapping], float | None],
     snakemake: Path = Path(".snakemake"),
     now: float | None = None,
@@ -284,7 +284,7 @@ def status(
     Args:
         config: the configuration, defaults filled in.
         nodes: its nodes.
-        found: their metrics, by `runs`.
+        results: their metrics, by `runs`.
         duration_of: from a node's settings to the seconds that it takes; None where not known.
         snakemake: the folder that Snakemake keeps its notes in.
         now: seconds since 1970; None is the present.
@@ -292,7 +292,7 @@ def status(
     started, failed = started_jobs(snakemake), failed_logs(snakemake)
     now = time.time() if now is None else now
     seen = [
-        Seen(job, State.DONE) if finished(job, config, found) else look(job, started, failed, now)
+        Seen(job, State.DONE) if finished(job, config, results) else look(job, started, failed, now)
         for job in jobs(config, nodes)
     ]
     left = [(s.job.node, s) for s in seen if s.job.node and s.state is not State.DONE]
@@ -311,8 +311,8 @@ def status(
         seen,
         seconds,
         longest_chain(config, seconds),
-        outdated(config, found, nodes),
-        refused(config, found, nodes),
+        outdated(config, results, nodes),
+        refused(config, results, nodes),
     )
 
 

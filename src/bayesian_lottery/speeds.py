@@ -133,24 +133,24 @@ class Measured:
 
 def measure(
     config: Mapping,
-    found: Mapping[str, Mapping],
+    results: Mapping[str, Mapping],
     wanted: Callable[[str], bool] = lambda device: True,
 ) -> Measured:
-    """The speeds that the metrics `found` tell of, on devices whose names are `wanted`.
+    """The speeds that the metrics `results` tell of, on devices whose names are `wanted`.
 
     Networks that trained side by side tell of `networks_per_job` above 1, the others of 1.
     """
     together = config["networks_per_job"] > 1
-    found = {
+    results = {
         path: metrics
-        for path, metrics in found.items()
+        for path, metrics in results.items()
         if (metrics["cost"]["side_by_side"] > 1) == together
     }
-    devices = Counter(metrics["provenance"]["device"] for metrics in found.values())
+    devices = Counter(metrics["provenance"]["device"] for metrics in results.values())
     device = next((name for name, _ in devices.most_common() if wanted(name)), None)
     if device is None:
         return Measured()
-    there = {path: m for path, m in found.items() if m["provenance"]["device"] == device}
+    there = {path: m for path, m in results.items() if m["provenance"]["device"] == device}
     names = {metrics["settings"]["dataset"] for metrics in there.values()}
     known = {name: images_of(config, name) for name in names & config["datasets"].keys()}
     images = {name: data for name, data in known.items() if isinstance(data, Images)}
@@ -170,10 +170,10 @@ def measure(
     return Measured(device, threads.most_common(1)[0][0], start, speeds, images)
 
 
-def _start(benchmarks: Path, found: Mapping[str, Mapping], most: int = 200) -> float:
+def _start(benchmarks: Path, results: Mapping[str, Mapping], most: int = 200) -> float:
     """Median seconds that jobs took beyond training and tests; `most` jobs are looked at."""
     beyond = []
-    for folder, metrics in list(found.items())[:most]:
+    for folder, metrics in list(results.items())[:most]:
         if metrics["cost"]["resumed_at_steps"]:
             continue  # its benchmark is of the last attempt alone
         try:

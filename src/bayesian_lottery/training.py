@@ -91,8 +91,8 @@ def train(
         optimizer,
         {"augmentation": batches.generators, "weights": sampling},
     )
-    if checkpointing and (found := state.restore(checkpointing, totals)):
-        first_step, saved, totals = found
+    if checkpointing and (restored := state.restore(checkpointing, totals)):
+        first_step, saved, totals = restored
         records = [Record(**record) for record in saved]
         for record in records:
             record.resumed_at_steps.append(first_step)
