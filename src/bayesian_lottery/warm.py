@@ -102,7 +102,8 @@ class _Server:
             _become(json.loads(message), streams)
         for stream in streams:
             os.close(stream)
-        connection.send(str(pid).encode())
+        with contextlib.suppress(BrokenPipeError):  # the script was killed; see `_abandoned`
+            connection.send(str(pid).encode())
         child = os.pidfd_open(pid)
         self.children[child] = (pid, connection)
         self.selector.register(child, selectors.EVENT_READ, self._ended)

@@ -1,7 +1,9 @@
 """The warm server: a script run through it behaves as one run by itself."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -94,6 +96,22 @@ def test_signals_reach_the_child_and_a_killed_script_takes_it_along(server, scri
         while alive(child):
             assert time.monotonic() < end
             time.sleep(0.02)
+
+
+def test_a_script_killed_before_it_knows_its_child_takes_it_along(server, script, tmp_path):
+    argv, environment = [str(script[1]), "wait"], dict(os.environ)
+    request = {"argv": argv, "cwd": str(tmp_path), "environment": environment}
+    reading, writing = os.pipe()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.connect(server[warm.VARIABLE])
+        socket.send_fds(connection, [json.dumps(request).encode()], [0, writing, 2])
+    os.close(writing)
+    with open(reading) as output:  # ends with the child, which might sleep for a minute
+        started = time.monotonic()
+        output.read()
+    assert time.monotonic() - started < 30
+    done = subprocess.run([*script, "say"], env=server, input="", capture_output=True)
+    assert done.returncode == 0
 
 
 def test_without_a_server_or_inside_slurm_a_script_runs_by_itself(server, script):
