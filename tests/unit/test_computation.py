@@ -73,6 +73,7 @@ def numbers(small: SmallStudy, node) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_that_this_version_has_computed_before(tmp_path):
     stored = json.loads(STORED.read_text()).get(str(VERSION))
     assert stored, f"Nothing is stored for version {VERSION}: python tests/unit/test_computation.py"

@@ -29,6 +29,7 @@ def small(**changes) -> data.Images:
     return data.Images(**{**fields, "mean": mean, "std": std, **changes})
 
 
+@pytest.mark.slow
 def test_importing_data_does_not_import_torchvision():
     command = "import sys, bayesian_lottery.data; sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0

@@ -117,6 +117,7 @@ def test_the_build_for_older_drivers_does_not_recommend_itself(machine, monkeypa
     assert "LOCK" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_a_job_that_was_promised_a_gpu_ends_in_a_sentence(tmp_path):
     """The script as SLURM would start it; this machine's own torch and driver."""
     if torch.cuda.is_available():

@@ -21,6 +21,8 @@ from small_study import SmallStudy
 from bayesian_lottery import files, node_metrics, results, study
 from bayesian_lottery.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MODEL = "lenet_100_50"
 KIB = 1024

@@ -476,6 +476,7 @@ def run_program(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, path, *arguments], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_program_writes_the_file(tmp_path):
     out = tmp_path / "data" / "digits.safetensors"
     given = json.dumps({"source": "digits"})
@@ -484,6 +485,7 @@ def test_the_program_writes_the_file(tmp_path):
     assert data.load(out).name == "digits"
 
 
+@pytest.mark.slow
 def test_the_program_says_what_is_wrong_and_fails(tmp_path):
     out = tmp_path / "out"
     given = json.dumps(settings(tmp_path / "absent"))

@@ -13,6 +13,8 @@ import pytest
 
 from bayesian_lottery import warm
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, signal, sys, time
