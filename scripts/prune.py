@@ -1,4 +1,4 @@
-"""Write the mask of level 1 by a scorer that came after the dense network was trained."""
+"""Write the mask of a level from the weights of the dense network, trained before."""
 
 import argparse
 import json
@@ -10,7 +10,10 @@ from bayesian_lottery import cluster, errors, warm
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--task", type=json.loads, required=True, help="the dense node, as JSON: {node, settings}"
+        "--task",
+        type=json.loads,
+        required=True,
+        help="the dense node, as JSON: {node, settings}, and the level unless it is 1",
     )
     parser.add_argument("--data", type=Path, required=True, help="decoded data set")
     parser.add_argument("--weights", type=Path, required=True, help="its trained weights")
@@ -26,9 +29,8 @@ def main() -> None:
 
     extensions.load(given.extensions)
     node, settings = given.task["node"], given.task["settings"]
-    jobs.prune_dense(
-        node, settings, given.data, given.weights, given.scorer, given.output, given.device
-    )
+    files = (given.data, given.weights, given.scorer, given.output)
+    jobs.prune_dense(node, settings, *files, given.device, given.task.get("level", 1))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from bayesian_lottery.figures import FIGURES
 from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import SCORERS
+from bayesian_lottery.searches import SEARCHES
 from bayesian_lottery.tickets import BRANCHES, MASKS, REWINDS, WEIGHTS
 
 REGISTRIES: dict[str, dict] = {
@@ -26,6 +27,7 @@ REGISTRIES: dict[str, dict] = {
     "model": MODELS,
     "rewind": REWINDS,
     "scorer": SCORERS,
+    "search": SEARCHES,
     "weights": WEIGHTS,
 }
 

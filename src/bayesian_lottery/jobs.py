@@ -144,7 +144,7 @@ def run_script(tasks: Sequence[Task], device: str, checkpoint_seconds: float) ->
 def _refuse_mixtures(tasks: Sequence[Task]) -> None:
     """Raise `InputError` unless all tasks have the same data and, seeds and the like apart,
     settings."""
-    own = {"seed", "scorer", "rewind", "branch", "replicate", "scorers"}
+    own = {"seed", "scorer", "rewind", "search", "branch", "replicate", "scorers"}
     shared = [
         {"data": task.inputs.data, **{k: v for k, v in task.settings.items() if k not in own}}
         for task in tasks
@@ -229,8 +229,9 @@ def prune_dense(
     scorer: str,
     output: Path,
     device: str = "auto",
+    level: int = 1,
 ) -> None:
-    """Write the mask of level 1 by another scorer, from a dense network's trained weights.
+    """Write the mask of a level by a scorer, from a dense network's trained weights.
 
     Args:
         node, settings: of the dense node, as `Task` has them.
@@ -239,6 +240,7 @@ def prune_dense(
         scorer: a key of `SCORERS`.
         output: the mask to write.
         device: as `train_nodes` takes it.
+        level: as often the network is pruned.
     """
     plan = Plan(**settings["compute"])
     devices.set_algorithms(plan.deterministic)
@@ -251,7 +253,7 @@ def prune_dense(
     state, _ = read_tensors(weights)
     networks.check_shapes(weights, state, network.module.state_dict())
     network.load(state, mask)
-    masks.save(output, prune(network, mask, scorer, images, settings, stream_of(node)))
+    masks.save(output, prune(network, mask, scorer, images, settings, stream_of(node), level))
 
 
 def _write(

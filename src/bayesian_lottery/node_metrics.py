@@ -13,7 +13,7 @@ from typing import Any
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
 from bayesian_lottery.inferences import kind_name, options_of
-from bayesian_lottery.study import Node
+from bayesian_lottery.study import LATER, Node
 
 # The names in `metrics.METRICS`, whose module needs torch; a test keeps the two equal.
 METRICS = ("accuracy", "nll", "brier", "ece", "mace", "entropy", "mutual_information")
@@ -105,7 +105,8 @@ def read(path: str | Path) -> dict:
     metrics = read_json(path)
     try:
         check(metrics)
-        folder = Node(**{name: metrics["node"][name] for name in SCHEMA["node"]}).folder
+        named = {**LATER, **metrics["node"]}
+        folder = Node(**{name: named[name] for name in (*SCHEMA["node"], *LATER)}).folder
         if not Path(path).absolute().parent.as_posix().endswith(f"/{folder}"):
             raise InputError(f"key 'node' is that of the folder {folder}.")
     except InputError as error:
@@ -121,6 +122,12 @@ def check(metrics: Any) -> None:
     _check_node(metrics)
     _check_counts(metrics)
     _check_results(metrics)
+
+
+def coordinates(metrics: Mapping) -> dict:
+    """The node's coordinates, those that came later filled in; null where all trunks share it."""
+    node = metrics["node"]
+    return {**(LATER if node["level"] else dict.fromkeys(LATER)), **node}
 
 
 def computation(metrics: Mapping) -> int:
@@ -170,6 +177,10 @@ def _check_node(metrics: Mapping) -> None:
     for name in ("scorer", "rewind"):
         fits = (node[name] is None) == (node["level"] == 0)
         _require(fits, f"node.{name}", node[name], "null at level 0, and text above")
+    for name, absent in LATER.items():
+        _check(f"node.{name}", node.get(name, absent), TEXT)
+        fits = node["level"] > 0 or name not in node
+        _require(fits, f"node.{name}", node.get(name), "absent at level 0")
     fits = (node["replicate"] is None) == (node["branch"] is None)
     _require(
         fits, "node.replicate", node["replicate"], "null where the branch is, and a number else"

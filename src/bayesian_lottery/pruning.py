@@ -18,14 +18,20 @@ def prune(
     images: data.Images,
     settings: Mapping,
     stream: Sequence[str],
+    times: int = 1,
 ) -> masks.Mask:
-    """The mask of the next level, by the scores of a trained network."""
+    """The mask of the next level, by the scores of a trained network.
+
+    Pruned several `times`, it has the count of as many levels, all by the same scores.
+    """
     entry = SCORERS[scorer]
     offered = network.moments()
     if GRADIENT in entry.needs:
         offered |= {GRADIENT: gradients(network, images, settings, stream)}
     scores = {name: entry.score(*(offered[need][name] for need in entry.needs)) for name in mask}
-    return masks.prune(mask, scores, settings["prune_fraction"])
+    for _ in range(times):
+        mask = masks.prune(mask, scores, settings["prune_fraction"])
+    return mask
 
 
 def gradients(

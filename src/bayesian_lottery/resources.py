@@ -99,7 +99,9 @@ def request(
 
 
 # What nodes may differ in and still take the same time and memory.
-_COORDINATES = ("seed", "scorer", "rewind", "level", "branch", "pieces", "replicate", "scorers")
+_COORDINATES = (
+    *("seed", "scorer", "rewind", "search", "level", "branch", "pieces", "replicate", "scorers"),
+)
 
 
 def taken(path: str | Path, settings: Mapping, kind: str, networks: int) -> Taken | None:

@@ -24,15 +24,16 @@ COORDINATES = {
     "seed": "Int64",
     "scorer": "string",
     "rewind": "string",
+    "search": "string",
     "branch": "string",
     "replicate": "Int64",
     "level": "Int64",
 }
 _SHARED_BY_DENSE = ["dataset", "model", "inference", "curriculum", "seed"]
+_PRUNED_BY = ["scorer", "rewind", "search"]
 
 # Column of the table of runs -> (key in metrics.json, dtype).
 _RUN_COLUMNS = {
-    **{name: (f"node.{name}", dtype) for name, dtype in COORDINATES.items()},
     "density": ("density", "float64"),
     "survivors": ("survivors", "Int64"),
     "prunable": ("prunable", "Int64"),
@@ -50,6 +51,7 @@ _RUN_COLUMNS = {
     "device": ("provenance.device", "string"),
 }
 _RUN_DTYPES = {
+    **COORDINATES,
     **{name: dtype for name, (_, dtype) in _RUN_COLUMNS.items()},
     "computation": "Int64",
     "sparsity": "float64",
@@ -99,6 +101,7 @@ def row(metrics: dict) -> dict:
     """The row of the table of runs that one node's metrics make; see `node_metrics.read`."""
     columns = {name: _lookup(metrics, key) for name, (key, _) in _RUN_COLUMNS.items()}
     return {
+        **node_metrics.coordinates(metrics),
         **columns,
         "computation": node_metrics.computation(metrics),
         "sparsity": 1 - columns["density"],
@@ -110,7 +113,7 @@ def _layer_rows(metrics: dict) -> list[dict]:
     """The rows of the table of layers that one node's metrics make; layers count from 1."""
     return [
         {
-            **metrics["node"],
+            **node_metrics.coordinates(metrics),
             "layer": index,
             **layer,
             "density": layer["survivors"] / layer["size"],
@@ -183,16 +186,21 @@ def nodes(frame: pd.DataFrame) -> list[dict]:
     return coordinates.where(coordinates.notna(), None).to_dict("records")
 
 
+def of_search(frame: pd.DataFrame, search: str) -> pd.DataFrame:
+    """The rows of one search, with those of level 0, which all searches share."""
+    return frame[(frame["search"] == search).fillna(False) | (frame["level"] == 0)]
+
+
 def trunk_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """The trunks' rows, each trunk whole: the branches left out, the dense node as its level 0.
 
     The dense node is in the table once for each (dataset, model, inference, curriculum, seed);
-    here it appears once for each (scorer, rewind) that prunes it. Works on both tables.
+    here it appears once for each (scorer, rewind, search) that prunes it. Works on both tables.
     """
     trunk = frame[frame["branch"].isna()]
     dense, pruned = trunk[trunk["level"] == 0], trunk[trunk["level"] > 0]
-    trunks = pruned[[*_SHARED_BY_DENSE, "scorer", "rewind"]].drop_duplicates()
-    repeated = dense.drop(columns=["scorer", "rewind"]).merge(trunks, on=_SHARED_BY_DENSE)
+    trunks = pruned[[*_SHARED_BY_DENSE, *_PRUNED_BY]].drop_duplicates()
+    repeated = dense.drop(columns=_PRUNED_BY).merge(trunks, on=_SHARED_BY_DENSE)
     whole = pd.concat([repeated[frame.columns], pruned])
     return whole.sort_values(list(COORDINATES), kind="stable", ignore_index=True)
 

@@ -45,6 +45,7 @@ def metrics(
     rewind: str | None = "imp",
     branch: str | None = None,
     replicate: int | None = None,
+    search: str | None = None,
     selected: bool = True,
     device: str = "cpu",
     epochs: int = 40,
@@ -62,6 +63,7 @@ def metrics(
         "dataset": dataset, "model": model, "inference": inference, "curriculum": curriculum,
         "seed": seed, "scorer": scorer, "rewind": rewind, "level": level, "branch": branch,
         "replicate": replicate,
+        **({"search": search} if search and level else {}),
     }  # fmt: skip
     noise = random.Random(str(node))
     bayesian = inference == "bayesian" or (branch or "").startswith("transplant")

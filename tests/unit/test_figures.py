@@ -194,6 +194,17 @@ def test_figure2_chooses_levels_and_scorer(study):
     )
 
 
+def test_other_searches_are_left_out(tmp_path):
+    nodes = list(synthetic.study(seeds=(0,), levels=2))
+    others = [synthetic.metrics(level, seed=1, search="one_shot") for level in (0, 1, 2)]
+    alone, mixed = tables(tmp_path / "alone", nodes), tables(tmp_path / "mixed", nodes + others)
+    figures_of = [draw("figure1", both) for both in (alone, mixed)]
+    drawn, expected = (lines(figure.axes[0])["SNR"].get_xydata() for figure in figures_of)
+    assert drawn[1:].tolist() == expected[1:].tolist()  # the dense network of seed 1 is theirs too
+    with pytest.raises(figures.NothingToShow, match="There is no pruned trunk"):
+        figures.plan("figure1", [metrics["node"] for metrics in others], {})
+
+
 def test_curricula_and_rewinds_are_never_mixed(tmp_path):
     nodes = [
         *synthetic.study(seeds=(0,), levels=2),

@@ -126,6 +126,9 @@ FORGERIES = [
     ("node.scorer", "mu", "node"),
     ("node.scorer", None, "node.scorer"),
     ("node.rewind", "lrr", "node"),
+    ("node.search", "one_shot", "node"),
+    ("node.search", None, "node"),
+    ("node.search", 5, "node.search"),
     ("node.branch", "reinit", "node.replicate"),
     ("node.replicate", 0, "node.replicate"),
     ("node.level", 0, "node.scorer"),
@@ -169,6 +172,16 @@ def test_what_is_no_json_is_refused(tmp_path, text):
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=f"{path}: not a complete JSON file"):
         node_metrics.read(path)
+
+
+def test_a_search_is_spelled_in_the_folder_and_a_dense_network_has_none(tmp_path):
+    [path] = synthetic.write(tmp_path, [synthetic.metrics(3, search="one_shot")])
+    assert path.parent.parent.name == "snr_imp_one_shot"
+    assert node_metrics.coordinates(node_metrics.read(path))["search"] == "one_shot"
+    [dense] = synthetic.write(tmp_path, [synthetic.metrics(0)])
+    dense.write_text(json.dumps(changed(synthetic.metrics(0), "node.search", "one_shot")))
+    with pytest.raises(InputError, match=r"key 'node\.search' is 'one_shot'; it must be absent"):
+        node_metrics.read(dense)
 
 
 def test_a_copied_folder_is_no_node(tmp_path):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from families import FAMILIES
 
-from bayesian_lottery import data, models, networks, pruning
+from bayesian_lottery import data, masks, models, networks, pruning
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.scores import SCORERS, Scorer
 
@@ -13,6 +13,7 @@ SETTINGS = {"validation": 0.2, "curriculum": {"batch_size": 16}, "compute": {},
             "prune_fraction": 0.5}  # fmt: skip
 OPTIONS = {"samples": 3, "likelihood": "elbo", "initial_std": 1e-12, "prior_std": 1.0}
 STREAM = ["any"]
+TRAINED = ("lenet_100_50", "deterministic")
 
 
 def images_of(model: str) -> data.Images:
@@ -55,6 +56,26 @@ def test_the_gradient_is_that_of_a_batch_and_nothing_moves(model, inference):
     again = pruning.gradients(network, images, SETTINGS, STREAM)
     for name, gradient in again.items():
         torch.testing.assert_close(gradient, gradients[name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.35])
+def test_pruned_at_once_a_level_keeps_as_many_as_pruned_level_by_level(fraction):
+    """The counts are those of networks whose weights move in between; the masks are nested."""
+    settings, network = {**SETTINGS, "prune_fraction": fraction}, network_of(*TRAINED)
+    dense = {name: layer.cpu() for name, layer in network.mask.items()}
+    step = above = dense
+    for level in range(1, 12):
+        moved = {name: torch.rand(layer.shape) for name, layer in dense.items()}
+        step = masks.prune(step, moved, fraction)
+        found = pruning.prune(network, dense, "magnitude", None, settings, STREAM, times=level)
+        assert masks.survivors(found) == masks.survivors(step) < masks.survivors(above)
+        assert all((found[name] <= above[name]).all() for name in found)
+        # Counted and cut at once: the largest weights of all.
+        weights = network.moments()["weight"]
+        kept = torch.cat([weights[name][found[name]].abs() for name in found])
+        cut = torch.cat([weights[name][~found[name]].abs() for name in found])
+        assert kept.min() >= cut.max()
+        above = found
 
 
 def test_a_scorer_gets_what_it_needs_in_its_order(monkeypatch):

@@ -49,7 +49,8 @@ def test_nodes_are_the_coordinates_without_pandas_nulls(tmp_path):
         synthetic.metrics(0),
         synthetic.metrics(2, seed=1, branch="reinit", replicate=1),
     ]
-    expected = [metrics["node"] for metrics in made]
+    expected = [{**metrics["node"], "search": search}
+                for metrics, search in zip(made, [None, "iterative"], strict=True)]  # fmt: skip
     for table in results.tables(synthetic.write(tmp_path, made)):
         assert results.nodes(table) == expected
         assert type(results.nodes(table)[1]["level"]) is int
@@ -107,6 +108,24 @@ def test_files_keep_the_table(tmp_path):
     for path in (csv, tmp_path / "absent.parquet"):
         with pytest.raises(InputError, match=str(path)):
             results.read(path)
+
+
+def test_searches_share_their_dense_row_and_are_not_mixed(tmp_path):
+    made = [synthetic.metrics(level, search=search) for level, search in
+            [(0, None), (1, None), (1, "one_shot"), (2, "one_shot")]]  # fmt: skip
+    for table in results.tables(synthetic.write(tmp_path, made)):
+        trunks = results.trunk_rows(table).drop_duplicates(["search", "level"])
+        assert list(zip(trunks["search"], trunks["level"], strict=True)) == [
+            ("iterative", 0),
+            ("iterative", 1),
+            ("one_shot", 0),
+            ("one_shot", 1),
+            ("one_shot", 2),
+        ]
+        levels = results.of_search(table, "iterative")["level"]
+        assert set(levels) == {0, 1}
+        summary = results.summary(table, ["search", "level"], "density")
+        assert len(summary) == len(made)
 
 
 def test_trunks_share_their_dense_row(tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from bayesian_lottery import study
+from bayesian_lottery import jobs, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.study import Node, Trunk
 
@@ -106,6 +106,10 @@ def test_metrics_files_are_those_of_all_nodes(config):
         (0, "inference", "bayes", "'bayes' is not known; choose from bayesian, deterministic."),
         (1, "scorer", "sigma", "'sigma' is not known; choose from magnitude, mu, snr, square."),
         (1, "rewind", "none", "trunks entry 2.rewind: 'none' is not known; choose from imp, lrr."),
+        (
+            *(1, "search", ["iterative", "random"]),
+            "trunks entry 2.search: 'random' is not known; choose from iterative, one_shot.",
+        ),
         (0, "scorer", "snr", "'snr' cannot score deterministic networks; use magnitude there."),
         (1, "scorer", "magnitude", "cannot score bayesian networks; use snr, square, mu there."),
     ],
@@ -259,6 +263,50 @@ def test_a_later_setting_that_means_what_was_done_before_is_not_told(config):
             config[section][key] = not value
             assert study.node_settings(config, level(2))[section][key] is not value
             del config[section][key]
+
+
+def one_shot(number: int, rewind: str = "imp") -> Node:
+    return replace(level(number, rewind=rewind), search="one_shot")
+
+
+def test_a_later_coordinate_is_absent_where_it_means_what_was_done_before(config):
+    before = json.dumps([study.task(config, node) for node in study.nodes(config)])
+    assert "search" not in before and "iterative" not in before
+    for entry in config["trunks"]:
+        entry["search"] = "iterative"
+    assert json.dumps([study.task(config, node) for node in study.nodes(config)]) == before
+    told = study.task(config, one_shot(2))
+    assert told["node"]["search"] == told["settings"]["search"] == "one_shot"
+    streams = [jobs.stream_of(node.coordinates()) for node in (level(2), one_shot(2))]
+    assert streams[1] == [*streams[0], "one_shot"]
+
+
+def test_searches_share_the_dense_network_and_have_folders_of_their_own(config):
+    before = study.nodes(config)
+    config["trunks"][1]["search"] = ["iterative", "one_shot"]
+    after = study.nodes(config)
+    assert set(before) < set(after) and len(after) == len(before) + 2 * 2 * 2
+    assert {node.level for node in set(after) - set(before)} == {1, 2}
+    assert one_shot(2).folder.endswith("/seed0/snr_imp_one_shot/level02")
+    assert one_shot(2).dense == level(2).dense == DENSE
+    config = with_branches(config, branch="reinit", search="one_shot")
+    assert {node.search for node in study.nodes(config) if node.branch} == {"one_shot"}
+
+
+def test_a_level_of_a_fan_starts_from_the_dense_network_alone(config):
+    dense = f"out/{DENSE.folder}"
+    assert {o.node for o in study.origins(config, one_shot(5, "lrr")).values()} == {DENSE}
+    found = study.node_inputs(config, one_shot(2, "lrr"))
+    assert found["mask"] == f"{dense}/next_mask_snr_level02.safetensors"
+    assert found["rewind_weights"] == f"{dense}/weights.safetensors"
+    assert study.node_inputs(config, one_shot(1)) == study.node_inputs(config, level(1))
+    branch = replace(one_shot(2), branch="reinit", replicate=0)
+    assert study.node_inputs(config, branch) == study.node_inputs(config, one_shot(2))
+    assert study.scorers(config, one_shot(2)) == []
+    assert study.node_outputs(config, one_shot(2))["next_masks"] == {}
+    assert study.starts_others(level(2, rewind="lrr")) and not study.starts_others(
+        one_shot(2, "lrr")
+    )
 
 
 def with_branches(config, **entry):

@@ -142,6 +142,12 @@ def files(nodes):
     return json.dumps([study.files(config, node) for node in nodes])
 
 
+def pruning_task(wildcards):
+    """What prune.py is to compute, as JSON: that of the dense node, and the level unless it is 1."""
+    level = {"level": int(wildcards.level)} if "level" in wildcards.keys() else {}
+    return json.dumps({**study.task(config, node_of(wildcards)), **level})
+
+
 def prepare_settings(wildcards):
     """The settings of a data set that its decoded file depends on."""
     settings = config["datasets"][wildcards.dataset]

@@ -1,30 +1,40 @@
-# Dense networks are pruned as their training ends, by the scorers that were there when their kind of
-# inference came. A scorer of later, an extension's for instance, prunes their kept weights here.
-LATER_SCORERS = sorted(
-    {
-        node.scorer
-        for node in NODES.values()
-        if node.level == 1 and node.scorer not in study.scorers(config, node.dense)
-    }
-)
+# Dense networks are pruned as their training ends, for level 1, by the scorers that were there when
+# their kind of inference came. Their kept weights are pruned here for all others: by scorers of later,
+# an extension's for instance, and for the deeper levels of searches that score the dense network.
+PRUNED_FROM_DENSE = [node for node in NODES.values() if node.previous and node.previous.level == 0]
+LATER_SCORERS = {
+    node.scorer
+    for node in PRUNED_FROM_DENSE
+    if node.level == 1 and node.scorer not in study.scorers(config, node.dense)
+}
+DEEP_SCORERS = {node.scorer for node in PRUNED_FROM_DENSE if node.level > 1}
 
 
-if LATER_SCORERS:
+# The rule's name, its scorers, and what its masks' names say of the level.
+for name, scorers, depth in [
+    ("prune", LATER_SCORERS, ""),
+    ("prune_deep", DEEP_SCORERS, "_level{level}"),
+]:
+    if not scorers:
+        continue
 
-    rule prune:
+    rule:
+        name:
+            name
         input:
             data=lambda wildcards: study.data_file(config, node_of(wildcards).dataset),
             weights="<results>/{node}/weights.safetensors",
             extensions=lambda wildcards: study.node_extensions(config, pruned(wildcards)),
         output:
-            "<results>/{node}/next_mask_{scorer}.safetensors",
+            f"<results>/{{node}}/next_mask_{{scorer}}{depth}.safetensors",
         log:
-            "<logs>/{node}/prune_{scorer}.log",
+            f"<logs>/{{node}}/prune_{{scorer}}{depth}.log",
         benchmark:
-            "<benchmarks>/{node}/prune_{scorer}.tsv"
+            f"<benchmarks>/{{node}}/prune_{{scorer}}{depth}.tsv"
         wildcard_constraints:
             node=r"runs/.+/dense",
-            scorer="|".join(LATER_SCORERS),
+            scorer="|".join(sorted(scorers)),
+            level=r"\d+",
         conda:
             "../envs/lottery.yaml"
         threads: 1
@@ -36,7 +46,7 @@ if LATER_SCORERS:
             ),
             runtime=10,
         params:
-            task=lambda wildcards: json.dumps(study.task(config, node_of(wildcards))),
+            task=pruning_task,
         message:
             "Prune {wildcards.node} by {wildcards.scorer}"
         shell:

@@ -24,7 +24,8 @@ rule aggregate:
                 "results": config["results"],
                 "datasets": sorted({node.dataset for node in NODES.values()}),
                 "curricula": sorted({node.curriculum for node in NODES.values()}),
-                **{key: config[key] for key in ("trunks", "branches")},
+                "trunks": [study.spelled(entry) for entry in config["trunks"]],
+                "branches": config["branches"],
                 **{
                     key: config[key]
                     for key in ("inferences", "branch_kinds", "extensions")

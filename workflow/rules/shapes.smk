@@ -2,6 +2,7 @@
 from typing import Callable, NamedTuple
 
 from bayesian_lottery.inferences import KINDS
+from bayesian_lottery.searches import SEARCHES
 from bayesian_lottery.tickets import REWINDS
 
 
@@ -46,17 +47,24 @@ def names_of_kind(kind):
     return "|".join(n for n in study.inferences(config) if study.kind_name(config, n) == kind)
 
 
+def levels_of(rewinds, scored):
+    """A pattern of the levels of all trunks of these rewinds whose search scores those networks."""
+    searches = [name for name, search in SEARCHES.items() if search.scored == scored]
+    suffixes = "|".join(study.suffix({"search": name}) for name in searches)
+    return rf"runs/.+_({'|'.join(rewinds)})({suffixes})/level\d+"
+
+
 def shapes_of_nodes():
     """A node a job. Weights are kept where another level may start from them."""
     weights, mask = (f"<results>/{{node}}/{name}.safetensors" for name in ("weights", "next_mask"))
     chained = [name for name, rewind in REWINDS.items() if rewind.origin == "previous"]
-    others = "|".join(name for name in REWINDS if name not in chained)
-    yield alone(
-        "train_level", rf"runs/.+_({others})/level\d+", weights=unneeded(weights), next_masks=[mask]
-    )
+    others = [name for name in REWINDS if name not in chained]
+    pattern = levels_of(others, "previous")
+    yield alone("train_level", pattern, weights=unneeded(weights), next_masks=[mask])
     for name in chained:
-        pattern = rf"runs/.+_{name}/level\d+"
+        pattern = levels_of([name], "previous")
         yield alone(f"train_level_{name}", pattern, weights=weights, next_masks=[mask])
+    yield alone("train_level_apart", levels_of(REWINDS, "dense"), weights=unneeded(weights))
     for name, kind in KINDS.items():
         masks = [mask.replace("next_mask", f"next_mask_{scorer}") for scorer in kind.scorers]
         pattern = rf"runs/[^/]+/[^/]+/({names_of_kind(name)})/.+/dense"

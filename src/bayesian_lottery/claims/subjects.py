@@ -17,6 +17,7 @@ from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import scorers_for
+from bayesian_lottery.searches import FIRST
 
 # The inferences that the papers speak of.
 POINT, POSTERIOR = "deterministic", "bayesian"
@@ -151,7 +152,8 @@ class Subject:
 
 
 def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list[Subject]:
-    """A subject for each data set and model in the tables, sorted."""
+    """A subject for each data set and model in the tables, sorted; of the papers' search."""
+    runs, layers = (results.of_search(table, FIRST) for table in (runs, layers))
     trunks, branches = results.trunk_rows(runs), runs[runs["branch"].notna()]
     layers = layers[layers["branch"].isna() & (layers["level"] > 0)]
     peers: list[Subject] = []

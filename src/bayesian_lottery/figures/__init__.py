@@ -14,6 +14,7 @@ from pathlib import Path
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.figures import plans
 from bayesian_lottery.figures.selection import Node, NothingToShow
+from bayesian_lottery.searches import FIRST
 
 __all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "missing", "plan", "save"]
 
@@ -56,6 +57,8 @@ _WRITERS = {"png": "style", "pdf": "style", "html": "times", "csv": "times"}
 def plan(name: str, nodes: Sequence[Node], options: Mapping):
     """What the figure `name` shows of `nodes`, with the words for it in its `shown`.
 
+    Nodes of other searches than the papers' are left out.
+
     Args:
         nodes: mappings with the tables' coordinates, of a study or a table.
         options: the figure's, as the configuration has them.
@@ -66,7 +69,8 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
     """
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
-    return FIGURES[name].plan(nodes, options)
+    found = [n for n in nodes if n["level"] == 0 or n.get("search", FIRST) == FIRST]
+    return FIGURES[name].plan(found, options)
 
 
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
@@ -81,16 +85,17 @@ def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path]
         NothingToShow: the table cannot feed it; for the same reasons as `plan`, or because no
             run has the statistic asked for.
     """
-    from bayesian_lottery.results import nodes
+    from bayesian_lottery.results import nodes, of_search
 
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
     figure = FIGURES[name]
     if tables.get(figure.table) is None:
         raise InputError(f"{name} needs the table of {figure.table}.")
-    planned = plan(name, nodes(tables[figure.table]), options)
+    table = of_search(tables[figure.table], FIRST)
+    planned = plan(name, nodes(table), options)
     module = importlib.import_module(f"{__name__}.{figure.drawing}")
-    return module.draw(planned, tables[figure.table], files or {})
+    return module.draw(planned, table, files or {})
 
 
 def save(drawn: object, path: str | Path) -> None:

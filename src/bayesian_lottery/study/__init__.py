@@ -30,11 +30,12 @@ from bayesian_lottery.study.files import (
     starts_others,
     task,
 )
-from bayesian_lottery.study.nodes import COORDINATES, Node, Trunk
+from bayesian_lottery.study.nodes import COORDINATES, LATER, Node, Trunk, spelled, suffix
 
 __all__ = [
     "ABSENT",
     "COORDINATES",
+    "LATER",
     "Node",
     "Trunk",
     "alike",
@@ -58,7 +59,9 @@ __all__ = [
     "origins",
     "packs",
     "scorers",
+    "spelled",
     "starts_others",
+    "suffix",
     "task",
     "trained",
 ]

@@ -61,7 +61,8 @@ def entries(config: Mapping, node: Node) -> list[tuple[str, str]]:
     used = [("model", node.model), ("kind", kind_name(config, training.inference))]
     if node.branch:
         return [*used, ("branch", node.branch), ("mask", own.mask), ("weights", own.weights)]
-    return [*used, ("scorer", str(node.scorer)), ("rewind", str(node.rewind))]
+    pruned_by = [("scorer", node.scorer), ("rewind", node.rewind), ("search", node.search)]
+    return [*used, *((registry, str(name)) for registry, name in pruned_by)]
 
 
 class Training(NamedTuple):

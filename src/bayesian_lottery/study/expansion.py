@@ -10,8 +10,9 @@ from typing import Literal
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import SCORERS, scorers_for
+from bayesian_lottery.searches import SEARCHES
 from bayesian_lottery.study import choices
-from bayesian_lottery.study.nodes import COORDINATES, Node, Trunk
+from bayesian_lottery.study.nodes import COORDINATES, LATER, Node, Trunk
 from bayesian_lottery.tickets import REWINDS
 
 LARGEST = 50_000  # networks in a study: of 10,000 Snakemake makes a graph in half a minute
@@ -28,7 +29,7 @@ def expand(config: Mapping) -> list[Trunk]:
     trunks = []
     total = 0
     for number, entry in enumerate(config["trunks"], 1):
-        lists = {name: _as_list(entry[name]) for name in COORDINATES}
+        lists = {name: _as_list({**LATER, **entry}[name]) for name in COORDINATES}
         factors = {name: len(values) for name, values in lists.items()}
         factors |= {"seeds": len(entry["seeds"]), "levels": entry["levels"] + 1}
         total = _sum(f"trunks entry {number}", total, factors)
@@ -76,6 +77,7 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
         "inference": choices.inferences(config),
         "scorer": SCORERS,
         "rewind": REWINDS,
+        "search": SEARCHES,
     }
     for name, values in allowed.items():
         if coordinates[name] not in values:
@@ -189,7 +191,7 @@ def packs(config: Mapping, nodes: Iterable[Node], size: int) -> list[list[Node]]
     """Nodes that can train side by side, at most `size` together, none waiting for another.
 
     They have the architecture, inference, data, curriculum and level in common, and are all of
-    trunks or all branches; seeds, scorers, rewinds and kinds of branches may differ.
+    trunks or all branches; seeds, scorers, rewinds, searches and kinds of branches may differ.
     """
     alike: dict[tuple, list[Node]] = {}
     for node in nodes:

@@ -25,18 +25,26 @@ class Origin(NamedTuple):
 def origins(config: Mapping, node: Node) -> dict[str, Origin]:
     """What `node` starts from of other nodes, by name: the one answer to whose files are needed.
 
-    It is the `mask` that the level before wrote; `rewind_weights` of the node that the rewind goes
-    back to; `trained_weights` of the level that a branch starts from.
+    It is the `mask` made from the weights of the level before, or of the dense network;
+    `rewind_weights` of the node that the rewind goes back to; `trained_weights` of the level that a
+    branch starts from.
     """
     needed = {}
-    if node.previous:
-        suffix = f"_{node.scorer}" if node.previous.level == 0 else ""
-        needed["mask"] = Origin(node.previous, f"next_mask{suffix}")
+    if previous := node.previous:
+        needed["mask"] = Origin(previous, _mask(node, previous))
         if source := REWINDS[node.rewind].origin if node.rewind and not node.branch else None:
             needed["rewind_weights"] = Origin(getattr(node, source), "weights")
     if choices.branch(config, node).needs_trained_weights:
         needed["trained_weights"] = Origin(node.trunk, "weights")
     return needed
+
+
+def _mask(node: Node, previous: Node) -> str:
+    """The name of a node's mask. A dense network has masks of several scorers and levels."""
+    if previous.level > 0:
+        return "next_mask"
+    depth = f"_level{node.level:02}" if node.level > 1 else ""
+    return f"next_mask_{node.scorer}{depth}"
 
 
 def starts_others(node: Node) -> bool:
@@ -46,7 +54,9 @@ def starts_others(node: Node) -> bool:
     """
     if node.branch:
         return False
-    return node.rewind is None or REWINDS[node.rewind].origin == "previous"
+    if node.rewind is None:
+        return True
+    return node.chained and REWINDS[node.rewind].origin == "previous"
 
 
 def metrics_files(config: Mapping) -> list[str]:
@@ -112,9 +122,9 @@ def files(config: Mapping, node: Node) -> dict:
 def scorers(config: Mapping, node: Node) -> list[str]:
     """The scorers by which a node is pruned: its own; a dense one by those of its kind.
 
-    A branch is not pruned.
+    A branch is not pruned, nor is a level that no other is found from.
     """
-    if node.branch:
+    if node.branch or not node.chained:
         return []
     return [node.scorer] if node.scorer else [*choices.kind(config, node.inference).scorers]
 
@@ -131,7 +141,7 @@ def node_settings(config: Mapping, node: Node) -> dict:
     kind = choices.kind_name(config, training.inference)
     evaluation, options = dict(config["evaluation"]), choices.options(config, training.inference)
     settings = {
-        **vars(node),
+        **node.coordinates(),
         "inference": training.inference,
         "augment": dict(dataset["augment"]),
         "validation": dataset["validation"],

@@ -1,17 +1,37 @@
 """Nodes, the training runs of a study, and the trunks that they form."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from bayesian_lottery.searches import FIRST, SEARCHES
+
 # What names a trunk besides its seed; the configuration's entries list their values.
-COORDINATES = ("dataset", "model", "inference", "scorer", "rewind", "curriculum")
+COORDINATES = ("dataset", "model", "inference", "scorer", "rewind", "curriculum", "search")
+
+# Coordinates that came after studies had been made, and what their absence means for good: how
+# those were made. At this value a coordinate is in no path, no random stream and no job's
+# parameters. The default in the schema may change; this may not.
+LATER: Mapping[str, str] = {"search": FIRST}
+
+
+def spelled(coordinates: Mapping) -> dict:
+    """The coordinates without those that are what their absence means."""
+    return {k: v for k, v in coordinates.items() if k not in LATER or v != LATER[k]}
+
+
+def suffix(coordinates: Mapping) -> str:
+    """What a trunk's folder spells of `LATER`, after scorer and rewind: "" or "_one_shot"."""
+    later = spelled({name: coordinates[name] for name in LATER})
+    return "".join(f"_{value}" for value in later.values())
 
 
 @dataclass(frozen=True)
 class Node:
     """One training run, of a trunk or of a branch from one of its levels.
 
-    Level 0 is dense; scorers and rewinds share it, so there both are None. A branch's coordinates
-    are those of the level that it starts from, and its own name and replicate.
+    Level 0 is dense; scorers, rewinds and searches share it, so there the first two are None, and
+    the search is "iterative". A branch's coordinates are those of the level that it starts from,
+    and its own name and replicate.
     """
 
     dataset: str
@@ -24,26 +44,34 @@ class Node:
     level: int
     branch: str | None = None
     replicate: int | None = None
+    search: str = LATER["search"]
 
     @property
     def folder(self) -> str:
         """Where the node's files lie, below the root of the results."""
         shared = f"runs/{self.dataset}/{self.model}/{self.inference}/{self.curriculum}"
-        trunk = f"{self.scorer}_{self.rewind}/level{self.level:02}" if self.level else "dense"
+        pruned = f"{self.scorer}_{self.rewind}{suffix(vars(self))}/level{self.level:02}"
+        trunk = pruned if self.level else "dense"
         branch = f"/{self.branch}_{self.replicate}" if self.branch else ""
         return f"{shared}/seed{self.seed}/{trunk}{branch}"
 
     @property
     def dense(self) -> "Node":
         """The dense network that the node's trunk begins with."""
-        return replace(self.trunk, scorer=None, rewind=None, level=0)
+        return replace(self.trunk, scorer=None, rewind=None, level=0, **LATER)
 
     @property
     def previous(self) -> "Node | None":
-        """The node whose pruning made this one's mask."""
+        """The node whose trained weights were scored for this one's mask."""
         if self.level == 0:
             return None
-        return self.dense if self.level == 1 else replace(self.trunk, level=self.level - 1)
+        chained = self.chained and self.level > 1
+        return replace(self.trunk, level=self.level - 1) if chained else self.dense
+
+    @property
+    def chained(self) -> bool:
+        """Whether a level of the node's trunk is found from the one before."""
+        return SEARCHES[self.search].scored == "previous"
 
     @property
     def trunk(self) -> "Node":
@@ -51,13 +79,16 @@ class Node:
         return replace(self, branch=None, replicate=None)
 
     def coordinates(self) -> dict:
-        """What names the node in its metrics file; `branch` and `replicate` are null in a trunk."""
-        return dict(vars(self))
+        """What names the node in its metrics file, and its random streams.
+
+        `branch` and `replicate` are null in a trunk; those of `LATER` are absent where they can be.
+        """
+        return spelled(vars(self))
 
 
 @dataclass(frozen=True)
 class Trunk:
-    """A chain of levels, from the dense network to the last one."""
+    """Levels, from the dense network to the last one."""
 
     dataset: str
     model: str
@@ -67,10 +98,12 @@ class Trunk:
     curriculum: str
     seed: int
     levels: int
+    search: str = LATER["search"]
 
     def __str__(self) -> str:
         return (
-            f"{self.inference}/{self.scorer}/{self.rewind} of {self.model} on {self.dataset} "
+            f"{self.inference}/{self.scorer}/{self.rewind}{suffix(vars(self))} "
+            f"of {self.model} on {self.dataset} "
             f"with curriculum {self.curriculum}, seed {self.seed}"
         )
 
@@ -80,5 +113,5 @@ class Trunk:
         levels = range(1, self.levels + 1)
         return [
             Node(*shared, scorer=None, rewind=None, level=0),
-            *(Node(*shared, self.scorer, self.rewind, level) for level in levels),
+            *(Node(*shared, self.scorer, self.rewind, n, search=self.search) for n in levels),
         ]
