@@ -86,9 +86,8 @@ def node_bytes(
     """Bytes of a node that stay; and those that go, of its checkpoint and of weights not needed."""
     once, an_epoch = TEXT_BYTES
     curriculum = settings["curriculum"]
-    masks = (1 if node.branch else len(study.scorers(config, node))) * math.ceil(
-        network.prunable / 8
-    )
+    # A level's mask may be made for it alone; a branch has its own.
+    masks = max(1, len(study.scorers(config, node))) * math.ceil(network.prunable / 8)
     predictions = 2 * images.test * images.classes
     kept = masks + predictions + once + an_epoch * curriculum["epochs"]
     kind = inferences.kind_of(settings)

@@ -18,6 +18,7 @@ from bayesian_lottery import options
 from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import SCORERS
+from bayesian_lottery.searches import SEARCHES
 from bayesian_lottery.sources import SOURCES
 from bayesian_lottery.tickets import BRANCHES, MASKS, REWINDS, WEIGHTS
 
@@ -61,6 +62,7 @@ WORDS = {
     "of": ["deterministic", "bayesian"],
     "scorer": sorted(SCORERS),
     "rewind": sorted(REWINDS),
+    "search": sorted(SEARCHES),
     "curriculum": ["short", "long"],
     "branch": [*sorted(BRANCHES), "swapped"],
 }

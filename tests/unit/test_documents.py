@@ -10,6 +10,7 @@ import yaml
 from bayesian_lottery.inferences import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.scores import SCORERS
+from bayesian_lottery.searches import SEARCHES
 from bayesian_lottery.sources import SOURCES, TEST_FRACTION
 from bayesian_lottery.tickets import BRANCHES, MASKS, REWINDS, WEIGHTS, Branch
 
@@ -118,6 +119,7 @@ def test_defaults_are_those_of_the_schema(key: str) -> None:
         ("trunks[].model", MODELS),
         ("trunks[].scorer", SCORERS),
         ("trunks[].rewind", REWINDS),
+        ("trunks[].search", SEARCHES),
         ("branches[].branch", BRANCHES),
         ("datasets.*.source", SOURCES),
         ("branch_kinds.*.mask", MASKS),
