@@ -54,9 +54,7 @@ def starts_others(node: Node) -> bool:
     """
     if node.branch:
         return False
-    if node.rewind is None:
-        return True
-    return node.chained and REWINDS[node.rewind].origin == "previous"
+    return node.rewind is None or (node.chained and REWINDS[node.rewind].origin == "previous")
 
 
 def metrics_files(config: Mapping) -> list[str]:

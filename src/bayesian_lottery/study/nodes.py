@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bayesian_lottery.searches import FIRST, SEARCHES
 
@@ -11,7 +12,7 @@ COORDINATES = ("dataset", "model", "inference", "scorer", "rewind", "curriculum"
 # Coordinates that came after studies had been made, and what their absence means for good: how
 # those were made. At this value a coordinate is in no path, no random stream and no job's
 # parameters. The default in the schema may change; this may not.
-LATER: Mapping[str, str] = {"search": FIRST}
+LATER: Mapping[str, Any] = {"search": FIRST}
 
 
 def spelled(coordinates: Mapping) -> dict:
