@@ -30,6 +30,7 @@ from bayesian_lottery.files import read_tensors, write_json, write_tensors, writ
 from bayesian_lottery.provenance import provenance
 from bayesian_lottery.pruning import prune
 from bayesian_lottery.randomness import generator, seed_of
+from bayesian_lottery.study import LATER
 from bayesian_lottery.tickets import REWINDS, Ticket, branch_of
 from bayesian_lottery.training import Record, train
 
@@ -175,8 +176,8 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def stream_of(node: Mapping) -> list[str]:
-    """The coordinates that name a node's random streams."""
-    return [str(value) for value in node.values()]
+    """The coordinates that name a node's random streams; later ones say which they are."""
+    return [f"{name}={value}" if name in LATER else str(value) for name, value in node.items()]
 
 
 def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:

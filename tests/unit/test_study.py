@@ -278,7 +278,7 @@ def test_a_later_coordinate_is_absent_where_it_means_what_was_done_before(config
     told = study.task(config, one_shot(2))
     assert told["node"]["search"] == told["settings"]["search"] == "one_shot"
     streams = [jobs.stream_of(node.coordinates()) for node in (level(2), one_shot(2))]
-    assert streams[1] == [*streams[0], "one_shot"]
+    assert streams[1] == [*streams[0], "search=one_shot"]
 
 
 def test_searches_share_the_dense_network_and_have_folders_of_their_own(config):
