@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inferences import KINDS
+from bayesian_lottery.tickets import REWINDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,11 +114,12 @@ def panels(nodes: Sequence[Node], options: Mapping) -> list[Where]:
     """
     shared = {"dataset": options["dataset"] or _commonest(nodes, "dataset")}
     left = matching(nodes, shared)
-    imp = "imp" if any(node["rewind"] == "imp" for node in left) else None
+    first = next(iter(REWINDS))  # the papers' own
+    preferred = first if any(node["rewind"] == first for node in left) else None
     found = []
     for model in options["models"] or sorted({node["model"] for node in left}):
         where = {**shared, "model": model}
-        for column, default in {"curriculum": None, "rewind": imp}.items():
+        for column, default in {"curriculum": None, "rewind": preferred}.items():
             of_model = matching(left, where)
             if column in options and of_model:
                 where[column] = options[column] or default or _commonest(of_model, column)
