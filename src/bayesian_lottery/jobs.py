@@ -180,12 +180,18 @@ def stream_of(node: Mapping) -> list[str]:
     return [f"{name}={value}" if name in LATER else str(value) for name, value in node.items()]
 
 
-def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
-    started = time.perf_counter()
-    plan = Plan(**tasks[0].settings.get("compute", {}))
+def _prepare(device: str, settings: Mapping) -> torch.device:
+    """The device to compute on, its algorithms set as the settings say; the log says which."""
+    plan = Plan(**settings.get("compute", {}))
     devices.set_algorithms(plan.deterministic)
     place = devices.choose(device)
     print(devices.describe(place, plan.precision, plan.deterministic), flush=True)
+    return place
+
+
+def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
+    started = time.perf_counter()
+    place = _prepare(device, tasks[0].settings)
     images = data.load(tasks[0].inputs.data, place)
     streams = [stream_of(task.node) for task in tasks]
     networks = [
@@ -243,9 +249,7 @@ def prune_dense(
         device: as `train_nodes` takes it.
         level: as often the network is pruned.
     """
-    plan = Plan(**settings["compute"])
-    devices.set_algorithms(plan.deterministic)
-    place = devices.choose(device)
+    place = _prepare(device, settings)
     images = data.load(data_file, place)
     template = models.build(settings["model"], images.image_shape, len(images.classes))
     mask = masks.ones(models.prunable(template))
