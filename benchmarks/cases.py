@@ -35,7 +35,7 @@ QUICK = ("ours", "ours, 4 of 10 held")
 def build(case: dict, device):
     """The step of `case`, as a function without arguments."""
     if case.get("keep_memory"):
-        from bayesian_lottery.engine import keep_freed_memory
+        from bayesian_lottery.training.engine import keep_freed_memory
 
         keep_freed_memory()
     if "held" in case:
@@ -111,7 +111,8 @@ def torch_blue(case: dict, device):
     from torch_blue.vi import KullbackLeiblerLoss
     from torch_blue.vi.distributions import Categorical
 
-    from bayesian_lottery import bayesian, models
+    from bayesian_lottery import models
+    from bayesian_lottery.inference import bayesian
     from bayesian_lottery.models.layers import BatchNorm2d
 
     module = bayesian.convert(models.build(case["model"], (3, 32, 32), 10, seed=0)).to(device)
@@ -136,7 +137,7 @@ def our_batches(case: dict, device):
     """Batches as the training loop makes them."""
     import torch
 
-    from bayesian_lottery.data import augment, channel_statistics, normalise
+    from bayesian_lottery.data.decoded import augment, channel_statistics, normalise
 
     images, labels = (tensor.to(device) for tensor in pictures())
     mean, std = channel_statistics(images)
@@ -154,9 +155,12 @@ def ours(case: dict, device):
     """The body of `training.train`; jobs ask for deterministic algorithms besides."""
     import torch
 
-    from bayesian_lottery import devices, masks, models, networks
-    from bayesian_lottery.curricula import Curriculum
-    from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
+    from bayesian_lottery import models
+    from bayesian_lottery.inference import networks
+    from bayesian_lottery.tickets import masks
+    from bayesian_lottery.training import devices
+    from bayesian_lottery.training.curricula import Curriculum
+    from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
 
     devices.set_algorithms(case.get("deterministic", False))
     if device.type == "cpu":

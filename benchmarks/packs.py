@@ -13,10 +13,12 @@ import time
 
 import torch
 
-from bayesian_lottery import masks, models, networks, packs
-from bayesian_lottery.curricula import Curriculum
-from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
+from bayesian_lottery import models
+from bayesian_lottery.inference import networks, packs
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.training.curricula import Curriculum
+from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
 
 UNTIMED = 5  # steps before the timed ones: three, one that may be recorded, and one replayed
 BLOCK = 50 if torch.cuda.is_available() else 1  # steps between two waits for the device

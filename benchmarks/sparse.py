@@ -20,14 +20,16 @@ from pathlib import Path
 
 import torch
 
-from bayesian_lottery import compact, data, models
-from bayesian_lottery.curricula import Curriculum
-from bayesian_lottery.engine import Engine, Plan, keep_freed_memory, multiply_adds
+from bayesian_lottery import models
+from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.export import read_node
+from bayesian_lottery.exports import compact
+from bayesian_lottery.exports.export import read_node
 from bayesian_lottery.files import read_json, read_tensors
-from bayesian_lottery.networks import Network
+from bayesian_lottery.inference.networks import Network
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.training.curricula import Curriculum
+from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory, multiply_adds
 
 COLUMNS = (
     "level", "density", "accuracy", "units cut", "parameters", "multiply-adds",
@@ -49,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    images = data.load(options.data)
+    images = decoded.load(options.data)
     for trunk in options.trunks:
         folders = [trunk.parent / "dense", *sorted(trunk.glob("level*"))]
         print(f"\n{trunk}\n\n| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
@@ -59,7 +61,7 @@ def main() -> None:
                 print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
-def measure(folder: Path, images: data.Images, options: argparse.Namespace) -> list[str]:
+def measure(folder: Path, images: decoded.Images, options: argparse.Namespace) -> list[str]:
     """A node's row of the table, but for the level."""
     _, settings = read_node(folder, images.name)
     state, _ = read_tensors(folder / "weights.safetensors")
@@ -87,11 +89,11 @@ def measure(folder: Path, images: data.Images, options: argparse.Namespace) -> l
 
 
 def inference_of(
-    network: Network, images: data.Images, options: argparse.Namespace
+    network: Network, images: decoded.Images, options: argparse.Namespace
 ) -> Callable[[], object]:
     """Logits of some test images, by all weight samples."""
     engine = Engine(network, images.image_shape, Plan())
-    inputs = data.normalise(images.test.images[: options.images], images.mean, images.std)
+    inputs = decoded.normalise(images.test.images[: options.images], images.mean, images.std)
     stream = generator("inference")
 
     def run() -> None:
@@ -101,12 +103,14 @@ def inference_of(
     return run
 
 
-def training_of(network: Network, images: data.Images, settings: dict) -> Callable[[], object]:
+def training_of(network: Network, images: decoded.Images, settings: dict) -> Callable[[], object]:
     """A step as `training.train` takes it."""
     posterior = settings.get("bayesian") or {"samples": 1, "heat": 0.0, "likelihood": "elbo"}
     curriculum = Curriculum.of(settings["curriculum"])
     engine = Engine(network, images.image_shape, Plan())
-    inputs = data.normalise(images.train.images[: curriculum.batch_size], images.mean, images.std)
+    inputs = decoded.normalise(
+        images.train.images[: curriculum.batch_size], images.mean, images.std
+    )
     labels = images.train.labels[: curriculum.batch_size]
     optimizer = curriculum.build_optimizer(network.parameter_groups(curriculum.weight_decay))
     heat, stream = posterior["heat"] / len(images.train), generator("training")

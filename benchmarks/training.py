@@ -202,7 +202,7 @@ def work(case: dict) -> None:
     """A worker: do what each line on standard input says; answer in JSON."""
     import torch
 
-    from bayesian_lottery import devices
+    from bayesian_lottery.training import devices
 
     torch.set_num_threads(case["threads"])
     device = torch.device("cpu" if on_cpu(case["device"]) else "cuda")
@@ -243,7 +243,7 @@ def seconds_of(function, device, count: int = 1) -> float:
 def operations(case: dict) -> int:
     """Floating-point operations of a step's convolutions and linear layers, backward included."""
     from bayesian_lottery import models
-    from bayesian_lottery.engine import multiply_adds
+    from bayesian_lottery.training.engine import multiply_adds
 
     model = models.build(case["model"], IMAGE_SHAPE, 10)
     return 2 * 3 * multiply_adds(model, IMAGE_SHAPE) * case["batch"] * case["samples"]
@@ -275,24 +275,29 @@ def ceilings_of(device) -> dict[str, float]:
 
 
 def epochs(case: dict, device) -> None:
-    """Print the seconds of the second of two epochs by `training.train`, 50,000 + 10,000 images."""
+    """Print the seconds of the second of two epochs by `loop.train`, 50,000 + 10,000 images."""
     import torch
 
-    from bayesian_lottery import data, devices, models, networks, training
-    from bayesian_lottery.curricula import Curriculum
+    from bayesian_lottery import models
+    from bayesian_lottery.data import decoded
+    from bayesian_lottery.inference import networks
+    from bayesian_lottery.training import devices, loop
+    from bayesian_lottery.training.curricula import Curriculum
 
     way = case["way"]
     devices.set_algorithms(way.get("deterministic", False))
     stream = torch.Generator().manual_seed(0)
 
-    def split(count: int) -> data.Split:
+    def split(count: int) -> decoded.Split:
         images = torch.randint(256, (count, *IMAGE_SHAPE), dtype=torch.uint8, generator=stream)
         labels = torch.randint(10, (count,), generator=stream)
-        return data.Split(images.to(device), labels.to(device))
+        return decoded.Split(images.to(device), labels.to(device))
 
     train, test = split(50_000), split(10_000)
     classes = tuple("0123456789")
-    images = data.Images("made_up", classes, train, test, *data.channel_statistics(train.images))
+    images = decoded.Images(
+        "made_up", classes, train, test, *decoded.channel_statistics(train.images)
+    )
     samples = case["samples"]
     settings = {
         "compute": way,
@@ -308,7 +313,7 @@ def epochs(case: dict, device) -> None:
     template = models.build(case["model"], IMAGE_SHAPE, 10, seed=0).to(device)
     options = {"initial_std": 0.01, "prior_std": 1.0}
     network = networks.build(case["inference"], template, options)
-    (record,) = training.train([network], images, settings, [["benchmark"]])
+    (record,) = loop.train([network], images, settings, [["benchmark"]])
     history = record.history
     seconds = history[1]["seconds"] - history[0]["seconds"]
     words = "".join(f", {key} {value}" for key, value in way.items())
@@ -333,8 +338,8 @@ def profile(step, device) -> str:
 
 def start_up(repeats: int) -> None:
     """Seconds until a training script has its imports, alone and forked from a warm Python."""
-    program = "from bayesian_lottery.warm import delegate; delegate(); import torch; "
-    program += "from bayesian_lottery import jobs; torch.optim.Adam([torch.zeros(1)])"
+    program = "from bayesian_lottery.running.warm import delegate; delegate(); import torch; "
+    program += "from bayesian_lottery.training import jobs; torch.optim.Adam([torch.zeros(1)])"
     timer = (
         "import subprocess, sys, time, tempfile, pathlib\n"
         f"path = pathlib.Path(tempfile.mkdtemp()) / 'job.py'; path.write_text({program!r})\n"

@@ -27,10 +27,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bayesian_lottery import data, masks, models, networks, sources
-from bayesian_lottery.engine import Engine, Plan, keep_freed_memory
+from bayesian_lottery import models
+from bayesian_lottery.data import decoded, sources
+from bayesian_lottery.inference import networks
 from bayesian_lottery.randomness import generator
-from bayesian_lottery.training import Record, train
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
+from bayesian_lottery.training.loop import Record, train
 
 ESTIMATORS = {
     "weights": {},
@@ -77,25 +80,25 @@ def main() -> None:
     print(f"\nload {', '.join(f'{value:.1f}' for value in os.getloadavg())}")
 
 
-def digits(size: int, device: str) -> data.Images:
+def digits(size: int, device: str) -> decoded.Images:
     """scikit-learn's digits, in CIFAR's shape if `size` is 32."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits"
         sources.prepare("digits", {"source": "digits"}, path)
-        images = data.load(path, device)
+        images = decoded.load(path, device)
     if size == 8:
         return images
 
-    def scaled(split: data.Split) -> data.Split:
+    def scaled(split: decoded.Split) -> decoded.Split:
         pixels = split.images.repeat_interleave(4, 2).repeat_interleave(4, 3)
-        return data.Split(pixels.expand(-1, 3, -1, -1).contiguous(), split.labels)
+        return decoded.Split(pixels.expand(-1, 3, -1, -1).contiguous(), split.labels)
 
     train, test = scaled(images.train), scaled(images.test)
-    statistics = data.channel_statistics(train.images)
-    return data.Images(images.name, images.classes, train, test, *statistics)
+    statistics = decoded.channel_statistics(train.images)
+    return decoded.Images(images.name, images.classes, train, test, *statistics)
 
 
-def build(model, images: data.Images, options: argparse.Namespace, seed=0, **estimator):
+def build(model, images: decoded.Images, options: argparse.Namespace, seed=0, **estimator):
     """A Bayesian network with all of its weights, at its initial values."""
     template = models.build(model, images.image_shape, len(images.classes), seed=seed)
     shared = {"initial_std": options.initial_std, "prior_std": 1.0}
@@ -106,7 +109,7 @@ def build(model, images: data.Images, options: argparse.Namespace, seed=0, **est
 
 
 def trained(
-    model: str, images: data.Images, epochs: int, options: argparse.Namespace
+    model: str, images: decoded.Images, epochs: int, options: argparse.Namespace
 ) -> tuple[networks.State, str]:
     """The state after training by plain weight samples, and words about it."""
     network = build(model, images, options)
@@ -122,7 +125,7 @@ def trained(
 
 def trained_by(
     network,
-    images: data.Images,
+    images: decoded.Images,
     epochs: int,
     samples: int,
     options: argparse.Namespace,
@@ -146,7 +149,9 @@ def trained_by(
     return record
 
 
-def tests(model: str, images: data.Images, epochs: int, options: argparse.Namespace) -> list[dict]:
+def tests(
+    model: str, images: decoded.Images, epochs: int, options: argparse.Namespace
+) -> list[dict]:
     """A row for each estimator and number of samples: tests after training, over seeds."""
     rows = []
     for samples in options.samples:
@@ -182,7 +187,7 @@ def mean_and_error(values) -> str:
 
 
 def measure(
-    model: str, images: data.Images, state: networks.State, options: argparse.Namespace
+    model: str, images: decoded.Images, state: networks.State, options: argparse.Namespace
 ) -> list[dict]:
     """A row for each estimator and number of samples."""
     cases = [(name, samples) for samples in options.samples for name in ESTIMATORS]
@@ -234,7 +239,7 @@ class Step:
         order = generator("batch") if batch == "one" else self.others
         chosen = torch.randperm(len(training), generator=order)[: self.options.batch]
         batch = training[chosen.to(self.options.device)]
-        inputs = data.normalise(batch.images, self.images.mean, self.images.std)
+        inputs = decoded.normalise(batch.images, self.images.mean, self.images.std)
         self.synchronise()
         started = time.perf_counter()
         noise = self.network.noise(self.samples, self.noise)

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from bayesian_lottery import errors, results
+from bayesian_lottery import errors
+from bayesian_lottery.findings import results
 
 
 def main() -> None:

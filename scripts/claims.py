@@ -4,9 +4,10 @@ import argparse
 import json
 from pathlib import Path
 
-from bayesian_lottery import claims, errors, results
-from bayesian_lottery.claims.page import page
+from bayesian_lottery import errors
 from bayesian_lottery.files import atomic, write_text
+from bayesian_lottery.findings import claims, results
+from bayesian_lottery.findings.claims.page import page
 
 
 def _options(text: str) -> dict:

@@ -6,7 +6,9 @@ Start it where you start Snakemake. docs/cost.md says where the numbers come fro
 import argparse
 from pathlib import Path
 
-from bayesian_lottery import arguments, configuration, cost, errors, reports, speeds
+from bayesian_lottery import arguments, errors
+from bayesian_lottery.running import cost, reports, speeds
+from bayesian_lottery.study import configuration
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 

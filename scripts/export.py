@@ -43,7 +43,7 @@ def main() -> None:
     if min(given.multiple, given.images, given.samples) < 1:
         parser.error("--multiple, --images and --samples take numbers above 0")
 
-    from bayesian_lottery.export import export  # imports torch
+    from bayesian_lottery.exports.export import export  # imports torch
 
     found = export(**vars(given))
     for name in ("units", "parameters", "multiply_adds"):

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from bayesian_lottery import errors, warm
+from bayesian_lottery import errors
+from bayesian_lottery.running import warm
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warm.delegate()
 
-    from bayesian_lottery.jobs import initialise  # this imports torch
+    from bayesian_lottery.training.jobs import initialise  # this imports torch
 
     initialise(arguments.data, arguments.model, arguments.seed, arguments.out)
 

@@ -3,7 +3,8 @@
 import argparse
 import json
 
-from bayesian_lottery import errors, extensions, study
+from bayesian_lottery import errors, study
+from bayesian_lottery.study import extensions
 
 
 def main() -> None:

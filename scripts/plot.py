@@ -4,7 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from bayesian_lottery import errors, extensions, figures, results
+from bayesian_lottery import errors
+from bayesian_lottery.findings import figures, results
+from bayesian_lottery.study import extensions
 
 
 def _options(text: str) -> dict:
@@ -50,7 +52,7 @@ def main() -> None:
         type=_options,
         default={},
         help="""the figure's options as a JSON object, such as '{"statistic": "selected"}';
-        bayesian_lottery.figures.plans lists those of each""",
+        bayesian_lottery.findings.figures.plans lists those of each""",
     )
     parser.add_argument("--style", type=Path, required=True, help="matplotlib style file")
     parser.add_argument(
@@ -72,7 +74,9 @@ def main() -> None:
     paths = {"runs": arguments.runs, "layers": arguments.layers}
     path = paths[figure.table]
     tables = {figure.table: results.read(path)} if path else {}
-    from bayesian_lottery.figures import style  # here, so that --help does not load matplotlib
+    from bayesian_lottery.findings.figures import (
+        style,  # here, so that --help does not load matplotlib
+    )
 
     with style.applied(arguments.style):
         drawn = figures.draw(arguments.figure, tables, arguments.options, dict(arguments.file))

@@ -3,7 +3,8 @@
 import argparse
 import json
 
-from bayesian_lottery import errors, sources
+from bayesian_lottery import errors
+from bayesian_lottery.data import sources
 
 
 def main() -> None:

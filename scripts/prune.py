@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from bayesian_lottery import cluster, errors, warm
+from bayesian_lottery import errors, gpus
+from bayesian_lottery.running import warm
 
 
 def main() -> None:
@@ -23,9 +24,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="mask to write")
     given = parser.parse_args()
     warm.delegate()
-    cluster.claim_gpu()
+    gpus.claim_gpu()
 
-    from bayesian_lottery import extensions, jobs  # imports torch
+    from bayesian_lottery.study import extensions
+    from bayesian_lottery.training import jobs  # imports torch
 
     extensions.load(given.extensions)
     node, settings = given.task["node"], given.task["settings"]

@@ -9,7 +9,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from bayesian_lottery import arguments, configuration, errors, progress, reports, speeds, study
+from bayesian_lottery import arguments, errors, study
+from bayesian_lottery.running import progress, reports, speeds
+from bayesian_lottery.study import configuration
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 

@@ -13,14 +13,16 @@ import argparse
 import json
 from pathlib import Path
 
-from bayesian_lottery import arguments, cluster, errors, warm
+from bayesian_lottery import arguments, errors, gpus
+from bayesian_lottery.running import warm
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
 
 def configured(given: argparse.Namespace) -> list[dict]:
     """The tasks, with their files, of nodes named by their folders, as the workflow has them."""
-    from bayesian_lottery import configuration, study
+    from bayesian_lottery import study
+    from bayesian_lottery.study import configuration
 
     config, nodes = configuration.load(given.configfile, given.config, SCHEMA)
     known = {node.folder: node for node in nodes}
@@ -56,9 +58,9 @@ def main() -> None:
     if bool(given.nodes) == bool(given.tasks and given.files):
         parser.error("give the folders of nodes, or --tasks and --files")
     warm.delegate()
-    cluster.claim_gpu()
+    gpus.claim_gpu()
 
-    from bayesian_lottery.jobs import Inputs, Outputs, Task, run_script  # imports torch
+    from bayesian_lottery.training.jobs import Inputs, Outputs, Task, run_script  # imports torch
 
     if given.nodes:
         whole = configured(given)

@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from bayesian_lottery import errors
-from bayesian_lottery.warm import run
+from bayesian_lottery.running.warm import run
 
 
 def main() -> None:

@@ -23,9 +23,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from strategies import SCHEMA_FILE, Document, documents
 
-from bayesian_lottery import configuration, figures, resources, study
-from bayesian_lottery.datasets import images_of
+from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.findings import figures
+from bayesian_lottery.running import resources
+from bayesian_lottery.study import configuration
+from bayesian_lottery.study.datasets import images_of
 
 ROOT = Path(__file__).parents[2]
 SECONDS, BYTES, CHARACTERS = 10, 2**30, 600  # that a plan or a sentence may take

@@ -15,12 +15,13 @@ import yaml
 from hypothesis import strategies as st
 
 from bayesian_lottery import options
-from bayesian_lottery.inferences import KINDS
+from bayesian_lottery.data.sources import SOURCES
+from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
-from bayesian_lottery.scores import SCORERS
-from bayesian_lottery.searches import SEARCHES
-from bayesian_lottery.sources import SOURCES
-from bayesian_lottery.tickets import BRANCHES, MASKS, REWINDS, WEIGHTS
+from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS
+from bayesian_lottery.tickets.rewinds import REWINDS
+from bayesian_lottery.tickets.scores import SCORERS
+from bayesian_lottery.tickets.searches import SEARCHES
 
 SCHEMA_FILE = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text())

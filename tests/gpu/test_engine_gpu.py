@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from bayesian_lottery import masks, models, networks
-from bayesian_lottery.engine import EAGER_STEPS, Engine, Plan
+from bayesian_lottery import models
+from bayesian_lottery.inference import networks
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.training.engine import EAGER_STEPS, Engine, Plan
 
 pytestmark = [
     pytest.mark.gpu,

@@ -4,11 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bayesian_lottery import devices, masks, models, networks, packs, training
-from bayesian_lottery.checkpoints import Checkpointing
-from bayesian_lottery.data import Images, Split, channel_statistics
-from bayesian_lottery.engine import Engine, Plan
+from bayesian_lottery import models
+from bayesian_lottery.data.decoded import Images, Split, channel_statistics
+from bayesian_lottery.inference import networks, packs
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.training import devices, loop
+from bayesian_lottery.training.checkpoints import Checkpointing
+from bayesian_lottery.training.engine import Engine, Plan
 
 pytestmark = [
     pytest.mark.gpu,
@@ -66,7 +69,7 @@ def train(images, model, inference, checkpointing=None, **compute):
         "evaluation": {"samples": 4, "passes": 2, "every": 1, "bins": 10, "batch_size": 100},
     }
     network = network_of(model, inference)
-    (record,) = training.train([network], images, settings, [["gpu", model]], checkpointing)
+    (record,) = loop.train([network], images, settings, [["gpu", model]], checkpointing)
     costs = ("seconds", "peak_memory_bytes")
     rows = [{k: v for k, v in row.items() if k not in costs} for row in record.history]
     assert record.history[-1]["peak_memory_bytes"] > 0
@@ -92,7 +95,7 @@ def test_it_learns_and_the_same_run_gives_the_same_numbers(images, model, infere
 @model
 def test_a_run_broken_off_resumes_bit_for_bit(images, model, inference, tmp_path, monkeypatch):
     whole = train(images, model, inference)
-    save, saved = training.checkpoints.save, []
+    save, saved = loop.checkpoints.save, []
 
     def save_and_die(*arguments):
         save(*arguments)
@@ -100,7 +103,7 @@ def test_a_run_broken_off_resumes_bit_for_bit(images, model, inference, tmp_path
         if len(saved) in (3, 50):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.checkpoints, "save", save_and_die)
+    monkeypatch.setattr(loop.checkpoints, "save", save_and_die)
     checkpointing = Checkpointing(tmp_path / "checkpoint", 0, "the same")
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):

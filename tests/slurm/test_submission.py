@@ -100,7 +100,9 @@ def test_a_refusal_for_good_costs_no_retries_and_is_a_sentence(
 def test_a_job_that_slurm_took_though_its_answer_was_lost_is_not_there_twice(
     idle_cluster: Cluster,
 ) -> None:
-    from bayesian_lottery import submission  # here: where tests are skipped, that takes a second
+    from bayesian_lottery.running import (
+        submission,  # here: where tests are skipped, that takes a second
+    )
 
     options = ("-p", "cpu", "--job-name=run")
     taken = idle_cluster.submit("sleep 60", *options, "--comment=rule_train_wildcards_a_level1")

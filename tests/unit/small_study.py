@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 import yaml
 
-from bayesian_lottery import configuration, data, jobs, study
-from bayesian_lottery.study import Node
+from bayesian_lottery import study
+from bayesian_lottery.data import decoded
+from bayesian_lottery.study import Node, configuration
+from bayesian_lottery.training import jobs
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
 MODELS = ("lenet_100_50", "resnet8_slim", "vit_nano")
@@ -57,15 +59,15 @@ class SmallStudy:
         stream = torch.Generator().manual_seed(0)
         patterns = torch.randint(256, (10, 1, 8, 8), generator=stream)
 
-        def split(count: int) -> data.Split:
+        def split(count: int) -> decoded.Split:
             labels = torch.arange(count) % 10
             noise = torch.randint(-60, 60, (count, 1, 8, 8), generator=stream)
-            return data.Split((patterns[labels] + noise).clamp(0, 255).to(torch.uint8), labels)
+            return decoded.Split((patterns[labels] + noise).clamp(0, 255).to(torch.uint8), labels)
 
         train, test = split(200), split(50)
-        statistics = data.channel_statistics(train.images)
-        images = data.Images("digits", tuple("abcdefghij"), train, test, *statistics)
-        data.save(self.data, images, "made here")
+        statistics = decoded.channel_statistics(train.images)
+        images = decoded.Images("digits", tuple("abcdefghij"), train, test, *statistics)
+        decoded.save(self.data, images, "made here")
         for model in MODELS:
             node = self.node(model)
             jobs.initialise(self.data, model, 0, Path(self.inputs(node)["initial"]))
@@ -116,7 +118,7 @@ class SmallStudy:
 
 def interrupted(monkeypatch, after: int, run: Callable[[], None]) -> None:
     """Run until the checkpoint number `after` is written, and break off there."""
-    from bayesian_lottery import checkpoints
+    from bayesian_lottery.training import checkpoints
 
     save, saved = checkpoints.save, []
 

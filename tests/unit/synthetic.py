@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bayesian_lottery.files import write_json
-from bayesian_lottery.node_metrics import METRICS
 from bayesian_lottery.study import Node
+from bayesian_lottery.study.node_metrics import METRICS
 
 LAYERS = {"resnet20": 19, "resnet110": 109, "vgg11": 8, "vit_tiny": 49}
 SCORERS = {"deterministic": ("magnitude",), "bayesian": ("snr", "square", "mu")}

@@ -1,4 +1,4 @@
-"""The lock of a run, the claim of a GPU (`bayesian_lottery.cluster`)."""
+"""The lock of a run, the claim of a GPU (`bayesian_lottery.running.cluster`)."""
 
 import os
 import signal
@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from bayesian_lottery import cluster
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.running import cluster
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from bayesian_lottery import cluster
+from bayesian_lottery.running import cluster
 cluster.hold(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """
 CLAIM = """
 import os, sys
-from bayesian_lottery import cluster
-cluster.claim_gpu()
+from bayesian_lottery import gpus
+gpus.claim_gpu()
 print(os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 sys.stdin.read()
 """

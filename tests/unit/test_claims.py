@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 import synthetic
 
-from bayesian_lottery import claims, results
-from bayesian_lottery.claims.verdicts import (
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.findings import claims, results
+from bayesian_lottery.findings.claims.verdicts import (
     CONTRADICTED,
     NOT_TESTED,
     SUPPORTED,
@@ -32,7 +33,6 @@ from bayesian_lottery.claims.verdicts import (
     judge,
     matches,
 )
-from bayesian_lottery.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -530,5 +530,5 @@ def test_script_refuses_in_one_sentence(tmp_path):
 
 
 def test_claims_need_no_torch():
-    code = "import sys; import bayesian_lottery.claims; assert 'torch' not in sys.modules"
+    code = "import sys; import bayesian_lottery.findings.claims; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": "src"}, check=True)

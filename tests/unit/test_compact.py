@@ -11,11 +11,15 @@ import synthetic
 import torch
 from families import FAMILIES
 
-from bayesian_lottery import bayesian, compact, data, export, masks, models, networks
+from bayesian_lottery import models
+from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.exports import compact, export
 from bayesian_lottery.files import read_tensors, write_tensors
+from bayesian_lottery.inference import bayesian, networks
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.study import Node
+from bayesian_lottery.tickets import masks
 
 pytestmark = pytest.mark.slow
 
@@ -113,10 +117,10 @@ def folder_of(tmp_path, model, inference, mask):
     float32."""
     stream = generator("data")
     pixels = torch.randint(256, (20, *SHAPES[model]), dtype=torch.uint8, generator=stream)
-    split = data.Split(pixels, torch.arange(20) % 10)
-    statistics = data.channel_statistics(pixels)
-    images = data.Images("made_up", tuple("abcdefghij"), split, split, *statistics)
-    data.save(tmp_path / "data", images, "random")
+    split = decoded.Split(pixels, torch.arange(20) % 10)
+    statistics = decoded.channel_statistics(pixels)
+    images = decoded.Images("made_up", tuple("abcdefghij"), split, split, *statistics)
+    decoded.save(tmp_path / "data", images, "random")
     network = network_of(model, inference, mask, template_of(model).float())
     options = {"bayesian": {**OPTIONS, "samples": 1}} if inference == "bayesian" else {}
     folder = note(tmp_path, node_of(model, inference), **options)

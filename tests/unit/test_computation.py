@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from small_study import MODELS, SmallStudy
 
-from bayesian_lottery import node_metrics
 from bayesian_lottery.computation import VERSION
 from bayesian_lottery.files import read_tensors
+from bayesian_lottery.study import node_metrics
 
 STORED = Path(__file__).with_name("computation.json")
 # Vector instructions and threads change these numbers by 1e-5 at most; but of weights of nearly the

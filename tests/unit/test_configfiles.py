@@ -5,8 +5,8 @@ import datetime
 import pytest
 import yaml
 
-from bayesian_lottery import configfiles
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.study import configfiles
 
 
 def refusal(tmp_path, content: bytes | str) -> str:

@@ -9,13 +9,13 @@ import torch
 import yaml
 from jsonschema import Draft202012Validator
 
-from bayesian_lottery import configuration
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.figures import FIGURES
 from bayesian_lottery.files import write_tensors
-from bayesian_lottery.inferences import KINDS
-from bayesian_lottery.networks import ESTIMATORS
+from bayesian_lottery.findings.figures import FIGURES
+from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.inference.networks import ESTIMATORS
 from bayesian_lottery.options import schema as options_schema
+from bayesian_lottery.study import configuration
 
 ROOT = Path(__file__).parents[2]
 SCHEMA_FILE = ROOT / "workflow/schemas/config.schema.yaml"

@@ -11,22 +11,14 @@ import torch
 import yaml
 from PIL import Image
 
-from bayesian_lottery import (
-    configuration,
-    cost,
-    datasets,
-    models,
-    networks,
-    progress,
-    reports,
-    speeds,
-    study,
-)
-from bayesian_lottery.datasets import Images, Undecoded
+from bayesian_lottery import models, study
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.inferences import KINDS
-from bayesian_lottery.speeds import Measured, Speed
-from bayesian_lottery.study import Node
+from bayesian_lottery.inference import networks
+from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.running import cost, progress, reports, speeds
+from bayesian_lottery.running.speeds import Measured, Speed
+from bayesian_lottery.study import Node, configuration, datasets
+from bayesian_lottery.study.datasets import Images, Undecoded
 
 pytestmark = pytest.mark.slow
 
@@ -139,7 +131,7 @@ def test_images_are_read_from_the_decoded_file_where_there_is_one(loaded):
     config, _ = loaded
     assert datasets.images_of(config, "digits") == DIGITS
     pytest.importorskip("sklearn")
-    from bayesian_lottery import sources
+    from bayesian_lottery.data import sources
 
     sources.prepare("digits", {"source": "digits"}, study.data_file(config, "digits"))
     assert datasets.images_of(config, "digits") == DIGITS

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import pad
 
-from bayesian_lottery import data, files
+from bayesian_lottery import files
+from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 
 
@@ -21,17 +22,17 @@ def random_images(count: int, shape=(3, 5, 4), seed: int = 0) -> torch.Tensor:
     return torch.randint(256, (count, *shape), dtype=torch.uint8, generator=seeded(seed))
 
 
-def small(**changes) -> data.Images:
-    train = data.Split(random_images(6), torch.tensor([0, 1, 2, 0, 1, 2]))
-    test = data.Split(random_images(3, seed=1), torch.tensor([2, 1, 0]))
-    mean, std = data.channel_statistics(train.images)
+def small(**changes) -> decoded.Images:
+    train = decoded.Split(random_images(6), torch.tensor([0, 1, 2, 0, 1, 2]))
+    test = decoded.Split(random_images(3, seed=1), torch.tensor([2, 1, 0]))
+    mean, std = decoded.channel_statistics(train.images)
     fields = {"name": "toy", "classes": ("a", "b", "c"), "train": train, "test": test}
-    return data.Images(**{**fields, "mean": mean, "std": std, **changes})
+    return decoded.Images(**{**fields, "mean": mean, "std": std, **changes})
 
 
 @pytest.mark.slow
 def test_importing_data_does_not_import_torchvision():
-    command = "import sys, bayesian_lottery.data; sys.exit('torchvision' in sys.modules)"
+    command = "import sys, bayesian_lottery.data.decoded; sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0
 
 
@@ -40,8 +41,8 @@ def test_importing_data_does_not_import_torchvision():
 
 def test_a_saved_data_set_loads_unchanged(tmp_path):
     saved = small()
-    data.save(tmp_path / "toy.safetensors", saved, "somewhere")
-    loaded = data.load(tmp_path / "toy.safetensors")
+    decoded.save(tmp_path / "toy.safetensors", saved, "somewhere")
+    loaded = decoded.load(tmp_path / "toy.safetensors")
     assert (loaded.name, loaded.classes) == ("toy", ("a", "b", "c"))
     assert loaded.image_shape == (3, 5, 4)
     for half in ("train", "test"):
@@ -54,7 +55,7 @@ def test_a_saved_data_set_loads_unchanged(tmp_path):
 
 def rewritten(path, tensors=None, metadata=None):
     """A good file at `path` with some tensors and metadata replaced; None removes an entry."""
-    data.save(path, small(), "test")
+    decoded.save(path, small(), "test")
     parts = files.read_tensors(path)
     for part, changes in zip(parts, (tensors or {}, metadata or {}), strict=True):
         part.update(changes)
@@ -64,7 +65,7 @@ def rewritten(path, tensors=None, metadata=None):
 
 def test_labels_may_be_bytes_on_disk(tmp_path):
     labels = torch.tensor([0, 1, 2, 0, 1, 2], dtype=torch.uint8)
-    loaded = data.load(rewritten(tmp_path / "d.safetensors", {"train_labels": labels}))
+    loaded = decoded.load(rewritten(tmp_path / "d.safetensors", {"train_labels": labels}))
     assert loaded.train.labels.dtype == torch.int64
     assert loaded.train.labels.tolist() == labels.tolist()
 
@@ -99,13 +100,13 @@ def test_labels_may_be_bytes_on_disk(tmp_path):
 def test_an_inconsistent_file_is_refused_by_name(tmp_path, tensors, metadata, words):
     path = rewritten(tmp_path / "bad.safetensors", tensors, metadata)
     with pytest.raises(InputError) as caught:
-        data.load(path)
+        decoded.load(path)
     assert str(path) in str(caught.value) and words in str(caught.value)
 
 
 def test_an_inconsistent_data_set_is_not_written(tmp_path):
     with pytest.raises(InputError, match="class d"):
-        data.save(tmp_path / "d.safetensors", small(classes=("a", "b", "c", "d")), "test")
+        decoded.save(tmp_path / "d.safetensors", small(classes=("a", "b", "c", "d")), "test")
     assert not list(tmp_path.iterdir())
 
 
@@ -114,7 +115,7 @@ def test_an_inconsistent_data_set_is_not_written(tmp_path):
 
 def test_channel_statistics_are_those_of_the_pixels():
     images = random_images(5000, (2, 3, 3))
-    mean, std = data.channel_statistics(images)
+    mean, std = decoded.channel_statistics(images)
     pixels = images.double().div(255).transpose(0, 1).flatten(1)
     torch.testing.assert_close(mean, pixels.mean(1).float())
     torch.testing.assert_close(std, pixels.std(1, correction=0).float())
@@ -122,7 +123,7 @@ def test_channel_statistics_are_those_of_the_pixels():
 
 def test_normalised_training_images_have_mean_zero_and_deviation_one():
     images = random_images(1000)
-    normal = data.normalise(images, *data.channel_statistics(images))
+    normal = decoded.normalise(images, *decoded.channel_statistics(images))
     assert normal.dtype == torch.float32 and normal.shape == images.shape
     torch.testing.assert_close(normal.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(normal.std((0, 2, 3), correction=0), torch.ones(3))
@@ -131,7 +132,7 @@ def test_normalised_training_images_have_mean_zero_and_deviation_one():
 def test_a_constant_channel_normalises_to_zero():
     images = random_images(10)
     images[:, 1] = 7
-    normal = data.normalise(images, *data.channel_statistics(images))
+    normal = decoded.normalise(images, *decoded.channel_statistics(images))
     torch.testing.assert_close(normal[:, 1], torch.zeros(10, 5, 4), atol=1e-6, rtol=0)
 
 
@@ -148,7 +149,7 @@ def test_hold_out_divides_every_class_in_proportion(labels, fraction, seed):
     labels = torch.tensor(labels, dtype=torch.int64)
     # Each image is its own index, so that images can be followed.
     images = torch.arange(len(labels), dtype=torch.uint8).reshape(-1, 1, 1, 1)
-    parts = data.hold_out(data.Split(images, labels), fraction, seeded(seed))
+    parts = decoded.hold_out(decoded.Split(images, labels), fraction, seeded(seed))
     indices = [part.images.flatten().tolist() for part in parts]
     assert sorted(indices[0] + indices[1]) == list(range(len(labels)))
     for part, index in zip(parts, indices, strict=True):
@@ -159,18 +160,18 @@ def test_hold_out_divides_every_class_in_proportion(labels, fraction, seed):
         count = int((labels == label).sum())
         held = int((parts[1].labels == label).sum())
         assert held == min(round(fraction * count), count - 1)
-    again = data.hold_out(data.Split(images, labels), fraction, seeded(seed))
+    again = decoded.hold_out(decoded.Split(images, labels), fraction, seeded(seed))
     assert again[1].images.flatten().tolist() == indices[1]
 
 
 def test_hold_out_depends_on_the_generator_and_refuses_everything():
-    split = data.Split(random_images(100), torch.arange(100) % 2)
-    first, second = (data.hold_out(split, 0.5, seeded(seed))[1] for seed in (0, 1))
+    split = decoded.Split(random_images(100), torch.arange(100) % 2)
+    first, second = (decoded.hold_out(split, 0.5, seeded(seed))[1] for seed in (0, 1))
     assert not torch.equal(first.images, second.images)
-    assert len(data.hold_out(split, 0, seeded())[1]) == 0
+    assert len(decoded.hold_out(split, 0, seeded())[1]) == 0
     for fraction in (-0.1, 1):
         with pytest.raises(ValueError, match="fraction"):
-            data.hold_out(split, fraction, seeded())
+            decoded.hold_out(split, fraction, seeded())
 
 
 # Augmentation
@@ -199,7 +200,7 @@ def plain_augment(images, generator, flip, crop):
 def test_augment_equals_a_loop_over_images(batch, shape, flip, crop, seed):
     images = random_images(batch, shape, seed)
     before = images.clone()
-    augmented = data.augment(images, seeded(seed), flip, crop)
+    augmented = decoded.augment(images, seeded(seed), flip, crop)
     assert augmented.dtype == torch.uint8
     assert torch.equal(augmented, plain_augment(images, seeded(seed), flip, crop))
     assert torch.equal(images, before)
@@ -208,13 +209,13 @@ def test_augment_equals_a_loop_over_images(batch, shape, flip, crop, seed):
 def test_augment_does_nothing_when_nothing_is_asked():
     images, generator = random_images(8), seeded()
     state = generator.get_state()
-    assert torch.equal(data.augment(images, generator, flip=False, crop=0), images)
+    assert torch.equal(decoded.augment(images, generator, flip=False, crop=0), images)
     assert torch.equal(generator.get_state(), state)
 
 
 def test_flips_mirror_half_of_the_images():
     images = random_images(2000)
-    augmented = data.augment(images, seeded(), flip=True, crop=0)
+    augmented = decoded.augment(images, seeded(), flip=True, crop=0)
     mirrored = (augmented == images.flip(3)).flatten(1).all(1)
     kept = (augmented == images).flatten(1).all(1)
     assert (mirrored ^ kept).all()
@@ -225,7 +226,7 @@ def test_offsets_are_uniform_in_both_directions_and_independent():
     # One white pixel in the middle of black shows where the window was.
     images = torch.zeros(9000, 1, 5, 5, dtype=torch.uint8)
     images[:, :, 2, 2] = 255
-    augmented = data.augment(images, seeded(), flip=False, crop=1)
+    augmented = decoded.augment(images, seeded(), flip=False, crop=1)
     where = augmented.flatten(1).int().argmax(1)
     counts = torch.bincount(where, minlength=25).reshape(5, 5)
     assert counts.sum() == counts[1:4, 1:4].sum()
@@ -234,5 +235,5 @@ def test_offsets_are_uniform_in_both_directions_and_independent():
 
 def test_padding_is_black():
     white = torch.full((200, 3, 4, 4), 255, dtype=torch.uint8)
-    augmented = data.augment(white, seeded(), flip=True, crop=2)
+    augmented = decoded.augment(white, seeded(), flip=True, crop=2)
     assert set(augmented.unique().tolist()) == {0, 255}

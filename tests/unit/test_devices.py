@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bayesian_lottery import cluster, devices, jobs, study
-from bayesian_lottery.engine import Plan
+from bayesian_lottery import gpus, study
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.training import devices, jobs
+from bayesian_lottery.training.engine import Plan
 
 ROOT = Path(__file__).parents[2]
 DRIVER = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Wed Jan  1 00:00:00 UTC 2026\n"
@@ -71,17 +72,17 @@ def test_auto_refuses_the_cpu_where_a_gpu_was_promised(machine, name):
 @pytest.mark.parametrize("value", ["", "-1", "NoDevFiles"])
 def test_a_gpu_that_was_hidden_is_not_promised(machine, value):
     machine("580.65.06", CUDA_VISIBLE_DEVICES=value, SLURM_JOB_GPUS="0")
-    assert cluster.promised_gpu() is None
+    assert gpus.promised_gpu() is None
     assert devices.choose("auto").type == "cpu"
 
 
 def test_a_gpu_that_a_job_claimed_by_itself_is_not_promised(machine, monkeypatch):
     machine("550.54.15")
-    monkeypatch.setattr(cluster, "visible_gpus", lambda: ["0", "1"])
-    monkeypatch.setattr(cluster, "_unpromised", set())
+    monkeypatch.setattr(gpus, "visible_gpus", lambda: ["0", "1"])
+    monkeypatch.setattr(gpus, "_unpromised", set())
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that the claim goes with this test
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    cluster.claim_gpu()
+    gpus.claim_gpu()
     assert os.environ["CUDA_VISIBLE_DEVICES"] in ("0", "1")
     assert devices.choose("auto").type == "cpu"
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bayesian_lottery.inferences import KINDS
+from bayesian_lottery.data.sources import SOURCES, TEST_FRACTION
+from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
-from bayesian_lottery.scores import SCORERS
-from bayesian_lottery.searches import SEARCHES
-from bayesian_lottery.sources import SOURCES, TEST_FRACTION
-from bayesian_lottery.tickets import BRANCHES, MASKS, REWINDS, WEIGHTS, Branch
+from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS, Branch
+from bayesian_lottery.tickets.rewinds import REWINDS
+from bayesian_lottery.tickets.scores import SCORERS
+from bayesian_lottery.tickets.searches import SEARCHES
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("docs/*.md"))]

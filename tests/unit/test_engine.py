@@ -4,10 +4,12 @@ import pytest
 import torch
 from families import FAMILIES
 
-from bayesian_lottery import engine, models, networks
-from bayesian_lottery.engine import Engine, Plan
+from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.inference import networks
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.training import engine
+from bayesian_lottery.training.engine import Engine, Plan
 
 pytestmark = pytest.mark.slow
 

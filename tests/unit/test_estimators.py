@@ -4,12 +4,13 @@ import pytest
 import torch
 from families import FAMILIES
 
-from bayesian_lottery import estimators, models, networks
-from bayesian_lottery.engine import Engine, Plan, data_term, log_likelihoods
+from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.inference import estimators, networks
 from bayesian_lottery.models.layers import Conv2d, Linear
 from bayesian_lottery.models.mlp import MLP
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.training.engine import Engine, Plan, data_term, log_likelihoods
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bayesian_lottery import extensions, owners
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.scores import SCORERS
+from bayesian_lottery.study import extensions, owners
+from bayesian_lottery.tickets.scores import SCORERS
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def write(path: Path, text: str) -> Path:
 
 
 REGISTERS = """
-from bayesian_lottery.scores import SCORERS, Scorer
+from bayesian_lottery.tickets.scores import SCORERS, Scorer
 SCORERS["mine"] = Scorer(("weight",), lambda w: -w.abs(), "the largest first")
 """
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from bayesian_lottery.failures import shorten
+from bayesian_lottery.running.failures import shorten
 
 OUTPUT = "results/runs/x/metrics.json"
 

@@ -20,20 +20,14 @@ import torch
 from fake_cuda import Trace, fake_cuda
 from families import FAMILIES
 
-from bayesian_lottery import (
-    checkpoints,
-    devices,
-    engine,
-    inferences,
-    masks,
-    models,
-    networks,
-    training,
-)
-from bayesian_lottery.data import Images, Split
+from bayesian_lottery import models
+from bayesian_lottery.data.decoded import Images, Split
+from bayesian_lottery.inference import kinds, networks
+from bayesian_lottery.inference.networks import ESTIMATORS
 from bayesian_lottery.models import MODELS
-from bayesian_lottery.networks import ESTIMATORS
-from bayesian_lottery.scores import SCORERS
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets.scores import SCORERS
+from bayesian_lottery.training import checkpoints, devices, engine, loop
 
 pytestmark = pytest.mark.slow
 
@@ -148,7 +142,7 @@ class Asked(NamedTuple):
     step: Counter
     rest: Counter
     trace: Trace
-    record: training.Record
+    record: loop.Record
 
 
 def run(model: str, case: str, folder: Path, patches: pytest.MonkeyPatch) -> Asked:
@@ -160,16 +154,16 @@ def run(model: str, case: str, folder: Path, patches: pytest.MonkeyPatch) -> Ask
             super().step()
             marks.append((trace.operations, Counter(trace.waits)))
 
-    def train() -> training.Record:
+    def train() -> loop.Record:
         marks.clear()
         streams = [["run", str(number)] for number in range(len(trained))]
         checkpointing = checkpoints.Checkpointing(folder / "checkpoint", 0, "the same")
-        return training.train(trained, images_of(), settings, streams, checkpointing)[0]
+        return loop.train(trained, images_of(), settings, streams, checkpointing)[0]
 
     keep_shapes(patches)
     patches.setattr(devices, "Pace", Pace)
     patches.setattr(engine, "multiply_adds", lambda *_: 0)  # slow here, and without effect on GPUs
-    patches.setattr(training, "hold_out", lambda split, *_: (split, split[:0]))  # looks at values
+    patches.setattr(loop, "hold_out", lambda split, *_: (split, split[:0]))  # looks at values
     with fake_cuda() as trace:
         trained, settings = build(model, case)
         with pytest.raises(Killed):
@@ -181,7 +175,7 @@ def run(model: str, case: str, folder: Path, patches: pytest.MonkeyPatch) -> Ask
             network.load(network.state(), masks.ones(models.prunable(network.template)))
             moments = network.moments()
             for scorer in SCORERS.values():
-                if scorer.fits(inferences.kind_of(settings)):
+                if scorer.fits(kinds.kind_of(settings).offers):
                     for name in network.mask:
                         scores = scorer.score(*(moments[need][name] for need in scorer.needs))
                         assert scores.device.type == "cuda"

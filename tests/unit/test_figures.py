@@ -23,12 +23,12 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from snakemake.utils import validate
 
-from bayesian_lottery import figures, results
-from bayesian_lottery import masks as torch_masks
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.figures import NothingToShow, style
 from bayesian_lottery.files import write_tensors
-from bayesian_lottery.tickets import BRANCHES
+from bayesian_lottery.findings import figures, results
+from bayesian_lottery.findings.figures import NothingToShow, style
+from bayesian_lottery.tickets import masks as torch_masks
+from bayesian_lottery.tickets.branches import BRANCHES
 
 pytestmark = pytest.mark.slow
 
@@ -103,14 +103,16 @@ def dashed(axes) -> list:
 
 def test_the_registry_imports_neither_torch_nor_matplotlib():
     code = (
-        "import sys, bayesian_lottery.figures as f; assert f.FIGURES; "
+        "import sys, bayesian_lottery.findings.figures as f; assert f.FIGURES; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'pandas')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_drawing_imports_neither_torch_nor_pyplot():
-    modules = ", ".join(f"bayesian_lottery.figures.{f.drawing}" for f in figures.FIGURES.values())
+    modules = ", ".join(
+        f"bayesian_lottery.findings.figures.{f.drawing}" for f in figures.FIGURES.values()
+    )
     code = (
         f"import sys, {modules}; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib.pyplot')))"

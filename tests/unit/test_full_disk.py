@@ -18,8 +18,10 @@ import synthetic
 import torch
 from small_study import SmallStudy
 
-from bayesian_lottery import files, node_metrics, results, study
+from bayesian_lottery import files, study
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.findings import results
+from bayesian_lottery.study import node_metrics
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +80,7 @@ def test_a_full_disk_is_said_and_leaves_the_old_file(disk, kind):
             case "figure":
                 from matplotlib.figure import Figure
 
-                from bayesian_lottery.figures import style
+                from bayesian_lottery.findings.figures import style
 
                 figure = Figure(figsize=(1, 1 + scale / 50), dpi=300)
                 figure.figimage(torch.rand(300, 300 + 6 * scale, 3).numpy())

@@ -12,9 +12,13 @@ import torch
 from safetensors.torch import save_file
 from small_study import SmallStudy, interrupted
 
-from bayesian_lottery import checkpoints, data, files, masks, node_metrics
+from bayesian_lottery import files
+from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import Damaged
+from bayesian_lottery.study import node_metrics
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.training import checkpoints
 
 TENSORS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.tensor([3, 200], dtype=torch.uint8)}
 METADATA = {"seed": 3, "what": ["é", 0.1, None]}
@@ -109,7 +113,13 @@ def test_what_is_no_file_of_tensors_is_refused(tmp_path, what):
             path.touch()
         case "noise":
             path.write_bytes(random.Random(0).randbytes(500))
-    for read in (files.read_tensors, files.read_arrays, files.read_shapes, masks.load, data.load):
+    for read in (
+        files.read_tensors,
+        files.read_arrays,
+        files.read_shapes,
+        masks.load,
+        decoded.load,
+    ):
         with pytest.raises(InputError, match=str(path)):
             read(path)
 

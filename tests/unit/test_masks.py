@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayesian_lottery import masks
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.tickets import masks
 
 shapes = st.dictionaries(
     st.sampled_from(["a.weight", "b.weight", "c.weight"]),

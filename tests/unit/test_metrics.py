@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bayesian_lottery.metrics import METRICS, Predictions, calibration_errors, evaluate
+from bayesian_lottery.training.metrics import METRICS, Predictions, calibration_errors, evaluate
 
 
 def random_case(samples=5, images=700, classes=10, scale=3.0, seed=0):

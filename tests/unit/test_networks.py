@@ -7,11 +7,13 @@ import torch
 from torch_blue.vi import AnalyticalKullbackLeiblerLoss, KullbackLeiblerLoss
 from torch_blue.vi.distributions import Categorical, MeanFieldNormal
 
-from bayesian_lottery import bayesian, masks, models, networks
-from bayesian_lottery.engine import data_term, log_likelihoods
+from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.inference import bayesian, networks
 from bayesian_lottery.models.layers import BatchNorm2d
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.training.engine import data_term, log_likelihoods
 
 MODELS = ["lenet_100_50", "resnet8_slim", "vit_nano"]
 SAMPLES, BATCH = 3, 6

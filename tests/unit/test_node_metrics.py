@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from bayesian_lottery import metrics as measuring
-from bayesian_lottery import node_metrics, progress, results
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.findings import results
+from bayesian_lottery.running import progress
+from bayesian_lottery.study import node_metrics
+from bayesian_lottery.training import metrics as measuring
 
 NAN, INFINITY = float("nan"), float("inf")
 

@@ -7,11 +7,13 @@ import pytest
 import torch
 from families import FAMILIES
 
-from bayesian_lottery import jobs, models, networks, packs, training
-from bayesian_lottery.data import Images, Split, channel_statistics
-from bayesian_lottery.engine import Engine, Plan
+from bayesian_lottery import models
+from bayesian_lottery.data.decoded import Images, Split, channel_statistics
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.inference import networks, packs
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.training import jobs, loop
+from bayesian_lottery.training.engine import Engine, Plan
 
 MEMBERS, BATCH = 3, 6
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}
@@ -108,11 +110,9 @@ def test_a_training_together_measures_what_trainings_alone_do(images, inference)
         return [network_of("lenet_100_50", inference, m, torch.float32) for m in members]
 
     streams = [["run", str(member)] for member in range(MEMBERS)]
-    together = training.train(networks_of(*range(MEMBERS)), images, settings(inference), streams)
+    together = loop.train(networks_of(*range(MEMBERS)), images, settings(inference), streams)
     for member, record in enumerate(together):
-        (alone,) = training.train(
-            networks_of(member), images, settings(inference), [streams[member]]
-        )
+        (alone,) = loop.train(networks_of(member), images, settings(inference), [streams[member]])
         for row, other in zip(record.history, alone.history, strict=True):
             measured = {
                 name: value
@@ -130,15 +130,15 @@ def test_a_pack_broken_off_resumes_bit_for_bit(images, inference, tmp_path, monk
     def train(path):
         found = [network_of("lenet_100_50", inference, m, torch.float32) for m in range(MEMBERS)]
         streams = [["run", str(member)] for member in range(MEMBERS)]
-        checkpointing = training.Checkpointing(path, 0, "the same")
-        records = training.train(found, images, settings(inference), streams, checkpointing)
+        checkpointing = loop.Checkpointing(path, 0, "the same")
+        records = loop.train(found, images, settings(inference), streams, checkpointing)
         for record in records:
             for row in record.history:
                 del row["seconds"], row["peak_memory_bytes"]
         return [(r.history, r.passes) for r in records], [n.state() for n in found], records
 
     rows, states, _ = train(tmp_path / "whole")
-    save, saved = training.checkpoints.save, []
+    save, saved = loop.checkpoints.save, []
 
     def save_and_die(*arguments):
         save(*arguments)
@@ -146,7 +146,7 @@ def test_a_pack_broken_off_resumes_bit_for_bit(images, inference, tmp_path, monk
         if len(saved) in (2, 7):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.checkpoints, "save", save_and_die)
+    monkeypatch.setattr(loop.checkpoints, "save", save_and_die)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "broken")

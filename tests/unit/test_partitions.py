@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from bayesian_lottery.partitions import BUSY, NOT_NOW, lack, parse
-from bayesian_lottery.resources import Request
+from bayesian_lottery.running.partitions import BUSY, NOT_NOW, lack, parse
+from bayesian_lottery.running.resources import Request
 
 SINFO = """\
 cpu*|up|OFF|1-00:00:00|(null)|16000|idle

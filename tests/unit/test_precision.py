@@ -4,7 +4,11 @@ import statistics
 
 import pytest
 
-from bayesian_lottery import data, masks, models, networks, sources, training
+from bayesian_lottery import models
+from bayesian_lottery.data import decoded, sources
+from bayesian_lottery.inference import networks
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.training import loop
 
 pytestmark = pytest.mark.slow
 
@@ -16,7 +20,7 @@ OPTIONS = {"initial_std": 0.01, "prior_std": 1.0}
 def digits(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "digits.safetensors"
     sources.prepare("digits", {"source": "digits"}, path)
-    return data.load(path)
+    return decoded.load(path)
 
 
 def accuracy(images, model, inference, precision, seed):
@@ -37,7 +41,7 @@ def accuracy(images, model, inference, precision, seed):
     }
     if inference == "bayesian":
         settings["bayesian"] = {"samples": 2, "heat": 0.1, "likelihood": "categorical"}
-    (record,) = training.train([network], images, settings, [["precision", str(seed)]])
+    (record,) = loop.train([network], images, settings, [["precision", str(seed)]])
     return record.history[-1]["test_accuracy"]
 
 

@@ -5,9 +5,13 @@ import torch
 import torch.nn.functional as F
 from families import FAMILIES
 
-from bayesian_lottery import data, masks, models, networks, pruning
+from bayesian_lottery import models
+from bayesian_lottery.data import decoded
+from bayesian_lottery.inference import networks
 from bayesian_lottery.randomness import generator
-from bayesian_lottery.scores import SCORERS, Scorer
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets.scores import SCORERS, Scorer
+from bayesian_lottery.training import pruning
 
 SETTINGS = {"validation": 0.2, "curriculum": {"batch_size": 16}, "compute": {},
             "prune_fraction": 0.5}  # fmt: skip
@@ -16,13 +20,13 @@ STREAM = ["any"]
 TRAINED = ("lenet_100_50", "deterministic")
 
 
-def images_of(model: str) -> data.Images:
+def images_of(model: str) -> decoded.Images:
     """Random images and labels, twelve a class."""
     stream = generator("images")
     pixels = torch.randint(256, (120, *FAMILIES[model]), generator=stream, dtype=torch.uint8)
-    split = data.Split(pixels, torch.arange(10).repeat(12))
-    mean, std = data.channel_statistics(pixels)
-    return data.Images("made up", tuple("0123456789"), split, split, mean, std)
+    split = decoded.Split(pixels, torch.arange(10).repeat(12))
+    mean, std = decoded.channel_statistics(pixels)
+    return decoded.Images("made up", tuple("0123456789"), split, split, mean, std)
 
 
 def network_of(model: str, inference: str) -> networks.Network:
@@ -30,12 +34,12 @@ def network_of(model: str, inference: str) -> networks.Network:
     return networks.build(inference, template, OPTIONS)
 
 
-def gradients_by_hand(model: str, images: data.Images) -> dict[str, torch.Tensor]:
+def gradients_by_hand(model: str, images: decoded.Images) -> dict[str, torch.Tensor]:
     """Of the mean cross-entropy of the batch that `pruning.gradients` takes, by plain PyTorch."""
-    training, _ = data.hold_out(images.train, 0.2, generator("hold_out", images.name))
+    training, _ = decoded.hold_out(images.train, 0.2, generator("hold_out", images.name))
     order = torch.randperm(len(training), generator=generator(*STREAM, "scoring", "batch"))[:16]
     plain = models.build(model, FAMILIES[model], 10, seed=1).eval()
-    inputs = data.normalise(training.images[order], images.mean, images.std)
+    inputs = decoded.normalise(training.images[order], images.mean, images.std)
     F.cross_entropy(plain(inputs), training.labels[order]).backward()
     return {name: parameter.grad for name, parameter in plain.named_parameters()}
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bayesian_lottery import cost, models
-from bayesian_lottery.datasets import Images, Undecoded
+from bayesian_lottery import models
+from bayesian_lottery.inference.networks import ESTIMATORS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.models.costs import COSTS, Cost
-from bayesian_lottery.networks import ESTIMATORS
-from bayesian_lottery.resources import LONGEST_MINUTES, request
+from bayesian_lottery.running import cost
+from bayesian_lottery.running.resources import LONGEST_MINUTES, request
+from bayesian_lottery.study.datasets import Images, Undecoded
 
 CIFAR = Images(train=45_000, validation=5_000, test=10_000, shape=(3, 32, 32), classes=10)
 DIGITS = Images(train=1294, validation=144, test=359, shape=(1, 8, 8), classes=10)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from bayesian_lottery import results
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.findings import results
 
 ROOT = Path(__file__).parents[2]
 

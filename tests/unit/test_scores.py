@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from bayesian_lottery.inferences import KINDS
-from bayesian_lottery.scores import SCORERS, scorers_for
+from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.tickets.scores import SCORERS, scorers_for
 
 
 def test_by_hand():
@@ -19,5 +19,5 @@ def test_by_hand():
 
 
 def test_each_inference_has_its_own():
-    assert scorers_for(KINDS["deterministic"]) == ["magnitude"]
-    assert scorers_for(KINDS["bayesian"]) == ["snr", "square", "mu"]
+    assert scorers_for(KINDS["deterministic"].offers) == ["magnitude"]
+    assert scorers_for(KINDS["bayesian"].offers) == ["snr", "square", "mu"]

@@ -17,9 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bayesian_lottery import data, sources
+from bayesian_lottery.data import decoded, sources
+from bayesian_lottery.data.sources import published
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.sources import published
 
 TARS = (".tar", ".tar.gz", ".tar.xz", ".tar.bz2")
 
@@ -53,9 +53,9 @@ def settings(root: Path, **more) -> dict:
     return {"source": "imagefolder", "root": str(root), **more}
 
 
-def prepared(tmp_path: Path, given: dict) -> data.Images:
+def prepared(tmp_path: Path, given: dict) -> decoded.Images:
     sources.prepare("pets", given, tmp_path / "out" / "pets.safetensors")
-    return data.load(tmp_path / "out" / "pets.safetensors")
+    return decoded.load(tmp_path / "out" / "pets.safetensors")
 
 
 def refusal(given: dict, function=sources.check, *arguments) -> str:
@@ -76,13 +76,13 @@ def refusals(tmp_path: Path, given: dict) -> list[str]:
     return found
 
 
-def same(one: data.Split, other: data.Split) -> bool:
+def same(one: decoded.Split, other: decoded.Split) -> bool:
     return torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)
 
 
 def test_importing_sources_imports_nothing_slow():
     command = (
-        "import sys, bayesian_lottery.sources;"
+        "import sys, bayesian_lottery.data.sources;"
         "sys.exit(bool({'torch', 'torchvision', 'sklearn', 'PIL', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", command]).returncode == 0
@@ -482,7 +482,7 @@ def test_the_program_writes_the_file(tmp_path):
     given = json.dumps({"source": "digits"})
     run = run_program("--name", "digits", "--settings", given, "--out", str(out))
     assert run.returncode == 0, run.stderr
-    assert data.load(out).name == "digits"
+    assert decoded.load(out).name == "digits"
 
 
 @pytest.mark.slow

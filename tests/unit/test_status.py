@@ -10,11 +10,12 @@ import pytest
 import synthetic
 import yaml
 
-from bayesian_lottery import configuration, progress, reports, study
+from bayesian_lottery import study
 from bayesian_lottery.computation import VERSION
 from bayesian_lottery.files import read_json, write_json
-from bayesian_lottery.progress import State
-from bayesian_lottery.study import Node
+from bayesian_lottery.running import progress, reports
+from bayesian_lottery.running.progress import State
+from bayesian_lottery.study import Node, configuration
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

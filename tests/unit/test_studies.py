@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bayesian_lottery import configuration, cost, figures, study
-from bayesian_lottery.figures import FIGURES, NothingToShow
+from bayesian_lottery import study
+from bayesian_lottery.findings import figures
+from bayesian_lottery.findings.figures import FIGURES, NothingToShow
+from bayesian_lottery.running import cost
+from bayesian_lottery.study import configuration
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from bayesian_lottery import jobs, study
+from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.study import Node, Trunk
+from bayesian_lottery.training import jobs
 
 CURRICULUM = {"epochs": 2, "learning_rate": 0.1, "batch_size": 8, "milestones": []}
 DENSE = Node("digits", "lenet5", "bayesian", "short", 0, None, None, 0)

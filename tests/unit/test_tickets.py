@@ -7,11 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayesian_lottery import bayesian, masks, models, networks
+from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.networks import check_shapes
+from bayesian_lottery.inference import bayesian, networks
+from bayesian_lottery.inference.networks import check_shapes
 from bayesian_lottery.randomness import generator
-from bayesian_lottery.tickets import BRANCHES, Ticket
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets.branches import BRANCHES, Ticket
 
 SHUFFLES = ["shuffle_global", "shuffle_even", "shuffle_layerwise"]
 shapes = st.lists(

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from bayesian_lottery import checkpoints, data, evaluation, jobs, masks, models, training
-from bayesian_lottery.curricula import Curriculum
+from bayesian_lottery import models
+from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, read_tensors
-from bayesian_lottery.networks import ESTIMATORS
-from bayesian_lottery.tickets import BRANCHES, WEIGHTS, Branch, Weights
+from bayesian_lottery.inference.networks import ESTIMATORS
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets.branches import BRANCHES, WEIGHTS, Branch, Weights
+from bayesian_lottery.training import checkpoints, evaluation, jobs, loop
+from bayesian_lottery.training.curricula import Curriculum
 
 pytestmark = pytest.mark.slow
 
@@ -77,12 +80,14 @@ def inputs(tmp_path_factory):
     def split(count):
         labels = torch.arange(count) % 10
         noise = torch.randint(-60, 60, (count, 1, 8, 8), generator=stream)
-        return data.Split((patterns[labels] + noise).clamp(0, 255).to(torch.uint8), labels)
+        return decoded.Split((patterns[labels] + noise).clamp(0, 255).to(torch.uint8), labels)
 
     train, test = split(400), split(100)
-    mean, std = data.channel_statistics(train.images)
+    mean, std = decoded.channel_statistics(train.images)
     classes = tuple("abcdefghij")
-    data.save(folder / "data", data.Images("blobs", classes, train, test, mean, std), "made here")
+    decoded.save(
+        folder / "data", decoded.Images("blobs", classes, train, test, mean, std), "made here"
+    )
     for model in ("lenet_100_50", "resnet8_slim", "vit_nano"):
         jobs.initialise(folder / "data", model, 0, folder / model)
         shapes = models.prunable(models.build(model, (1, 8, 8), 10, seed=None))
@@ -155,7 +160,7 @@ def test_a_run_broken_off_anywhere_resumes_bit_for_bit(
 def test_a_checkpoint_of_another_device_is_used_and_said(inputs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluation, "final", lambda *a: 1 / 0)
     with monkeypatch.context() as elsewhere, pytest.raises(ZeroDivisionError):
-        elsewhere.setattr(training.devices, "name", lambda device: "another processor")
+        elsewhere.setattr(loop.devices, "name", lambda device: "another processor")
         run(inputs, tmp_path, settings(), checkpoint_seconds=0)
     monkeypatch.undo()
     capsys.readouterr()
@@ -244,7 +249,8 @@ def test_signals_and_kills(inputs, tmp_path):
 
 def test_a_job_waits_for_another_one_in_its_folder(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from bayesian_lottery.jobs import alone\n"
+        "import sys, time; from pathlib import Path\n"
+        "from bayesian_lottery.training.jobs import alone\n"
         "with alone(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen(
@@ -265,7 +271,7 @@ def test_a_job_waits_for_another_one_in_its_folder(tmp_path):
 
 def test_divergence_fails_with_epoch_and_rate_and_leaves_no_result(inputs, tmp_path):
     options = settings(optimizer="sgd", learning_rate=1e12, warmup_epochs=0)
-    with pytest.raises(training.Diverged, match=r"epoch 1 at learning rate 1e\+12"):
+    with pytest.raises(loop.Diverged, match=r"epoch 1 at learning rate 1e\+12"):
         run(inputs, tmp_path, options, checkpoint_seconds=0)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -305,7 +311,7 @@ def test_imp_resets_and_lrr_keeps(inputs, tmp_path, monkeypatch):
 
     def note_the_start(networks, *_):
         started[0] = networks[0].state()
-        return [training.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in evaluation.METRICS}}])]
+        return [loop.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in evaluation.METRICS}}])]
 
     monkeypatch.setattr(jobs, "train", note_the_start)
     initial, _ = read_tensors(inputs / "lenet_100_50")
@@ -337,7 +343,7 @@ def test_a_branch_is_one_function_and_one_line(inputs, tmp_path, monkeypatch):
     monkeypatch.setitem(BRANCHES, "negate", Branch(weights="negated"))
     options = {**settings(inference="deterministic", epochs=1), "branch": "negate"}
     start = jobs.Inputs(inputs / "data", inputs / "lenet_100_50", inputs / "lenet_100_50.mask")
-    network = jobs.start(data.load(start.data), options, start, ["any"], torch.device("cpu"))
+    network = jobs.start(decoded.load(start.data), options, start, ["any"], torch.device("cpu"))
     initial, _ = read_tensors(start.initial)
     assert torch.equal(network.state()["classifier.weight"], -initial["classifier.weight"])
     out = jobs.Outputs(*(tmp_path / name for name in "mhw"), branch_mask=tmp_path / "mask")
@@ -363,7 +369,7 @@ def test_predictions_are_kept_and_give_the_accuracy_of_the_first_pass(inputs, tm
     start = jobs.Inputs(inputs / "data", inputs / "lenet_100_50")
     jobs.train_nodes([jobs.Task(NODE, options, start, out)], "cpu")
     tensors, metadata = read_tensors(tmp_path / "p")
-    probabilities, test = tensors["probabilities"], data.load(start.data).test
+    probabilities, test = tensors["probabilities"], decoded.load(start.data).test
     assert probabilities.shape == (len(test), 10) and probabilities.dtype == torch.float16
     assert metadata["node"] == NODE
     torch.testing.assert_close(

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from bayesian_lottery import warm
+from bayesian_lottery.running import warm
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, signal, sys, time
-from bayesian_lottery import warm
+from bayesian_lottery.running import warm
 warm.delegate()
 assert "torch" in sys.modules, "this ran by itself"
 import torch

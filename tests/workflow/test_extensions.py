@@ -8,10 +8,14 @@ import pytest
 from test_partial import RESULTS, ROOT, Study
 
 MINE = '''
-from bayesian_lottery.figures import FIGURES, Figure, plans
-from bayesian_lottery.inferences import KINDS, Kind, Variational
-from bayesian_lottery.scores import SCORERS, Scorer
-from bayesian_lottery.tickets import BRANCHES, MASKS, REWINDS, Branch, Rewind
+from bayesian_lottery.findings.figures import FIGURES, Figure, plans
+from bayesian_lottery.inference.kinds import KINDS, Kind, Variational
+from bayesian_lottery.tickets.scores import SCORERS, Scorer
+from bayesian_lottery.tickets.branches import BRANCHES
+from bayesian_lottery.tickets.branches import MASKS
+from bayesian_lottery.tickets.rewinds import REWINDS
+from bayesian_lottery.tickets.branches import Branch
+from bayesian_lottery.tickets.rewinds import Rewind
 
 
 def trained_signs(initial, trained):
@@ -27,7 +31,7 @@ MASKS["upside_down"] = lambda mask, stream: {n: layer.flip(0) for n, layer in ma
 BRANCHES["turned"] = Branch(mask="upside_down", weights="reinitialised")
 BRANCHES["redrawn"] = Branch(weights="reinitialised")
 KINDS["plain_noise"] = Kind(
-    "noise of my own", "bayesian_lottery.networks:BayesianNetwork.of", ("mean", "std"),
+    "noise of my own", "bayesian_lottery.inference.networks:BayesianNetwork.of", ("mean", "std"),
     Variational, stochastic=True, tensors=2,
 )
 FIGURES["accuracy_again"] = Figure("Accuracy, drawn again", plans.accuracy)

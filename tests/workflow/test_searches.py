@@ -7,7 +7,7 @@ import pytest
 from test_extensions import written
 from test_partial import RESULTS, ROOT, Study
 
-from bayesian_lottery import masks
+from bayesian_lottery.tickets import masks
 
 TRUNK = {
     "dataset": "digits",
@@ -20,7 +20,7 @@ TRUNK = {
     "levels": 3,
 }
 MINE = """
-from bayesian_lottery.searches import SEARCHES, Search
+from bayesian_lottery.tickets.searches import SEARCHES, Search
 
 SEARCHES["again"] = Search("iterative once more", scored="previous")
 """

@@ -2,7 +2,7 @@ rule claims:
     input:
         runs="<results>/tables/runs.parquet",
         layers="<results>/tables/layers.parquet",
-        code=sorted(Path().glob("src/bayesian_lottery/claims/*.py")),
+        code=sorted(Path().glob("src/bayesian_lottery/findings/claims/*.py")),
     output:
         csv="<results>/tables/claims.csv",
         html=report(

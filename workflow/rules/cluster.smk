@@ -1,11 +1,12 @@
 # What happens before the first job; not in a dry run, nor inside a job.
-from bayesian_lottery import cluster
+from bayesian_lottery import gpus
+from bayesian_lottery.running import cluster
 
 # Where jobs run on this machine, as many use a GPU at once as it has, unless `--resources gpu=N` says
 # how many. On a cluster, to which `--jobs` belongs, each node looks after its own.
 on_this_machine = workflow.is_main_process and workflow.global_resources["_nodes"].value is None
-if on_this_machine and "gpu" not in workflow.global_resources and cluster.visible_gpus():
-    workflow.register_resource("gpu", len(cluster.visible_gpus()))
+if on_this_machine and "gpu" not in workflow.global_resources and gpus.visible_gpus():
+    workflow.register_resource("gpu", len(gpus.visible_gpus()))
 
 
 # One Snakemake a folder (workflow/profiles/default has `nolock`: Snakemake's own lock outlives a
@@ -21,7 +22,7 @@ onstart:
                 f"Cancelled the jobs of an earlier run: {', '.join(orphans)}.", file=sys.stderr
             )
         if on_slurm:
-            from bayesian_lottery import submission
+            from bayesian_lottery.running import submission
 
             queued = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
             if news := submission.prepare(workflow.scheduler._executor, queued):

@@ -12,16 +12,14 @@ shell.prefix(
 
 from snakemake.logging import logger
 
-from bayesian_lottery import (
-    configuration,
-    datasets,
-    extensions,
-    failures,
-    figures,
-    resources,
-    study,
-)
-from bayesian_lottery.figures import FIGURES, NothingToShow
+from bayesian_lottery.study import configuration
+from bayesian_lottery.study import datasets
+from bayesian_lottery.study import extensions
+from bayesian_lottery.running import failures
+from bayesian_lottery.findings import figures
+from bayesian_lottery.running import resources
+from bayesian_lottery import study
+from bayesian_lottery.findings.figures import FIGURES, NothingToShow
 from bayesian_lottery.models import MODELS
 
 if not workflow.output_settings.show_failed_logs:  # which prints all there is

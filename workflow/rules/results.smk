@@ -4,7 +4,7 @@ from functools import partial
 rule aggregate:
     input:
         metrics=METRICS_FILES,
-        code="src/bayesian_lottery/results.py",
+        code="src/bayesian_lottery/findings/results.py",
     output:
         runs_parquet="<results>/tables/runs.parquet",
         runs_csv=report(
@@ -56,8 +56,8 @@ for name, figure in FIGURES.items():
             style="config/figures.mplstyle",
             extensions=config["extensions"],
             code=[
-                "src/bayesian_lottery/results.py",
-                *sorted(Path().glob("src/bayesian_lottery/figures/*.py")),
+                "src/bayesian_lottery/findings/results.py",
+                *sorted(Path().glob("src/bayesian_lottery/findings/figures/*.py")),
             ],
         output:
             report(

@@ -1,9 +1,9 @@
 # What the rules of train.smk differ in.
 from typing import Callable, NamedTuple
 
-from bayesian_lottery.inferences import KINDS
-from bayesian_lottery.searches import SEARCHES
-from bayesian_lottery.tickets import REWINDS
+from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.tickets.searches import SEARCHES
+from bayesian_lottery.tickets.rewinds import REWINDS
 
 
 class Shape(NamedTuple):

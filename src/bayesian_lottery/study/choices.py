@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import NamedTuple
 
-from bayesian_lottery.inferences import KINDS, Kind
+from bayesian_lottery.inference.kinds import KINDS, Kind
 from bayesian_lottery.options import defaults
 from bayesian_lottery.study.nodes import Node
-from bayesian_lottery.tickets import BRANCHES, Branch
+from bayesian_lottery.tickets.branches import BRANCHES, Branch
 
 
 def inferences(config: Mapping) -> list[str]:

@@ -9,11 +9,11 @@ from typing import Literal
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.models import MODELS
-from bayesian_lottery.scores import SCORERS, scorers_for
-from bayesian_lottery.searches import SEARCHES
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.nodes import COORDINATES, LATER, Node, Trunk
-from bayesian_lottery.tickets import REWINDS
+from bayesian_lottery.tickets.rewinds import REWINDS
+from bayesian_lottery.tickets.scores import SCORERS, scorers_for
+from bayesian_lottery.tickets.searches import SEARCHES
 
 LARGEST = 50_000  # networks in a study: of 10,000 Snakemake makes a graph in half a minute
 
@@ -84,8 +84,8 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
             raise choice(f"{entry}.{name}", coordinates[name], values)
     inference, scorer = coordinates["inference"], coordinates["scorer"]
     kind = choices.kind(config, inference)
-    if not SCORERS[scorer].fits(kind):
-        fitting = ", ".join(scorers_for(kind))
+    if not SCORERS[scorer].fits(kind.offers):
+        fitting = ", ".join(scorers_for(kind.offers))
         raise InputError(
             f"{entry}.scorer: {scorer!r} cannot score {inference} networks; use {fitting} there."
         )

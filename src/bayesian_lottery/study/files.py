@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bayesian_lottery import owners
-from bayesian_lottery.study import choices
+from bayesian_lottery.study import choices, owners
 from bayesian_lottery.study.expansion import nodes
 from bayesian_lottery.study.nodes import Node
-from bayesian_lottery.tickets import REWINDS
+from bayesian_lottery.tickets.rewinds import REWINDS
 
 # What the absence of a setting that came after studies had been made means for good: how those were
 # trained. Jobs are told such a setting only where it differs, so that their parameters stay as they

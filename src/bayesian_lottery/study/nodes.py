@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bayesian_lottery.searches import FIRST, SEARCHES
+from bayesian_lottery.tickets.searches import FIRST, SEARCHES
 
 # What names a trunk besides its seed; the configuration's entries list their values.
 COORDINATES = ("dataset", "model", "inference", "scorer", "rewind", "curriculum", "search")

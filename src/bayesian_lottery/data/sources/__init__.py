@@ -1,0 +1,174 @@
+"""Where images come from: each source is decoded once, into the one file that `decoded` reads.
+
+The Snakefile imports this package to check the configuration, so everything slow to import (torch,
+torchvision, scikit-learn, Pillow) is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bayesian_lottery.data.sources import folders, published
+from bayesian_lottery.errors import InputError, choice, short
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known of a source before it is read.
+
+    Attributes:
+        sizes: how many images to train with (some of which a study may hold out) and to test with.
+        image_shape: (C, H, W).
+        classes: how many. All three are None where only the data can tell.
+        needs: the path below `root` that holds it, or to which it is downloaded, if it can be.
+        decode: takes `root`; gives the classes' names and [training, test] images, or one part
+            that is still to be divided. None: `folders` does it, with more than a root.
+    """
+
+    sizes: tuple[int, int] | None = None
+    image_shape: tuple[int, int, int] | None = None
+    classes: int | None = None
+    needs: str | None = None
+    decode: Callable[[Path], tuple[tuple[str, ...], list]] | None = None
+
+
+def _digits(_: object):
+    """The 8x8 digits inside scikit-learn."""
+    import torch
+    from sklearn.datasets import load_digits
+
+    from bayesian_lottery.data import decoded
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images)[:, None].mul(255 / 16).round().to(torch.uint8)
+    split = decoded.Split(images, torch.from_numpy(digits.target).long())
+    return tuple(map(str, digits.target_names)), [split]
+
+
+CIFAR10, CIFAR100 = published.CIFAR10, published.CIFAR100
+SOURCES = {
+    "digits": Source((1438, 359), (1, 8, 8), 10, None, _digits),
+    "mnist": Source(
+        (60_000, 10_000), (1, 28, 28), 10, "MNIST/raw/*-ubyte", partial(published.mnist, "MNIST")
+    ),
+    "fashion_mnist": Source(
+        (60_000, 10_000),
+        (1, 28, 28),
+        10,
+        "FashionMNIST/raw/*-ubyte",
+        partial(published.mnist, "FashionMNIST"),
+    ),
+    "cifar10": Source(
+        (50_000, 10_000), (3, 32, 32), 10, CIFAR10.archive, partial(published.cifar, CIFAR10)
+    ),
+    "cifar100": Source(
+        (50_000, 10_000), (3, 32, 32), 100, CIFAR100.archive, partial(published.cifar, CIFAR100)
+    ),
+    "imagefolder": Source(),
+}
+TEST_FRACTION = 0.2
+
+
+def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, int | None]:
+    """Check the settings of the data set `name` before any job starts.
+
+    Nothing is downloaded. Of an image folder the names of all files and the header of one image a
+    class are read; a tar archive has to be read through for that.
+
+    Args:
+        settings: `source`; `root`, `size` (pixels) and `test_fraction` where the source has them.
+            Other keys are ignored, and None counts as absent.
+
+    Returns:
+        The shape (C, H, W) and the number of classes; either is None where it is not known.
+
+    Raises:
+        InputError: one sentence that names the key, its value and what is allowed.
+    """
+    source, root = _validated(name, settings)
+    if source.decode is None:
+        return folders.look(name, root, settings.get("size"), _test_fraction(settings))
+    return source.image_shape, source.classes
+
+
+def prepare(name: str, settings: Mapping, out: str | Path) -> None:
+    """Decode the data set `name` into the file `out`, downloading it if its root lacks it.
+
+    Args:
+        settings: as for `check`.
+
+    Raises:
+        InputError: the settings or the data are wrong, or there is no network to download from.
+    """
+    from bayesian_lottery import randomness
+    from bayesian_lottery.data import decoded
+
+    source, root = _validated(name, settings)
+    fraction = _test_fraction(settings)
+    if source.decode is None:
+        classes, parts = folders.decode(name, root, settings.get("size"), fraction)
+    else:
+        try:
+            classes, parts = source.decode(root)
+        except (OSError, RuntimeError, ValueError, AssertionError) as error:
+            raise InputError(
+                f"datasets.{name}.root: '{root}' does not hold a complete {source.needs} and"
+                f" downloading it failed ({' '.join(str(error).split())}); without a network, put"
+                " it there."
+            ) from None
+    if len(parts) == 1:  # divided class by class, and the same on every machine
+        stream = randomness.generator("sources", "test")
+        train, test = decoded.hold_out(parts[0], fraction, stream)
+    else:
+        train, test = parts
+    mean, std = decoded.channel_statistics(train.images)
+    decoded.save(
+        out, decoded.Images(name, classes, train, test, mean, std), str(settings["source"])
+    )
+
+
+def _test_fraction(settings: Mapping) -> float:
+    return settings.get("test_fraction") or TEST_FRACTION
+
+
+def _validated(name: str, settings: Mapping) -> tuple[Source, Path]:
+    """The source and root that `settings` ask for, once each value has been found possible.
+
+    The digits, which need no root, get one that means nothing.
+    """
+    key, chosen = f"datasets.{name}", settings.get("source")
+    if chosen not in SOURCES:
+        raise choice(f"{key}.source", chosen, SOURCES)
+    size, fraction = settings.get("size"), settings.get("test_fraction")
+    if size is not None and chosen != "imagefolder":
+        raise InputError(f"{key}.size: {size!r} given, but only the source imagefolder has it.")
+    if size is not None and not (type(size) is int and size > 0):
+        raise InputError(f"{key}.size: {size!r} is not a whole number of pixels above 0.")
+    if fraction is not None and not (isinstance(fraction, float) and 0 < fraction < 1):
+        raise InputError(f"{key}.test_fraction: {fraction!r} is not a number between 0 and 1.")
+    source = SOURCES[chosen]
+    if chosen == "digits":
+        return source, Path()
+    if not isinstance(settings.get("root"), str):
+        raise InputError(f"{key}.root: missing; the source {chosen} needs a path here.")
+    try:
+        root = Path(settings["root"]).expanduser()
+        exists, readable = root.exists(), root.is_dir() or root.is_file()
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:  # too long, no such home, ...
+        raise InputError(
+            f"{key}.root: {short(settings['root'])} cannot be looked at ({error})."
+        ) from None
+    if source.needs is None and not readable:
+        fault = "is neither a folder nor a file" if exists else "does not exist"
+        raise InputError(
+            f"{key}.root: {str(root)!r} {fault}; give a folder or tar archive of {folders.LAYOUTS}."
+        )
+    if source.needs and exists and not root.is_dir():
+        raise InputError(
+            f"{key}.root: {str(root)!r} is a file; the source {chosen} needs a folder, one that"
+            f" holds {source.needs} or into which it can be downloaded."
+        )
+    return source, root

@@ -1,0 +1,1 @@
+"""Exports: tickets as networks that run elsewhere."""

@@ -1,0 +1,1 @@
+"""Findings: what a study has found, as tables, claims and figures."""

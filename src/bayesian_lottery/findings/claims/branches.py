@@ -1,0 +1,118 @@
+"""Claims on branches: ablated and transplanted tickets, and what a transplantation costs."""
+
+import math
+from collections.abc import Callable
+
+import pandas as pd
+
+from bayesian_lottery.findings.claims import subjects
+from bayesian_lottery.findings.claims.subjects import ABOUT, Subject
+from bayesian_lottery.findings.claims.verdicts import (
+    Evidence,
+    NotTested,
+    Region,
+    falls_behind,
+    matches,
+)
+
+TICKET = "ticket"  # the trunk's own level, beside the names of its branches
+TRANSPLANT = "transplant_initial"
+REACHED = 0.5  # "up to half"
+
+
+def compare(
+    subject: Subject, first: str, second: str, region: Callable[[float], Region]
+) -> Evidence:
+    """Two ways to start from the same levels of the Bayesian trunk, at about 10 % and sparser."""
+    options = subject.options
+    levels = _tickets(subjects.minus(_of(subject, first), _of(subject, second)), subject)
+    statistic = f"{options.statistic} accuracy, Bayesian {options.scorer}, {first} minus {second}"
+    return subject.average(levels, statistic, region(options.margin))
+
+
+def _of(subject: Subject, name: str) -> pd.DataFrame:
+    trunk = subject.trunk("bayesian")
+    return subject.measured(trunk if name == TICKET else subject.branch(name, "bayesian"))
+
+
+def _tickets(levels: pd.DataFrame, subject: Subject) -> pd.DataFrame:
+    return subjects.below(subjects.pruned(levels), ABOUT * subject.options.density)
+
+
+def transplant_matches(subject: Subject) -> Evidence:
+    """A transplanted ticket is no worse than the Bayesian ticket of the same density."""
+    return _transplant(subject, matches(subject.options.margin))
+
+
+def transplant_fails(subject: Subject) -> Evidence:
+    """A transplanted ticket is worse than the Bayesian ticket of the same density."""
+    return _transplant(subject, falls_behind(subject.options.margin))
+
+
+def _transplant(subject: Subject, region: Region) -> Evidence:
+    options = subject.options
+    transplanted = subject.measured(subject.branch(TRANSPLANT, "deterministic"))
+    own = subject.measured(subject.trunk("bayesian"))
+    levels = _tickets(subjects.minus(transplanted, own), subject)
+    statistic = (
+        f"{options.statistic} accuracy of the transplanted deterministic ticket minus that of the "
+        f"Bayesian {options.scorer} ticket"
+    )
+    return subject.average(levels, statistic, region)
+
+
+def transplant_saves(subject: Subject) -> Evidence:
+    """A transplantation costs less than a Bayesian search."""
+    return _saving(subject, Region(above=0))
+
+
+def transplant_saves_half(subject: Subject) -> Evidence:
+    """The saving reaches half."""
+    return _saving(subject, Region(above=REACHED))
+
+
+def _saving(subject: Subject, region: Region) -> Evidence:
+    """The share of seconds saved at the sparsest transplanted level, where it is largest.
+
+    The ticket of level k is known when level k-1 has been trained. So its transplantation costs
+    deterministic levels 0 to k-1 and one Bayesian training; the Bayesian search to the trained
+    ticket costs Bayesian levels 0 to k.
+    """
+    transplants = subject.branch(TRANSPLANT, "deterministic")
+    cheap, full = (subject.trunk(name) for name in ("deterministic", "bayesian"))
+    seeds = _of_one_device(pd.concat([transplants, cheap, full]))
+    cheap, full, transplants = (
+        rows[rows["seed"].isin(seeds)] for rows in (cheap, full, transplants)
+    )
+    once = subjects.shared_levels(subjects.series(transplants, "seconds"))
+    last = once.index.unique("level").max()
+    once = subjects.at(once, last)
+    search = pd.DataFrame(
+        {
+            "cheap": _total(cheap, range(last)) + once["value"],
+            "full": _total(full, range(last + 1)),
+        }
+    ).dropna()
+    values = pd.DataFrame({"value": 1 - search["cheap"] / search["full"], "variance": math.nan})
+    statistic = (
+        f"share of seconds saved: 1 - (deterministic levels 0 to {last - 1} + one Bayesian "
+        f"training) / (Bayesian {subject.options.scorer} levels 0 to {last}), at "
+        f"{100 * once['density'].mean():.3g} % density"
+    )
+    return subject.evidence(values, statistic, region)
+
+
+def _of_one_device(rows: pd.DataFrame) -> list[int]:
+    """The seeds whose rows were all timed on the same device."""
+    devices = rows.groupby("seed")["device"].nunique()
+    seeds = devices.index[devices <= 1].tolist()
+    if not seeds:
+        names = ", ".join(sorted(rows["device"].dropna().unique()))
+        raise NotTested(f"seconds of different devices cannot be compared ({names})")
+    return seeds
+
+
+def _total(trunk: pd.DataFrame, levels: range) -> pd.Series:
+    """The seconds of all `levels`, of the seeds that have them all."""
+    wide = subjects.series(trunk, "seconds")["value"].unstack("level")
+    return wide.reindex(columns=levels).dropna().sum(axis="columns")

@@ -1,0 +1,283 @@
+"""What a claim is asked of: one model's runs on one data set, and arithmetic on them.
+
+A *series* is a table with the index (seed, level) and the columns `value`, `variance` (of the
+value, from repeated stochastic passes; NaN if not known) and `density`. Averaged over its levels it
+has the index seed.
+"""
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, fields
+
+import pandas as pd
+
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.findings import results
+from bayesian_lottery.findings.claims.verdicts import Evidence, NotTested, Region, interval
+from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.models import MODELS
+from bayesian_lottery.tickets.scores import scorers_for
+from bayesian_lottery.tickets.searches import FIRST
+
+# The inferences that the papers speak of.
+POINT, POSTERIOR = "deterministic", "bayesian"
+INFERENCES = {name: KINDS[name].words for name in (POINT, POSTERIOR)}  # in words
+CONVOLUTIONAL = ("resnet", "vgg")  # the families of convolutional networks in the paper
+CURRICULA = {"main": None, "low_lr": "low_lr", "warmup": "warmup"}
+ABOUT = 2  # "about 10 %" is less than twice, and more than half as much
+
+
+@dataclass(frozen=True)
+class Options:
+    """The section `claims` of the configuration; the schema describes each key."""
+
+    margin: float = 0.01
+    mace_margin: float = 0.01
+    confidence: float = 0.95
+    statistic: str = "peak"
+    scorer: str = "snr"
+    density: float = 0.1
+    sparse: float = 0.05
+    curricula: Mapping[str, str | None] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.statistic not in results.STATISTICS:
+            raise choice("claims.statistic", self.statistic, results.STATISTICS)
+        if self.scorer not in (known := scorers_for(KINDS[POSTERIOR].offers)):
+            raise choice("claims.scorer", self.scorer, known)
+        for name in ("margin", "mace_margin", "confidence", "density", "sparse"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < 1:
+                raise InputError(f"claims.{name}: {value!r} must be a number above 0 and below 1.")
+        for name in self.curricula:
+            if name not in CURRICULA:
+                raise choice("claims.curricula", name, CURRICULA)
+
+    @classmethod
+    def of(cls, given: Mapping) -> "Options":
+        """Options from the configuration; an `InputError` names a key that is not known."""
+        known = [option.name for option in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise choice("claims", name, known)
+        return cls(**given)
+
+    def curriculum(self, name: str) -> str | None:
+        """What the study calls the curriculum "main", "low_lr" or "warmup"; None is not said."""
+        return {**CURRICULA, **self.curricula}[name]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model on one data set.
+
+    Attributes:
+        curriculum: the main one, of which all claims are but those that name another.
+        trunks: rows of runs, each trunk whole (`results.trunk_rows`).
+        branches: the other rows of runs.
+        layers: rows of layers, trunks only.
+        peers: all subjects of the study, this one too.
+    """
+
+    dataset: str
+    model: str
+    curriculum: str
+    trunks: pd.DataFrame
+    branches: pd.DataFrame
+    layers: pd.DataFrame
+    options: Options
+    peers: "list[Subject]"
+
+    @property
+    def family(self) -> str:
+        return MODELS[self.model].module if self.model in MODELS else ""
+
+    def scorer(self, inference: str) -> str:
+        """The scorer of claims that name none."""
+        return {POINT: "magnitude", POSTERIOR: self.options.scorer}[inference]
+
+    def trunk(
+        self,
+        inference: str,
+        scorer: str | None = None,
+        rewind: str = "imp",
+        curriculum: str | None = None,
+    ) -> pd.DataFrame:
+        """The rows of a trunk, level 0 included; what is not given is the main one."""
+        wanted = {
+            "inference": inference,
+            "scorer": scorer or self.scorer(inference),
+            "rewind": rewind,
+            "curriculum": curriculum or self.curriculum,
+        }
+        return _rows(self.trunks, wanted)
+
+    def branch(self, name: str, inference: str) -> pd.DataFrame:
+        """The rows of a branch of the main trunk of `inference`."""
+        wanted = {
+            "inference": inference,
+            "scorer": self.scorer(inference),
+            "rewind": "imp",
+            "curriculum": self.curriculum,
+            "branch": name,
+        }
+        return _rows(self.branches, wanted)
+
+    def trunk_layers(self, inference: str) -> pd.DataFrame:
+        """The rows of layers of the main trunk of `inference`, pruned levels only."""
+        wanted = {
+            "inference": inference,
+            "scorer": self.scorer(inference),
+            "rewind": "imp",
+            "curriculum": self.curriculum,
+        }
+        return _rows(self.layers, wanted)
+
+    def measured(self, rows: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
+        """`rows` as a series of a metric, at the epoch that the option `statistic` names."""
+        return series(rows, f"{self.options.statistic}_{metric}", f"passes_sd_{metric}")
+
+    def evidence(self, values: pd.DataFrame, statistic: str, region: Region) -> Evidence:
+        """The evidence of a value a seed."""
+        if values.empty:
+            raise NotTested("no seed has both sides of the comparison")
+        variance = values["variance"].iloc[0]
+        mean = interval(values["value"], self.options.confidence, variance)
+        return Evidence(statistic, mean, region)
+
+    def average(self, levels: pd.DataFrame, statistic: str, region: Region) -> Evidence:
+        """The evidence of a series, averaged over its levels."""
+        levels = shared_levels(levels)
+        return self.evidence(per_seed(levels), f"{statistic}, {words(levels)}", region)
+
+
+def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list[Subject]:
+    """A subject for each data set and model in the tables, sorted; of the papers' search."""
+    runs, layers = (results.of_search(table, FIRST) for table in (runs, layers))
+    trunks, branches = results.trunk_rows(runs), runs[runs["branch"].notna()]
+    layers = layers[layers["branch"].isna() & (layers["level"] > 0)]
+    peers: list[Subject] = []
+    for (dataset, model), own in runs.groupby(["dataset", "model"]):
+        peers.append(
+            Subject(
+                str(dataset),
+                str(model),
+                _main_curriculum(own, options),
+                _of_model(trunks, dataset, model),
+                _of_model(branches, dataset, model),
+                _of_model(layers, dataset, model),
+                options,
+                peers,
+            )
+        )
+    return peers
+
+
+def _of_model(table: pd.DataFrame, dataset: Hashable, model: Hashable) -> pd.DataFrame:
+    return table[(table["dataset"] == dataset) & (table["model"] == model)]
+
+
+def _main_curriculum(runs: pd.DataFrame, options: Options) -> str:
+    """The curriculum that the options name; else that of most runs, the first by name of equals."""
+    if main := options.curriculum("main"):
+        return main
+    named = [options.curriculum(name) for name in ("low_lr", "warmup")]
+    others = runs[~runs["curriculum"].isin(named)]
+    counts = (runs if others.empty else others)["curriculum"].value_counts()
+    return str(counts.sort_index().idxmax())
+
+
+def _rows(table: pd.DataFrame, wanted: Mapping[str, str]) -> pd.DataFrame:
+    """The rows with the coordinates wanted.
+
+    Raises:
+        NotTested: there are none; the message names them.
+    """
+    for name, value in wanted.items():
+        table = table[table[name] == value]
+    if table.empty:
+        kind = INFERENCES[wanted["inference"]]
+        branch = f"branch {wanted['branch']} of a " if "branch" in wanted else ""
+        last = ", ".join(f"{name} {wanted[name]}" for name in ("scorer", "rewind", "curriculum"))
+        raise NotTested(f"no {branch}{kind} trunk with {last}")
+    return table
+
+
+def series(rows: pd.DataFrame, value: str, deviation: str | None = None) -> pd.DataFrame:
+    """`rows` as a series of the column `value`, averaged over replicates.
+
+    Raises:
+        NotTested: no row has the value.
+    """
+    known = rows.dropna(subset=value)
+    if known.empty:
+        raise NotTested(f"no run has a {value.replace('_', ' ')}")
+    variance = known[deviation] ** 2 if deviation else math.nan
+    groups = known.assign(_value=known[value], _variance=variance).groupby(["seed", "level"])
+    means = groups[["_value", "_variance", "density"]].mean()
+    # Replicates differ, besides their passes, in what they drew.
+    spread = groups["_value"].var().fillna(0)
+    total = (means["_variance"] + spread) / groups.size()
+    return pd.DataFrame({"value": means["_value"], "variance": total, "density": means["density"]})
+
+
+def minus(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """The difference where both have a value: seed by seed, and level by level in series."""
+    first, second = first.align(second, join="inner")
+    if first.empty:
+        raise NotTested(
+            f"no {' and '.join(map(str, first.index.names))} has both sides of the comparison"
+        )
+    return first.assign(
+        value=first["value"] - second["value"], variance=first["variance"] + second["variance"]
+    )
+
+
+def dense(levels: pd.DataFrame) -> pd.DataFrame:
+    """Level 0, seed by seed."""
+    return at(levels, 0)
+
+
+def at(levels: pd.DataFrame, level: int) -> pd.DataFrame:
+    """One level, seed by seed."""
+    if level not in levels.index.unique("level"):
+        raise NotTested(f"no run of level {level}")
+    return levels[levels.index.get_level_values("level") == level].droplevel("level")
+
+
+def pruned(levels: pd.DataFrame) -> pd.DataFrame:
+    """All levels but the dense one."""
+    return levels[levels.index.get_level_values("level") > 0]
+
+
+def below(levels: pd.DataFrame, density: float) -> pd.DataFrame:
+    """The levels of less than a density."""
+    found = levels[levels["density"] < density]
+    if found.empty:
+        raise NotTested(f"no level below {100 * density:g} % density")
+    return found
+
+
+def shared_levels(levels: pd.DataFrame) -> pd.DataFrame:
+    """The levels that all seeds have, so that the seeds' averages are of the same thing."""
+    complete = levels["value"].unstack("level").dropna(axis="columns").columns
+    found = levels[levels.index.get_level_values("level").isin(complete)]
+    if found.empty:
+        raise NotTested("the seeds have no level in common")
+    return found
+
+
+def per_seed(levels: pd.DataFrame) -> pd.DataFrame:
+    """The mean over levels, seed by seed."""
+    groups = levels.groupby("seed")
+    variance = groups["variance"].sum(min_count=1) / groups.size() ** 2
+    return groups[["value", "density"]].mean().assign(variance=variance)
+
+
+def words(levels: pd.DataFrame) -> str:
+    """Which levels a series has: "mean over 7 levels from 60 to 2.8 % density"."""
+    densities = levels.groupby("level")["density"].mean()
+    percent = [f"{100 * density:.3g}" for density in (densities.max(), densities.min())]
+    if len(densities) == 1:
+        return f"at {percent[0]} % density"
+    return f"mean over {len(densities)} levels from {' to '.join(percent)} % density"

@@ -1,0 +1,104 @@
+"""The figures: a registry and plans that cost nothing to import; matplotlib loads when drawing.
+
+Adding a figure is one function in `plans` that says what it shows of a study, one entry in
+`FIGURES`, and, if none of the modules here draws such a plan yet, one module with
+
+    draw(plan, table: DataFrame, files: Mapping[str, Path]) -> what `save` writes
+"""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.findings.figures import plans
+from bayesian_lottery.findings.figures.selection import Node, NothingToShow
+from bayesian_lottery.tickets.searches import FIRST
+
+__all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "missing", "plan", "save"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure or table.
+
+    title: what it shows, in a few words.
+    plan: from nodes and options to what it shows of them.
+    drawing: the module of this package that draws the plan.
+    table: what it is drawn from, "runs" or "layers".
+    formats: what it is written as.
+    """
+
+    title: str
+    plan: Callable[[Sequence[Node], Mapping], object]
+    drawing: str = "curves"
+    table: str = "runs"
+    formats: tuple[str, ...] = ("png", "pdf")
+
+
+FIGURES: dict[str, Figure] = {
+    "figure1": Figure("Accuracy and calibration against weights remaining", plans.accuracy),
+    "figure2": Figure("Sparsity layer by layer", plans.layers, "layers", "layers"),
+    "figure3": Figure("A mask and its shuffles", plans.randomisations, "masks"),
+    "figure4": Figure("Reinitialised and shuffled tickets", plans.ablations),
+    "figure5": Figure("Accuracy of transplanted tickets", plans.transplants("accuracy")),
+    "figure6": Figure("Model sizes", plans.sizes),
+    "figure7": Figure("Learning rates and warm-up", plans.curricula),
+    "figure8": Figure("Learning-rate rewinding", plans.rewinds),
+    "figure9": Figure("Calibration of transplanted tickets", plans.transplants("mace", "ece")),
+    "table1": Figure("Minutes a level", plans.times, "times", formats=("html", "csv")),
+}
+
+# The module that writes each format.
+_WRITERS = {"png": "style", "pdf": "style", "html": "times", "csv": "times"}
+
+
+def plan(name: str, nodes: Sequence[Node], options: Mapping):
+    """What the figure `name` shows of `nodes`, with the words for it in its `shown`.
+
+    Nodes of other searches than the papers' are left out.
+
+    Args:
+        nodes: mappings with the tables' coordinates, of a study or a table.
+        options: the figure's, as the configuration has them.
+
+    Raises:
+        InputError: no such figure, or a wrong option.
+        NothingToShow: the nodes cannot feed it; the message says what is missing.
+    """
+    if name not in FIGURES:
+        raise choice("figure", name, FIGURES)
+    found = [n for n in nodes if n["level"] == 0 or n.get("search", FIRST) == FIRST]
+    return FIGURES[name].plan(found, options)
+
+
+def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
+    """Draw the figure `name` from `tables` ("runs", "layers" -> DataFrame), for `save` to write.
+
+    Args:
+        files: for figure3 the mask of each node of its plan, by the plan's names, and "initial",
+            the initial weights.
+
+    Raises:
+        InputError: no such figure, a table or file that it needs is not given, or a wrong option.
+        NothingToShow: the table cannot feed it; for the same reasons as `plan`, or because no
+            run has the statistic asked for.
+    """
+    from bayesian_lottery.findings.results import nodes, of_search
+
+    if name not in FIGURES:
+        raise choice("figure", name, FIGURES)
+    figure = FIGURES[name]
+    if tables.get(figure.table) is None:
+        raise InputError(f"{name} needs the table of {figure.table}.")
+    table = of_search(tables[figure.table], FIRST)
+    planned = plan(name, nodes(table), options)
+    module = importlib.import_module(f"{__name__}.{figure.drawing}")
+    return module.draw(planned, table, files or {})
+
+
+def save(drawn: object, path: str | Path) -> None:
+    """Write what `draw` returned, atomically, in the format that the path's suffix says."""
+    writer = importlib.import_module(f"{__name__}.{_WRITERS[Path(path).suffix[1:]]}")
+    writer.save(drawn, path)

@@ -1,0 +1,88 @@
+"""What a figure shows, by coordinates: what `plans` plans and the drawing modules draw."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bayesian_lottery.findings.figures.selection import Where
+
+# The option `statistic`: the epoch whose network is shown, in words.
+EPOCHS = {
+    "peak": "best epoch on test images",
+    "final": "last epoch",
+    "selected": "epoch chosen on validation",
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line: the name of its look, its label (None is the look's own), and its rows."""
+
+    look: str
+    where: Where
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A panel: its curves, and the looks and rows of dense networks drawn as level lines."""
+
+    curves: Sequence[Curve]
+    dense: Mapping[str, Where]
+
+    @property
+    def looks(self) -> list[str]:
+        """All looks of the panel."""
+        return [*(curve.look for curve in self.curves), *self.dense]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of panels of one metric, a cell a column; `label` says what its cells share.
+
+    `against` is the column of the horizontal axis: "density" or "survivors".
+    """
+
+    cells: Sequence[Cell]
+    metric: str = "accuracy"
+    label: str = ""
+    against: str = "density"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Panels of curves against the weights that remain; `shown` says of what."""
+
+    titles: Sequence[str]
+    rows: Sequence[Row]
+    statistic: str
+    shown: str
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A panel a model, a line a scorer and level."""
+
+    titles: Sequence[str]
+    cells: Sequence[Cell]
+    levels: Sequence[int]
+    shown: str
+
+
+@dataclass(frozen=True)
+class Masks:
+    """One layer of a ticket's mask and of its branches'.
+
+    masks: the coordinates of the node whose mask each is: "ticket", then branches.
+    layer: the name of the layer; None leaves the choice to the drawing.
+    """
+
+    masks: Mapping[str, Where]
+    layer: str | None
+    shown: str
+
+
+@dataclass(frozen=True)
+class Times:
+    """All models that were trained both ways."""
+
+    shown: str

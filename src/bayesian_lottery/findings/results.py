@@ -1,0 +1,245 @@
+"""The tidy tables: one row a node, and one row a layer of a node, from the nodes' metrics files.
+
+Nothing here needs torch, so that tables and figures start fast.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import atomic
+from bayesian_lottery.study import node_metrics
+from bayesian_lottery.study.node_metrics import METRICS, STATISTICS
+
+# What names a node, in the order of the tables' columns and rows.
+COORDINATES = {
+    "dataset": "string",
+    "model": "string",
+    "inference": "string",
+    "curriculum": "string",
+    "seed": "Int64",
+    "scorer": "string",
+    "rewind": "string",
+    "search": "string",
+    "branch": "string",
+    "replicate": "Int64",
+    "level": "Int64",
+}
+_SHARED_BY_DENSE = ["dataset", "model", "inference", "curriculum", "seed"]
+_PRUNED_BY = ["scorer", "rewind", "search"]
+
+# Column of the table of runs -> (key in metrics.json, dtype).
+_RUN_COLUMNS = {
+    "density": ("density", "float64"),
+    "survivors": ("survivors", "Int64"),
+    "prunable": ("prunable", "Int64"),
+    **{
+        f"{statistic}_{name}": (f"results.{statistic}.{name}", dtype)
+        for statistic in STATISTICS
+        for name, dtype in {"epoch": "Int64", **dict.fromkeys(METRICS, "float64")}.items()
+    },
+    "epochs": ("cost.epochs", "Int64"),
+    "seconds": ("cost.seconds", "float64"),
+    "seconds_training": ("cost.seconds_training", "float64"),
+    "seconds_evaluation": ("cost.seconds_evaluation", "float64"),
+    "peak_memory_bytes": ("cost.peak_memory_bytes", "Int64"),
+    "git_commit": ("provenance.git_commit", "string"),
+    "device": ("provenance.device", "string"),
+}
+_RUN_DTYPES = {
+    **COORDINATES,
+    **{name: dtype for name, (_, dtype) in _RUN_COLUMNS.items()},
+    "computation": "Int64",
+    "sparsity": "float64",
+    "passes": "Int64",
+    **{f"passes_{what}_{name}": "float64" for name in METRICS for what in ("mean", "sd")},
+}
+_LAYER_DTYPES = {
+    **COORDINATES,
+    "layer": "Int64",
+    "name": "string",
+    "size": "Int64",
+    "survivors": "Int64",
+    "density": "float64",
+}
+
+
+def _lookup(metrics: dict, key: str):
+    """The value at the dotted `key`; None if the key, or a part of it, is null."""
+    value = metrics
+    for part in key.split("."):
+        value = None if value is None else value[part]
+    return value
+
+
+def _passes(metrics: dict) -> dict:
+    """Number, means and standard deviations of the repeated evaluation passes.
+
+    A deterministic network, which has no mutual information, gives the same numbers on every pass,
+    so its deviation is 0; the deviation of a single stochastic pass is not known, and NaN.
+    """
+    columns: dict[str, float] = {}
+    for name in METRICS:
+        values = metrics["passes"][name]
+        if values is None:
+            continue
+        columns["passes"] = len(values)
+        columns[f"passes_mean_{name}"] = statistics.fmean(values)
+        if len(values) > 1:
+            sd = statistics.stdev(values)
+        else:
+            sd = math.nan if metrics["passes"]["mutual_information"] else 0.0
+        columns[f"passes_sd_{name}"] = sd
+    return columns
+
+
+def row(metrics: dict) -> dict:
+    """The row of the table of runs that one node's metrics make; see `node_metrics.read`."""
+    columns = {name: _lookup(metrics, key) for name, (key, _) in _RUN_COLUMNS.items()}
+    return {
+        **node_metrics.coordinates(metrics),
+        **columns,
+        "computation": node_metrics.computation(metrics),
+        "sparsity": 1 - columns["density"],
+        **_passes(metrics),
+    }
+
+
+def _layer_rows(metrics: dict) -> list[dict]:
+    """The rows of the table of layers that one node's metrics make; layers count from 1."""
+    return [
+        {
+            **node_metrics.coordinates(metrics),
+            "layer": index,
+            **layer,
+            "density": layer["survivors"] / layer["size"],
+        }
+        for index, layer in enumerate(metrics["layers"], 1)
+    ]
+
+
+def _frame(rows: list[dict], dtypes: dict, by: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
+    return frame.sort_values(by, na_position="first", kind="stable", ignore_index=True)
+
+
+def tables(metrics_files: Iterable[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of runs and the table of layers; each file is read once.
+
+    The rows come sorted by coordinates, nulls first, whatever the order of the files.
+
+    Raises:
+        InputError: there are no files; one is refused by `node_metrics.read`; or two files hold
+            the same node.
+    """
+    run_rows: list[dict] = []
+    layer_rows: list[dict] = []
+    seen: dict[tuple, str | Path] = {}
+    for path in metrics_files:
+        metrics = node_metrics.read(path)
+        run = row(metrics)
+        layer_rows += _layer_rows(metrics)
+        node = tuple(run[name] for name in COORDINATES)
+        if node in seen:
+            raise InputError(f"{path}: the same node as {seen[node]}; give each node once.")
+        seen[node] = path
+        run_rows.append(run)
+    if not run_rows:
+        raise InputError("The list of metrics files is empty; a table needs one at least.")
+    by = list(COORDINATES)
+    return _frame(run_rows, _RUN_DTYPES, by), _frame(layer_rows, _LAYER_DTYPES, [*by, "layer"])
+
+
+def table(metrics_files: Iterable[str | Path]) -> pd.DataFrame:
+    """The table of runs: a row a node. See `tables`."""
+    return tables(metrics_files)[0]
+
+
+def layers(metrics_files: Iterable[str | Path]) -> pd.DataFrame:
+    """The table of layers: a row a node and prunable layer, in network order. See `tables`."""
+    return tables(metrics_files)[1]
+
+
+def write(frame: pd.DataFrame, parquet: str | Path, csv: str | Path) -> None:
+    """Write a table as Parquet (keeps the types) and as CSV (opens anywhere), each atomically."""
+    with atomic(parquet) as temporary:
+        frame.to_parquet(temporary, index=False)
+    with atomic(csv) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read(parquet: str | Path) -> pd.DataFrame:
+    """Read a table that `write` wrote; an `InputError` names a file that is none."""
+    try:
+        return pd.read_parquet(parquet)
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise InputError(f"{parquet}: not a readable Parquet file ({error}).") from None
+
+
+def nodes(frame: pd.DataFrame) -> list[dict]:
+    """The coordinates of the nodes of a table, each node once; None where a coordinate is null."""
+    coordinates = frame[list(COORDINATES)].drop_duplicates().astype(object)
+    return coordinates.where(coordinates.notna(), None).to_dict("records")
+
+
+def of_search(frame: pd.DataFrame, search: str) -> pd.DataFrame:
+    """The rows of one search, with those of level 0, which all searches share."""
+    return frame[(frame["search"] == search).fillna(False) | (frame["level"] == 0)]
+
+
+def trunk_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The trunks' rows, each trunk whole: the branches left out, the dense node as its level 0.
+
+    The dense node is in the table once for each (dataset, model, inference, curriculum, seed);
+    here it appears once for each (scorer, rewind, search) that prunes it. Works on both tables.
+    """
+    trunk = frame[frame["branch"].isna()]
+    dense, pruned = trunk[trunk["level"] == 0], trunk[trunk["level"] > 0]
+    trunks = pruned[[*_SHARED_BY_DENSE, *_PRUNED_BY]].drop_duplicates()
+    repeated = dense.drop(columns=_PRUNED_BY).merge(trunks, on=_SHARED_BY_DENSE)
+    whole = pd.concat([repeated[frame.columns], pruned])
+    return whole.sort_values(list(COORDINATES), kind="stable", ignore_index=True)
+
+
+def summary(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Mean and spread of `value` for each combination of the columns `by`.
+
+    With runs i = 1..n of a group (its seeds; for branches, their replicates too), value x_i, and
+    s_i the standard deviation of run i's repeated stochastic passes in the same metric:
+
+        mean = sum_i x_i / n
+        sd   = sqrt( sum_i (x_i - mean)^2 / (n - 1)  +  sum_i s_i^2 / n )
+
+    so that one run has the passes' deviation alone, and a column without passes (a density, a
+    time) the runs' alone; NaN where neither is known. For an x_i that was itself measured in one
+    pass, the first term already holds some of the second: the bands are then too wide rather than
+    too narrow, by at most a factor of sqrt(2).
+
+    Returns:
+        A row a group, sorted, with the columns `by`, `mean`, `sd` and `seeds`, the number of
+        distinct seeds. Runs whose `value` is null are left out.
+
+    Raises:
+        InputError: `frame` has no column `value`.
+    """
+    if value not in frame.columns:
+        raise InputError(f"The table has no column {value!r}.")
+    metric = next((name for name in METRICS if value.endswith(f"_{name}")), None)
+    passes = frame[f"passes_sd_{metric}"] ** 2 if metric else math.nan
+    groups = (
+        frame.assign(_value=frame[value], _passes=passes)
+        .dropna(subset="_value")
+        .groupby(list(by), dropna=False, as_index=False)
+        .agg(
+            mean=("_value", "mean"),
+            _runs=("_value", "var"),
+            _passes=("_passes", "mean"),
+            seeds=("seed", "nunique"),
+        )
+    )
+    variance = groups[["_runs", "_passes"]].sum(axis="columns", min_count=1)
+    return groups.assign(sd=variance**0.5)[[*by, "mean", "sd", "seeds"]]

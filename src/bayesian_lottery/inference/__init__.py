@@ -1,0 +1,1 @@
+"""Inference: how a ticket becomes predictions."""

@@ -1,0 +1,130 @@
+"""Inferences: how a ticket becomes predictions. To add a kind, add an entry to `KINDS`.
+
+An inference of a study is a kind with options, under a name of its own (`inferences` in the
+configuration). Every kind is an inference by its own name, too.
+
+This module loads no torch, so that the workflow can read the names quickly.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+
+from bayesian_lottery.options import option
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The options of a kind that has none."""
+
+
+@dataclass(frozen=True)
+class Variational:
+    """The options of mean-field variational inference: the configuration's `bayesian` section."""
+
+    samples: int = option(
+        10,
+        "Weight samples a training step.",
+        minimum=1,
+        maximum=10_000,
+        because="a step takes so many times as long",
+    )
+    heat: float = option(
+        0.1,
+        "Factor on the Kullback-Leibler term.",
+        minimum=0,
+        maximum=1_000_000,
+        because="training is in float32",
+    )
+    initial_std: float = option(
+        0.01,
+        "Initial standard deviation, in units of the Kaiming scale 1/sqrt(fan_in).",
+        minimum=1e-12,
+        maximum=1_000_000,
+        because="its square must fit float32",
+    )
+    prior_std: float = option(
+        1.0,
+        "Standard deviation of the prior, whose mean is 0.",
+        minimum=1e-12,
+        maximum=1_000_000,
+        because="its square must fit float32",
+    )
+    estimator: str = option(
+        "weights",
+        "What training draws; weights, or perturbations of each image apart.",
+        enum=["weights", "local_reparameterisation", "flipout"],
+    )
+    antithetic: bool = option(
+        False, "Draw weight samples in pairs of opposite noise; fewer draws, same mean."
+    )
+    likelihood: str = option(
+        "categorical",
+        "Logarithm of the samples' mean probability, or mean of their logarithms.",
+        enum=["categorical", "elbo"],
+    )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of inference.
+
+    Attributes:
+        words: what sentences and legends call it.
+        code: "module:object", called with a model and the options; gives a `networks.Network`.
+        offers: what of each weight a scorer can rank, in the order of
+            `Network.scoring_parameters`.
+        options: a class of typed options.
+        scorers: by which a dense network is pruned as its training ends; those that come later
+            are not here, so that no trained network is trained again for them.
+        stochastic: whether predictions average draws.
+        tensors: how many numbers it trains for a weight or bias of a layer.
+    """
+
+    words: str
+    code: str
+    offers: tuple[str, ...]
+    options: type = Nothing
+    scorers: tuple[str, ...] = ()
+    stochastic: bool = False
+    tensors: int = 1
+
+    def load(self) -> Callable:
+        """What `code` names; this imports torch."""
+        module, _, name = self.code.partition(":")
+        return attrgetter(name)(importlib.import_module(module))
+
+
+KINDS: dict[str, Kind] = {
+    "deterministic": Kind(
+        words="deterministic",
+        code="bayesian_lottery.inference.networks:DeterministicNetwork.of",
+        offers=("weight",),
+        scorers=("magnitude",),
+    ),
+    "bayesian": Kind(
+        words="Bayesian",
+        code="bayesian_lottery.inference.networks:BayesianNetwork.of",
+        offers=("mean", "std"),
+        options=Variational,
+        scorers=("snr", "square", "mu"),
+        stochastic=True,
+        tensors=2,
+    ),
+}
+
+
+def kind_name(settings: Mapping) -> str:
+    """The kind of the inference that trains a node of `settings`; unsaid, it is the name."""
+    return settings.get("kind", settings["inference"])
+
+
+def kind_of(settings: Mapping) -> Kind:
+    """As `kind_name`, the entry."""
+    return KINDS[kind_name(settings)]
+
+
+def options_of(settings: Mapping) -> Mapping:
+    """The options of the inference that trains a node of `settings`."""
+    return settings.get(kind_name(settings), {})

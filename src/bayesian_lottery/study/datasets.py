@@ -1,0 +1,68 @@
+"""What is known of a configured data set before any job: from its source, or its decoded file.
+
+The Snakefile imports this module; it needs no torch.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bayesian_lottery import study
+from bayesian_lottery.data import sources
+from bayesian_lottery.files import Damaged, read_shapes
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set's numbers of images, their shape (C, H, W), and its number of classes."""
+
+    train: int
+    validation: int
+    test: int
+    shape: tuple[int, int, int]
+    classes: int
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of the decoded file: a byte a pixel and channel, eight a label."""
+        return (self.train + self.validation + self.test) * (math.prod(self.shape) + 8)
+
+
+@dataclass(frozen=True)
+class Undecoded:
+    """A data set whose numbers of images only decoding can tell; the others, None, may be such."""
+
+    shape: tuple[int, int, int] | None
+    classes: int | None
+
+
+def images_of(config: Mapping, name: str) -> Images | Undecoded:
+    """What is known of the data set `name`.
+
+    Raises:
+        InputError: its settings are wrong, or its decoded file is damaged.
+    """
+    settings, prepared = config["datasets"][name], Path(study.data_file(config, name))
+    if prepared.exists():
+        (train, test), shape, classes = _prepared(prepared)
+    else:
+        seen, count = sources.check(name, settings)
+        sizes = sources.SOURCES[settings["source"]].sizes
+        if sizes is None or seen is None or count is None:
+            return Undecoded(seen, count)
+        (train, test), shape, classes = sizes, seen, count
+    held_out = round(train * settings["validation"])
+    return Images(train - held_out, held_out, test, shape, classes)
+
+
+def _prepared(path: Path) -> tuple[tuple[int, int], tuple[int, int, int], int]:
+    """(Training, test) images, their shape and the number of classes of a decoded data set."""
+    shapes, metadata = read_shapes(path)
+    try:
+        train, *shape = shapes["train_images"]
+        channels, height, width = shape
+        classes = len(metadata["classes"])
+        return (train, shapes["test_images"][0]), (channels, height, width), classes
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise Damaged(path, f"not a data set ({error!r})") from None

@@ -1,0 +1,129 @@
+"""Branches: experiments beside a trunk, which change the ticket of one of its levels.
+
+A branch changes its level's mask by one of `MASKS`, its weights by one of `WEIGHTS`, and what
+trains it. Functions go from tickets to a new ticket; nothing is changed.
+torch is imported only where numbers are drawn, so that the workflow can read the names quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bayesian_lottery.tickets import masks
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+State = Mapping[str, "Tensor"]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A mask and the plain model's weights, not yet masked: parameters and buffers by name."""
+
+    mask: masks.Mask
+    weights: State
+
+
+def reinitialise(ticket: Ticket, stream: torch.Generator) -> Ticket:
+    """The same mask with prunable weights drawn anew, as the model draws them (Kaiming uniform).
+
+    The classifier, biases and norms keep their values.
+    """
+    import torch
+
+    drawn = {}
+    for name in ticket.mask:
+        weight = ticket.weights[name]
+        bound = weight[0].numel() ** -0.5  # Kaiming's with a = sqrt 5: 1 / sqrt(fan_in)
+        drawn[name] = torch.empty_like(weight).uniform_(-bound, bound, generator=stream)
+    return replace(ticket, weights={**ticket.weights, **drawn})
+
+
+def keep_weights(ticket: Ticket, stream: torch.Generator) -> Ticket:
+    """The ticket itself."""
+    return ticket
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a branch's weights come from.
+
+    Attributes:
+        change: from the ticket, its mask changed already, and a random stream to a ticket.
+        trained: whether the ticket's weights are those trained at the level, not initial ones.
+    """
+
+    change: Callable[[Ticket, torch.Generator], Ticket] = keep_weights
+    trained: bool = False
+
+
+def kept(mask: masks.Mask, stream: torch.Generator) -> masks.Mask:
+    """The mask itself."""
+    return mask
+
+
+# What a branch does with the mask of its level: from it and a random stream to another one. The
+# survivors carry the values of their own places.
+MASKS: dict[str, Callable[[masks.Mask, torch.Generator], masks.Mask]] = {
+    "kept": kept,
+    "shuffle_global": masks.shuffle_global,
+    "shuffle_even": masks.shuffle_even,
+    "shuffle_layerwise": masks.shuffle_layerwise,
+}
+
+WEIGHTS: dict[str, Weights] = {
+    "initial": Weights(),
+    "reinitialised": Weights(reinitialise),
+    "trained": Weights(trained=True),
+}
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A kind of branch: what it changes of a level's ticket, and of what trains it.
+
+    Attributes:
+        mask: a key of `MASKS`.
+        weights: a key of `WEIGHTS`.
+        inference: what trains it; None as the trunk.
+        curriculum: how it is trained; None as the trunk.
+        of: the inference of the trunks that it starts from; None for any.
+    """
+
+    mask: str = "kept"
+    weights: str = "initial"
+    inference: str | None = None
+    curriculum: str | None = None
+    of: str | None = None
+
+    @property
+    def needs_trained_weights(self) -> bool:
+        """Whether it starts from the weights trained at its level."""
+        return WEIGHTS[self.weights].trained
+
+    def ticket(self, ticket: Ticket, stream: torch.Generator) -> Ticket:
+        """The ticket to train, from that of the level. The mask is changed first."""
+        changed = replace(ticket, mask=MASKS[self.mask](ticket.mask, stream))
+        return WEIGHTS[self.weights].change(changed, stream)
+
+
+# The papers' branches. A configuration adds others, under `branch_kinds`.
+BRANCHES: dict[str, Branch] = {
+    "reinit": Branch(weights="reinitialised"),
+    "shuffle_global": Branch(mask="shuffle_global"),
+    "shuffle_even": Branch(mask="shuffle_even"),
+    "shuffle_layerwise": Branch(mask="shuffle_layerwise"),
+    "transplant_initial": Branch(inference="bayesian", of="deterministic"),
+    "transplant_trained": Branch(weights="trained", inference="bayesian", of="deterministic"),
+}
+
+
+def branch_of(settings: Mapping) -> Branch:
+    """The branch of a node of `settings`; of a trunk's node one that changes nothing."""
+    if "pieces" in settings:
+        return Branch(**settings["pieces"])
+    return BRANCHES[settings["branch"]] if settings["branch"] else Branch()

@@ -1,0 +1,169 @@
+"""Masks: which weights of a network are kept.
+
+A mask is a mapping from the names of all prunable weights, in network order, to bool tensors of the
+weights' shapes; True is kept. Functions take a mask and return a new one.
+
+torch is imported where it is used: `branches`, whose names the workflow reads, imports this module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_arrays, write_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+Mask = dict[str, "torch.Tensor"]
+
+
+def ones(shapes: Mapping[str, torch.Size]) -> Mask:
+    """The dense mask: everything is kept."""
+    import torch
+
+    return {name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()}
+
+
+def size(mask: Mask) -> int:
+    """The number of prunable weights."""
+    return sum(layer.numel() for layer in mask.values())
+
+
+def survivors(mask: Mask) -> int:
+    """The number of weights kept."""
+    return sum(int(layer.sum()) for layer in mask.values())
+
+
+def check(mask: Mask, shapes: Mapping[str, torch.Size]) -> None:
+    """Raise `InputError` unless `mask` covers exactly the weights `shapes`, by name and shape."""
+    for name in [*shapes, *mask]:
+        given = tuple(mask[name].shape) if name in mask else "absent"
+        wanted = tuple(shapes[name]) if name in shapes else "absent"
+        if given != wanted:
+            raise InputError(f"mask of {name}: its shape is {given}, the network's is {wanted}.")
+
+
+def prune(mask: Mask, scores: Mapping[str, torch.Tensor], fraction: float) -> Mask:
+    """Prune exactly floor(fraction x survivors) of the survivors, those of the lowest scores.
+
+    One ranking over all layers (global pruning); of equal scores the first in network order goes.
+
+    Args:
+        mask: what is kept so far.
+        scores: a float tensor of the weight's shape for each name of the mask.
+        fraction: the share of the survivors to prune, in [0, 1).
+
+    Raises:
+        InputError: a survivor's score is NaN, or the names or shapes differ.
+    """
+    import torch
+
+    check(mask, {name: score.shape for name, score in scores.items()})
+    kept = torch.cat([layer.flatten() for layer in mask.values()])
+    score = torch.cat([scores[name].detach().cpu().flatten().double() for name in mask])
+    if score[kept].isnan().any():
+        raise InputError("scores: a surviving weight's score is NaN; nothing was pruned.")
+    index = kept.nonzero().squeeze(1)
+    # Fraction(str()) keeps 0.2 exactly 1/5: in binary 0.2 x 5 could floor to 0.
+    count = int(Fraction(str(fraction)) * len(index))
+    pruned = index[torch.argsort(score[index], stable=True)[:count]]
+    kept[pruned] = False
+    return _split(mask, kept)
+
+
+def shuffle_layerwise(mask: Mask, stream: torch.Generator) -> Mask:
+    """Survivors at random places of their own layer: every layer keeps its count."""
+    counts = {name: int(layer.sum()) for name, layer in mask.items()}
+    return _random(mask, counts, stream)
+
+
+def shuffle_even(mask: Mask, stream: torch.Generator) -> Mask:
+    """Survivors at random places, every layer at the global density.
+
+    Exact to the integer: a layer of n weights gets n x density rounded down, and what is left of
+    the total goes to the layers with the largest remainders, first come first served.
+    """
+    kept, total = survivors(mask), size(mask)
+    shares = {name: divmod(layer.numel() * kept, total) for name, layer in mask.items()}
+    counts = {name: whole for name, (whole, _) in shares.items()}
+    left = kept - sum(counts.values())
+    for name in sorted(shares, key=lambda name: -shares[name][1])[:left]:
+        counts[name] += 1
+    return _random(mask, counts, stream)
+
+
+def shuffle_global(mask: Mask, stream: torch.Generator) -> Mask:
+    """Survivors at random places of the whole network: only their total stays."""
+    import torch
+
+    kept = torch.cat([layer.flatten() for layer in mask.values()])
+    return _split(mask, kept[torch.randperm(len(kept), generator=stream)])
+
+
+def _random(mask: Mask, counts: Mapping[str, int], stream: torch.Generator) -> Mask:
+    """A mask of the same shapes with `counts` survivors a layer at random places."""
+    import torch
+
+    shuffled = {}
+    for name, layer in mask.items():
+        kept = torch.arange(layer.numel()) < counts[name]
+        shuffled[name] = kept[torch.randperm(len(kept), generator=stream)].view_as(layer)
+    return shuffled
+
+
+def _split(mask: Mask, kept: torch.Tensor) -> Mask:
+    """The flat `kept` of all layers as a mask of `mask`'s names and shapes."""
+    parts = kept.split([layer.numel() for layer in mask.values()])
+    return {name: part.view_as(mask[name]) for name, part in zip(mask, parts, strict=True)}
+
+
+def apply(mask: Mask, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`tensors` with the pruned entries of those that the mask names set to zero."""
+    import torch
+
+    return {
+        name: torch.where(mask[name], tensor, 0) if name in mask else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def save(path: str | Path, mask: Mask) -> None:
+    """Write `mask` atomically, one bit a weight; equal masks give equal bytes."""
+    import numpy as np
+    import torch
+
+    packed = {name: torch.from_numpy(np.packbits(layer.numpy())) for name, layer in mask.items()}
+    write_tensors(path, packed, [[name, list(layer.shape)] for name, layer in mask.items()])
+
+
+def load(path: str | Path) -> Mask:
+    """Read what `save` wrote.
+
+    Raises:
+        InputError: the file is missing, truncated or not a mask.
+    """
+    import torch
+
+    return {name: torch.from_numpy(layer) for name, layer in load_arrays(path).items()}
+
+
+def load_arrays(path: str | Path) -> dict:
+    """`load`, as numpy arrays and without torch."""
+    import numpy as np
+
+    packed, layers = read_arrays(path)
+    if not isinstance(layers, list) or {name for name, _ in layers} != packed.keys():
+        raise InputError(f"{path}: not a mask file.")
+    mask = {}
+    for name, shape in layers:
+        count = math.prod(shape)
+        if packed[name].dtype != np.uint8 or packed[name].size != (count + 7) // 8:
+            raise InputError(f"{path}: the bits of {name} do not fit its shape {tuple(shape)}.")
+        mask[name] = np.unpackbits(packed[name], count=count).astype(bool).reshape(shape)
+    return mask

@@ -1,0 +1,50 @@
+"""Scorers: what a weight is worth. The lowest scores are pruned first.
+
+A scorer is a function of what an inference offers of a weight, and one entry in `SCORERS`. This
+module loads no torch, so that the workflow can read the names quickly.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+GRADIENT = "gradient"  # what every kind offers: of the data term, by the weight or its mean
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A scorer, for every kind of inference that offers what it needs.
+
+    Attributes:
+        needs: of each weight: "weight", "mean" or "std", as `Kind.offers` has them, or
+            "gradient" (see `pruning.gradients`).
+        score: takes these tensors of one layer, in this order, all of the weight's shape, and
+            returns the scores in that shape.
+        description: a few words.
+    """
+
+    needs: tuple[str, ...]
+    score: Callable
+    description: str
+
+    def fits(self, offers: Iterable[str]) -> bool:
+        """Whether networks of a kind that `offers` these tensors can be scored."""
+        return set(self.needs) <= {*offers, GRADIENT}
+
+
+SCORERS: dict[str, Scorer] = {
+    "magnitude": Scorer(("weight",), lambda w: w.abs(), "|w|"),
+    "snr": Scorer(
+        ("mean", "std"), lambda mu, sigma: mu.abs() / sigma, "signal to noise, |mu| / sigma"
+    ),
+    "square": Scorer(
+        ("mean", "std"),
+        lambda mu, sigma: (mu.square() + sigma.square()).sqrt(),
+        "root mean square of the weight, sqrt(mu^2 + sigma^2)",
+    ),
+    "mu": Scorer(("mean",), lambda mu: mu.abs(), "|mu|"),
+}
+
+
+def scorers_for(offers: Iterable[str]) -> list[str]:
+    """The names of all scorers for a kind that `offers` these, in the order of the registry."""
+    return [name for name, scorer in SCORERS.items() if scorer.fits(offers)]

@@ -1,0 +1,1 @@
+"""Training: from a ticket's files to its results."""

@@ -1,0 +1,64 @@
+"""The batches of a training run: which images each step takes, augmented and normalised."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from bayesian_lottery.data.decoded import Images, Split, augment, normalise
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.randomness import generator
+
+
+class Batches:
+    """Batches for networks that train side by side, each in an order of its own.
+
+    Args:
+        images: the data set, on the device of training.
+        training: those of its images that are trained on.
+        size: images a step and network. The last, smaller batch of an epoch is left out.
+        options: `augment`'s.
+        streams: of each network, the coordinates that name its random streams.
+
+    Raises:
+        InputError: there are fewer images than a batch takes.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        training: Split,
+        size: int,
+        options: Mapping,
+        streams: Sequence[Sequence[object]],
+    ):
+        self.images, self.training, self.size, self.options = images, training, size, options
+        self.streams, self.device = streams, images.mean.device
+        self.generators = [
+            generator(*stream, "augmentation", device=self.device) for stream in streams
+        ]
+        self.per_epoch = len(training) // size
+        if self.per_epoch == 0:
+            raise InputError(
+                f"batch_size: {size} is more than the {len(training)} training images."
+            )
+        self.epoch, self.orders = -1, torch.empty(0)
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images (networks x B, C, H, W) float32 and labels of a step, network after network."""
+        epoch, index = divmod(step, self.per_epoch)
+        if epoch != self.epoch:
+            self.epoch, self.orders = epoch, self._orders(epoch)
+        chosen = self.orders[:, index * self.size : (index + 1) * self.size]
+        augmented = [
+            augment(self.training.images[rows], stream, **self.options)
+            for rows, stream in zip(chosen, self.generators, strict=True)
+        ]
+        inputs = normalise(torch.cat(augmented), self.images.mean, self.images.std)
+        return inputs, self.training.labels[chosen].flatten()
+
+    def _orders(self, epoch: int) -> Tensor:
+        """The order of all images in an epoch, a row a network."""
+        shuffles = [generator(*stream, "order", epoch) for stream in self.streams]
+        orders = [torch.randperm(len(self.training), generator=each) for each in shuffles]
+        return torch.stack(orders).to(self.device)

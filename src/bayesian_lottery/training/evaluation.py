@@ -1,0 +1,105 @@
+"""Evaluation: a network's predictions for images, and how good they are."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from bayesian_lottery.data.decoded import Images, Split, normalise
+from bayesian_lottery.inference import kinds
+from bayesian_lottery.randomness import generator
+from bayesian_lottery.training.engine import Engine
+from bayesian_lottery.training.metrics import METRICS, Predictions, evaluate
+
+Stream = Sequence[object]  # the coordinates that name a random stream
+
+
+def predict(
+    engine: Engine,
+    images: Images,
+    split: Split,
+    samples: int,
+    batch_size: int,
+    stream: torch.Generator,
+) -> Predictions:
+    """Predictions for `split`, by `samples` weight samples a batch; running norm statistics."""
+    network = engine.network
+    network.template.eval()
+    parts = []
+    for batch in split.images.split(batch_size):
+        inputs = normalise(batch, images.mean, images.std)
+        parts.append(Predictions.of(engine.logits(inputs, network.noise(samples, stream))))
+    network.template.train()
+    return Predictions.concatenate(parts)
+
+
+def one_pass(
+    engine: Engine, images: Images, split: Split, settings: Mapping, stream: Stream
+) -> Predictions:
+    """The predictions of one stochastic pass over `split`."""
+    options = settings["evaluation"]
+    samples = options["samples"] if kinds.kind_of(settings).stochastic else 1
+    drawing = generator(*stream, device=images.mean.device)
+    return predict(engine, images, split, samples, options["batch_size"], drawing)
+
+
+def judge(predictions: Predictions, split: Split, settings: Mapping) -> dict[str, float | None]:
+    """All metrics of `predictions` for `split`."""
+    stochastic = kinds.kind_of(settings).stochastic
+    return evaluate(predictions, split.labels, settings["evaluation"]["bins"], stochastic)
+
+
+def measure(
+    engine: Engine, images: Images, validation: Split, settings: Mapping, stream: Stream, epoch: int
+) -> dict[str, float | None]:
+    """Metrics of one pass over the test images and, if there are any, the held-out ones."""
+    row: dict[str, float | None] = {}
+    for name, split in {"test": images.test, "validation": validation}.items():
+        if len(split):
+            predictions = one_pass(engine, images, split, settings, (*stream, name, epoch))
+            values = judge(predictions, split, settings)
+            row |= {f"{name}_{metric}": value for metric, value in values.items()}
+    return row
+
+
+def final(
+    engine: Engine, images: Images, settings: Mapping, stream: Stream
+) -> tuple[dict[str, list[float] | None], torch.Tensor]:
+    """Repeated passes over the test images with the final weights.
+
+    Returns:
+        Every metric's values, one a pass: its error bar. And the first pass's class probabilities,
+        (images, classes) float16 on the CPU.
+    """
+    repeats = settings["evaluation"]["passes"] if kinds.kind_of(settings).stochastic else 1
+    values, probabilities = [], torch.empty(0)
+    for index in range(repeats):
+        predictions = one_pass(engine, images, images.test, settings, (*stream, "pass", index))
+        values.append(judge(predictions, images.test, settings))
+        if index == 0:
+            probabilities = predictions.log_probabilities.exp().half().cpu()
+    passes: dict[str, list[float] | None] = {}
+    for metric in METRICS:
+        known = [value for row in values if (value := row[metric]) is not None]
+        passes[metric] = known if len(known) == repeats else None
+    return passes, probabilities
+
+
+def summarise(history: list[dict]) -> dict[str, dict | None]:
+    """The test metrics at the `peak`, `final` and `selected` epochs.
+
+    peak: the best test accuracy (optimistic: chosen on the test images); final: the last epoch;
+    selected: the best validation accuracy, None without held-out images. Ties: the first epoch.
+    """
+    measured = [row for row in history if "test_accuracy" in row]
+
+    def at(row: dict) -> dict:
+        return {"epoch": row["epoch"], **{metric: row[f"test_{metric}"] for metric in METRICS}}
+
+    validated = "validation_accuracy" in measured[-1]
+    return {
+        "peak": at(max(measured, key=lambda row: row["test_accuracy"])),
+        "final": at(measured[-1]),
+        "selected": at(max(measured, key=lambda row: row["validation_accuracy"]))
+        if validated
+        else None,
+    }

@@ -1,0 +1,336 @@
+"""What a workflow job does, from files to files."""
+
+import contextlib
+import csv
+import fcntl
+import io
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from bayesian_lottery import models
+from bayesian_lottery.data import decoded
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
+from bayesian_lottery.inference import kinds, networks
+from bayesian_lottery.randomness import generator, seed_of
+from bayesian_lottery.study import LATER, extensions
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets.branches import Ticket, branch_of
+from bayesian_lottery.tickets.rewinds import REWINDS
+from bayesian_lottery.training import checkpoints, devices
+from bayesian_lottery.training.checkpoints import Checkpointing
+from bayesian_lottery.training.engine import Plan
+from bayesian_lottery.training.evaluation import summarise
+from bayesian_lottery.training.loop import Record, train
+from bayesian_lottery.training.provenance import provenance
+from bayesian_lottery.training.pruning import prune
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files that a training job starts from.
+
+    data: the decoded data set.
+    initial: w0, as `initialise` wrote it.
+    mask: this level's mask; None keeps everything (level 0).
+    rewind_weights: the trained weights that the rewind goes back to.
+    trained_weights: the trunk's trained weights at this level, for branches that start from them.
+    extensions: the configuration's, as far as the node uses them.
+    """
+
+    data: Path
+    initial: Path
+    mask: Path | None = None
+    rewind_weights: Path | None = None
+    trained_weights: Path | None = None
+    extensions: Sequence[Path] = ()
+
+    def files(self) -> list[Path]:
+        """All of them."""
+        own = (path for name, path in vars(self).items() if name != "extensions")
+        return [*filter(None, own), *self.extensions]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that a training job writes.
+
+    `predictions` holds the class probabilities of the test images, float16; `next_masks` maps
+    scorers to paths; `branch_mask` is where a branch puts the mask of its ticket.
+    """
+
+    metrics: Path
+    history: Path
+    weights: Path
+    next_masks: Mapping[str, Path] = field(default_factory=dict)
+    branch_mask: Path | None = None
+    predictions: Path | None = None
+
+
+def initialise(data_file: Path, model: str, seed: int, output: Path) -> None:
+    """Write the initial weights w0 of `model` for `seed`: the start of every trunk of that seed."""
+    images = decoded.load(data_file)
+    template = models.build(
+        model, images.image_shape, len(images.classes), seed=seed_of("initial", model, seed)
+    )
+    metadata = {"model": model, "image_shape": images.image_shape, "seed": seed}
+    write_tensors(output, template.state_dict(), metadata)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One node to train.
+
+    node: the coordinates, as `study.Node` has them; they name the random streams.
+    settings: as `study.node_settings` gives them.
+    """
+
+    node: Mapping
+    settings: Mapping
+    inputs: Inputs
+    outputs: Outputs
+
+
+def train_nodes(
+    tasks: Sequence[Task], device: str = "auto", checkpoint_seconds: float = 300
+) -> None:
+    """Train nodes of trunks or branches, side by side, prune them, and write their files.
+
+    A node's metrics come last. The checkpoint of all lies in the folder of the first one.
+
+    Args:
+        tasks: the nodes, of settings that differ in coordinates only; most often a single one.
+        device: "auto" (CUDA where there is one), "cpu" or "cuda".
+        checkpoint_seconds: how often to save.
+
+    Raises:
+        InputError: an input file is missing, truncated or of another network, or the tasks cannot
+            be trained together.
+        Diverged, Stopped: as `loop.train` says.
+    """
+    extensions.load([file for task in tasks for file in task.inputs.extensions])
+    _refuse_mixtures(tasks)
+    with contextlib.ExitStack() as locks:
+        for folder in sorted({task.outputs.metrics.parent for task in tasks}):
+            locks.enter_context(alone(folder))
+        _train_nodes(tasks, device, checkpoint_seconds)
+
+
+def run_script(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
+    """`train_nodes` for a script, which ends with status 143 when SIGTERM has stopped it."""
+    try:
+        train_nodes(tasks, device, checkpoint_seconds)
+    except RuntimeError as error:
+        if not devices.is_full(error):
+            raise
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise InputError(
+            f"device: its memory does not suffice ({reason}); lower compute.samples_per_pass, "
+            "evaluation.batch_size or networks_per_job."
+        ) from None
+    except checkpoints.Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(143)
+
+
+def _refuse_mixtures(tasks: Sequence[Task]) -> None:
+    """Raise `InputError` unless all tasks have the same data and, seeds and the like apart,
+    settings."""
+    own = {"seed", "scorer", "rewind", "search", "branch", "replicate", "scorers"}
+    shared = [
+        {"data": task.inputs.data, **{k: v for k, v in task.settings.items() if k not in own}}
+        for task in tasks
+    ]
+    for other in shared[1:]:
+        different = [
+            name for name in {**shared[0], **other} if shared[0].get(name) != other.get(name)
+        ]
+        if different:
+            raise InputError(
+                f"train: nodes that differ in {', '.join(different)} cannot train side by side."
+            )
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process works in `folder`, such as the orphan of a killed workflow.
+
+    The lock ends with its process, however it dies. A file system without locks gets a warning.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            print(f"{folder}: cannot be locked ({error}); let no two jobs write here.", flush=True)
+        yield
+
+
+def stream_of(node: Mapping) -> list[str]:
+    """The coordinates that name a node's random streams; later ones say which they are."""
+    return [f"{name}={value}" if name in LATER else str(value) for name, value in node.items()]
+
+
+def _prepare(device: str, settings: Mapping) -> torch.device:
+    """The device to compute on, its algorithms set as the settings say; the log says which."""
+    plan = Plan(**settings.get("compute", {}))
+    devices.set_algorithms(plan.deterministic)
+    place = devices.choose(device)
+    print(devices.describe(place, plan.precision, plan.deterministic), flush=True)
+    return place
+
+
+def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
+    started = time.perf_counter()
+    place = _prepare(device, tasks[0].settings)
+    images = decoded.load(tasks[0].inputs.data, place)
+    streams = [stream_of(task.node) for task in tasks]
+    networks = [
+        start(images, task.settings, task.inputs, stream, place)
+        for task, stream in zip(tasks, streams, strict=True)
+    ]
+    masks_of = [{n: layer.cpu() for n, layer in network.mask.items()} for network in networks]
+
+    path = tasks[0].outputs.metrics.parent / "checkpoint.safetensors"
+    files = [file for task in tasks for file in task.inputs.files()]
+    digest = checkpoints.fingerprint(
+        {
+            "tasks": [{"node": dict(t.node), "settings": dict(t.settings)} for t in tasks],
+            "device": place.type,  # generators of other devices have other states
+        },
+        files,
+    )
+    checkpointing = Checkpointing(path, checkpoint_seconds, digest)
+    records = train(networks, images, tasks[0].settings, streams, checkpointing)
+    seconds = (time.perf_counter() - started) / len(tasks)
+    for task, network, mask, record in zip(tasks, networks, masks_of, records, strict=True):
+        cost = {
+            "seconds": record.seconds_training + record.seconds_evaluation,
+            "seconds_training": record.seconds_training,
+            "seconds_evaluation": record.seconds_evaluation,
+            "seconds_job": seconds,
+            "side_by_side": len(tasks),
+            "epochs": task.settings["curriculum"]["epochs"],
+            "peak_memory_bytes": devices.peak_memory(place),
+            "peak_main_memory_bytes": devices.peak_memory(torch.device("cpu")),
+            "resumed_at_steps": record.resumed_at_steps,
+        }
+        _write(task, images, network, mask, record, {"cost": cost, "provenance": provenance(place)})
+    path.unlink(missing_ok=True)
+
+
+def prune_dense(
+    node: Mapping,
+    settings: Mapping,
+    data_file: Path,
+    weights: Path,
+    scorer: str,
+    output: Path,
+    device: str = "auto",
+    level: int = 1,
+) -> None:
+    """Write the mask of a level by a scorer, from a dense network's trained weights.
+
+    Args:
+        node, settings: of the dense node, as `Task` has them.
+        data_file: the decoded data set.
+        weights: what the dense node wrote.
+        scorer: a key of `SCORERS`.
+        output: the mask to write.
+        device: as `train_nodes` takes it.
+        level: as often the network is pruned.
+    """
+    place = _prepare(device, settings)
+    images = decoded.load(data_file, place)
+    template = models.build(settings["model"], images.image_shape, len(images.classes))
+    mask = masks.ones(models.prunable(template))
+    kind, options = kinds.kind_name(settings), kinds.options_of(settings)
+    network = networks.build(kind, template.to(place), options)
+    state, _ = read_tensors(weights)
+    networks.check_shapes(weights, state, network.module.state_dict())
+    network.load(state, mask)
+    masks.save(output, prune(network, mask, scorer, images, settings, stream_of(node), level))
+
+
+def _write(
+    task: Task,
+    images: decoded.Images,
+    network: networks.Network,
+    mask: masks.Mask,
+    record: Record,
+    circumstances: dict,
+) -> None:
+    """Prune a trained network and write its node's files."""
+    outputs, settings = task.outputs, task.settings
+    for scorer, output in outputs.next_masks.items():
+        masks.save(output, prune(network, mask, scorer, images, settings, stream_of(task.node)))
+    if outputs.branch_mask:
+        masks.save(outputs.branch_mask, mask)
+    write_tensors(outputs.weights, network.state(), {"node": dict(task.node)})
+    write_text(outputs.history, as_csv(record.history))
+    if outputs.predictions:
+        probabilities = {"probabilities": record.predictions}
+        write_tensors(outputs.predictions, probabilities, {"node": dict(task.node)})
+    metrics = {
+        "node": dict(task.node),
+        "settings": dict(settings),
+        **describe(mask),
+        "results": summarise(record.history),
+        "passes": record.passes,
+        **circumstances,
+    }
+    write_json(outputs.metrics, metrics)
+
+
+def start(
+    images: decoded.Images,
+    settings: Mapping,
+    inputs: Inputs,
+    stream: Sequence[str],
+    device: torch.device,
+) -> networks.Network:
+    """The network as training starts from it: the ticket of a level, or of a branch from it."""
+    template = models.build(settings["model"], images.image_shape, len(images.classes))
+    shapes = models.prunable(template)
+    mask = masks.load(inputs.mask) if inputs.mask else masks.ones(shapes)
+    masks.check(mask, shapes)
+    source = inputs.trained_weights or inputs.initial
+    weights, _ = read_tensors(source)
+    networks.check_shapes(source, weights, template.state_dict())
+    ticket = Ticket(mask, weights)
+    if settings["branch"]:
+        ticket = branch_of(settings).ticket(ticket, generator(*stream, "ticket"))
+    template.load_state_dict(ticket.weights)
+    kind, options = kinds.kind_name(settings), kinds.options_of(settings)
+    network = networks.build(kind, template.to(device), options)
+    state: Mapping[str, torch.Tensor] = network.state()
+    if settings["rewind"] and not settings["branch"]:
+        trained = read_tensors(inputs.rewind_weights)[0] if inputs.rewind_weights else None
+        state = REWINDS[settings["rewind"]].start(state, trained)
+    network.load(state, ticket.mask)
+    return network
+
+
+def describe(mask: masks.Mask) -> dict:
+    """The mask's counts, in all and layer by layer, in network order."""
+    kept, size = masks.survivors(mask), masks.size(mask)
+    layers = [
+        {"name": name, "size": layer.numel(), "survivors": int(layer.sum())}
+        for name, layer in mask.items()
+    ]
+    return {"density": kept / size, "survivors": kept, "prunable": size, "layers": layers}
+
+
+def as_csv(rows: list[dict]) -> str:
+    """Rows as CSV, with the columns of all rows in the order in which they first appear."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,230 @@
+"""Training: the loop, from the first step to the last, resumable at any of them."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bayesian_lottery.data.decoded import Images, Split, hold_out
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.inference import packs
+from bayesian_lottery.inference.networks import Network
+from bayesian_lottery.randomness import generator
+from bayesian_lottery.training import checkpoints, devices, evaluation
+from bayesian_lottery.training.batches import Batches
+from bayesian_lottery.training.checkpoints import Checkpointing
+from bayesian_lottery.training.curricula import Curriculum
+from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
+
+
+class Diverged(InputError):
+    """The loss or a test metric became NaN or infinite."""
+
+
+@dataclass
+class Record:
+    """What a run has measured so far."""
+
+    history: list[dict] = field(default_factory=list)
+    seconds_training: float = 0.0
+    seconds_evaluation: float = 0.0
+    resumed_at_steps: list[int] = field(default_factory=list)
+    passes: dict[str, list[float] | None] = field(default_factory=dict)
+    predictions: Tensor | None = None  # class probabilities of the test images, at the end
+
+
+TOTALS = ("loss", "train_nll", "kl", "train_accuracy")  # of an epoch's steps, in the history
+
+
+def train(
+    networks: Sequence[Network],
+    images: Images,
+    settings: Mapping,
+    streams: Sequence[Sequence[object]],
+    checkpointing: Checkpointing | None = None,
+) -> list[Record]:
+    """Train `networks` in place by `settings`, side by side, and measure each every epoch.
+
+    Every random number of a network comes from the streams that its entry of `streams` names, so
+    the same call on the same device gives the same result, whether or not it was interrupted. A
+    network among others gets the result that it would have had alone, up to rounding.
+
+    Args:
+        networks: where to start from, on the device of `images`; of one architecture.
+        images: the data set.
+        settings: the nodes' settings, as `study.node_settings` gives them.
+        streams: of each network, the coordinates that name its random streams.
+        checkpointing: save every so often, on SIGUSR1, and on SIGTERM before stopping.
+
+    Returns:
+        A record of each network.
+
+    Raises:
+        Diverged: a loss or metric is NaN or infinite; says the epoch and the learning rate.
+        Stopped: SIGTERM came; the checkpoint is on disk.
+    """
+    device = images.mean.device
+    if device.type == "cpu":
+        keep_freed_memory()
+    curriculum = Curriculum.of(settings["curriculum"])
+    training, validation = hold_out(
+        images.train, settings["validation"], generator("hold_out", images.name)
+    )
+    batches = Batches(images, training, curriculum.batch_size, settings["augment"], streams)
+    steps = curriculum.epochs * batches.per_epoch
+
+    plan = Plan(**settings.get("compute", {}))
+    side_by_side = packs.pack(networks)
+    engine = Engine(side_by_side, images.image_shape, plan)
+    testers = [Engine(network, images.image_shape, plan) for network in networks]
+    optimizer = curriculum.build_optimizer(side_by_side.parameter_groups(curriculum.weight_decay))
+    sampling = [generator(*stream, "weights", device=device) for stream in streams]
+    heat = side_by_side.objective.heat / len(training)
+
+    totals = torch.zeros(len(TOTALS), len(networks), dtype=torch.float64, device=device)
+    records, first_step = [Record() for _ in networks], 0
+    state = checkpoints.State(
+        side_by_side.module,
+        optimizer,
+        {"augmentation": batches.generators, "weights": sampling},
+    )
+    if checkpointing and (restored := state.restore(checkpointing, totals)):
+        first_step, saved, totals = restored
+        records = [Record(**record) for record in saved]
+        for record in records:
+            record.resumed_at_steps.append(first_step)
+        print(f"resuming at step {first_step} of {steps}", flush=True)
+
+    for network in networks:
+        network.template.train()
+    saved_at = clock = time.perf_counter()
+    progress, pace = Progress(steps, first_step), devices.Pace(device)
+    with checkpoints.listening() as requests:
+        for step in range(first_step, steps):
+            rate = curriculum.learning_rate_at(step, batches.per_epoch)
+            noise = side_by_side.noise_from(side_by_side.objective.samples, sampling)
+            totals += take_step(engine, optimizer, rate, *batches.at(step), noise, heat)
+            pace.step()
+
+            epoch, index = divmod(step + 1, batches.per_epoch)
+            if index == 0:
+                means = (totals / batches.per_epoch).T.tolist()
+                totals.zero_()
+                _share(records, time.perf_counter() - clock)
+                for each in zip(records, testers, streams, means, strict=True):
+                    _end_epoch(*each, epoch, rate, images, validation, settings, checkpointing)
+                clock = time.perf_counter()
+            progress.show(step + 1, records[0].history)
+
+            due = checkpointing and time.perf_counter() - saved_at >= checkpointing.seconds
+            if checkpointing and (due or requests.save):
+                _share(records, time.perf_counter() - clock)
+                state.save(checkpointing, step + 1, list(map(vars, records)), totals)
+                requests.save = False
+                saved_at = clock = time.perf_counter()
+            if requests.stop:
+                raise checkpoints.Stopped(f"stopped after step {step + 1} of {steps}")
+    progress.close()
+
+    for record, tester, stream in zip(records, testers, streams, strict=True):
+        clock = time.perf_counter()
+        record.passes, record.predictions = evaluation.final(tester, images, settings, stream)
+        record.seconds_evaluation += time.perf_counter() - clock
+    return records
+
+
+def take_step(
+    engine: Engine,
+    optimizer: torch.optim.Optimizer,
+    rate: float,
+    inputs: Tensor,
+    labels: Tensor,
+    noise: Tensor,
+    heat: float,
+) -> Tensor:
+    """One step of the optimiser; what it adds to each network's `TOTALS`, (4, networks)."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    network = engine.network
+    logits, nll, divergence = engine.gradients(
+        inputs, labels, noise, network.objective.likelihood, heat
+    )
+    optimizer.step()
+    optimizer.zero_grad()
+    hits = logits.softmax(-1).mean(0).argmax(-1) == labels
+    hits = hits.view(network.members, -1).float().mean(1)
+    return torch.stack([nll + heat * divergence, nll, divergence, hits])
+
+
+def _end_epoch(
+    record: Record,
+    tester: Engine,
+    stream: Sequence[object],
+    means: list[float],
+    epoch: int,
+    rate: float,
+    images: Images,
+    validation: Split,
+    settings: Mapping,
+    checkpointing: Checkpointing | None,
+) -> None:
+    """Add a row to a network's history: the epoch's means, and metrics where they are due."""
+    clock = time.perf_counter()
+    row: dict = {"epoch": epoch, "learning_rate": rate, **dict(zip(TOTALS, means, strict=True))}
+    last = epoch == settings["curriculum"]["epochs"]
+    if last or epoch % settings["evaluation"]["every"] == 0:
+        row |= evaluation.measure(tester, images, validation, settings, stream, epoch)
+    _refuse_divergence(row, stream, checkpointing)
+    record.seconds_evaluation += time.perf_counter() - clock
+    row["seconds"] = record.seconds_training + record.seconds_evaluation
+    row["peak_memory_bytes"] = devices.peak_memory(images.mean.device)
+    record.history.append(row)
+
+
+def _share(records: list[Record], seconds: float) -> None:
+    """Add to each record its share of the time that all have trained together."""
+    for record in records:
+        record.seconds_training += seconds / len(records)
+
+
+def _refuse_divergence(row: dict, stream, checkpointing: Checkpointing | None) -> None:
+    bad = [name for name, value in row.items() if value is not None and not math.isfinite(value)]
+    if bad:
+        if checkpointing:
+            checkpointing.path.unlink(missing_ok=True)  # resuming would only diverge again
+        raise Diverged(
+            f"training diverged: {', '.join(bad)} not finite in epoch {row['epoch']} "
+            f"at learning rate {row['learning_rate']:g} ({' '.join(map(str, stream))})."
+        )
+
+
+class Progress:
+    """A bar in a terminal; elsewhere a line every ten seconds at the most. Both with an ETA."""
+
+    def __init__(self, steps: int, first_step: int):
+        self.steps, self.first_step = steps, first_step
+        self.started = self.shown = time.perf_counter()
+        self.bar = tqdm(total=steps, initial=first_step, unit="step", disable=None)
+
+    def show(self, step: int, history: list[dict]) -> None:
+        self.bar.update()
+        now = time.perf_counter()
+        if not self.bar.disable or (now - self.shown < 10 and step < self.steps):
+            return
+        self.shown = now
+        left = (now - self.started) / (step - self.first_step) * (self.steps - step)
+        minutes, seconds = divmod(round(left), 60)
+        state = ""
+        if history:
+            row = history[-1]
+            state = f", epoch {row['epoch']}, loss {row['loss']:.4f}"
+            if "test_accuracy" in row:
+                state += f", test accuracy {row['test_accuracy']:.4f}"
+        print(f"step {step}/{self.steps}{state}, {minutes}m{seconds:02}s left", flush=True)
+
+    def close(self) -> None:
+        self.bar.close()

@@ -1,0 +1,59 @@
+"""Pruning a trained network: what scorers are given, and the mask that follows."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from bayesian_lottery.data import decoded
+from bayesian_lottery.inference.networks import Network, State
+from bayesian_lottery.randomness import generator
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets.scores import GRADIENT, SCORERS
+from bayesian_lottery.training.engine import Engine, Plan
+
+
+def prune(
+    network: Network,
+    mask: masks.Mask,
+    scorer: str,
+    images: decoded.Images,
+    settings: Mapping,
+    stream: Sequence[str],
+    times: int = 1,
+) -> masks.Mask:
+    """The mask of the next level, by the scores of a trained network.
+
+    Pruned several `times`, it has the count of as many levels, all by the same scores.
+    """
+    entry = SCORERS[scorer]
+    offered = network.moments()
+    if GRADIENT in entry.needs:
+        offered |= {GRADIENT: gradients(network, images, settings, stream)}
+    scores = {name: entry.score(*(offered[need][name] for need in entry.needs)) for name in mask}
+    for _ in range(times):
+        mask = masks.prune(mask, scores, settings["prune_fraction"])
+    return mask
+
+
+def gradients(
+    network: Network, images: decoded.Images, settings: Mapping, stream: Sequence[str]
+) -> State:
+    """What scorers that need a gradient get: of the data term, by weight (or its mean).
+
+    It is of one batch of training images, as they are, and of the objective's weight samples; norms
+    take their running statistics and do not move.
+    """
+    training, _ = decoded.hold_out(
+        images.train, settings["validation"], generator("hold_out", images.name)
+    )
+    device, objective = images.mean.device, network.objective
+    order = torch.randperm(len(training), generator=generator(*stream, "scoring", "batch"))
+    batch = training[order[: settings["curriculum"]["batch_size"]].to(device)]
+    network.template.eval()
+    drawing = generator(*stream, "scoring", "weights", device=device)
+    noise = network.noise(objective.samples, drawing)
+    engine = Engine(network, images.image_shape, Plan(**settings["compute"]))
+    inputs = decoded.normalise(batch.images, images.mean, images.std)
+    network.module.zero_grad()
+    engine.gradients(inputs, batch.labels, noise, objective.likelihood, heat=0.0)
+    return network.gradients()
