@@ -1,4 +1,4 @@
-"""Gather the metrics of all nodes into the table of runs and the table of layers."""
+"""Gather the metrics of all nodes into the tables of runs, layers and shifts."""
 
 import argparse
 from pathlib import Path
@@ -22,12 +22,17 @@ def main() -> None:
         "--layers-parquet", type=Path, required=True, help="table of layers to write"
     )
     parser.add_argument("--layers-csv", type=Path, required=True, help="the same table as CSV")
+    parser.add_argument(
+        "--shifts-parquet", type=Path, required=True, help="table of shifts to write"
+    )
+    parser.add_argument("--shifts-csv", type=Path, required=True, help="the same table as CSV")
     arguments = parser.parse_args()
 
     paths = arguments.metrics_list.read_text().splitlines()
-    runs, layers = results.tables([path for path in paths if path.strip()])
+    runs, layers, shifts = results.tables([path for path in paths if path.strip()])
     results.write(runs, arguments.runs_parquet, arguments.runs_csv)
     results.write(layers, arguments.layers_parquet, arguments.layers_csv)
+    results.write(shifts, arguments.shifts_parquet, arguments.shifts_csv)
 
 
 if __name__ == "__main__":

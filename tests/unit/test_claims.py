@@ -488,7 +488,7 @@ def test_undecided_says_which_bound():
 
 
 def run(tmp_path, options="{}"):
-    runs, layer_rows = results.tables(
+    runs, layer_rows, _ = results.tables(
         synthetic.write(tmp_path, synthetic.study(("resnet20", "vit_tiny"), levels=18))
     )
     paths = {name: tmp_path / f"{name}.parquet" for name in ("runs", "layers")}

@@ -38,7 +38,7 @@ DRAWN = [name for name, figure in figures.FIGURES.items() if "png" in figure.for
 
 
 def tables(folder: Path, nodes) -> dict:
-    runs, layers = results.tables(synthetic.write(folder, nodes))
+    runs, layers, _ = results.tables(synthetic.write(folder, nodes))
     return {"runs": runs, "layers": layers}
 
 

@@ -178,7 +178,7 @@ def read_only(tmp_path) -> Iterator[SmallStudy]:
 def test_every_script_that_writes_says_that_a_disk_is_read_only(read_only, tmp_path, monkeypatch):
     small, folder = read_only, Path(read_only.config["results"])
     made = synthetic.write(tmp_path / "made", synthetic.full(levels=1, seeds=(0,)))
-    runs, layers = results.tables(made)
+    runs, layers, _ = results.tables(made)
     tables = {name: tmp_path / f"{name}.parquet" for name in ("runs", "layers")}
     results.write(runs, tables["runs"], tmp_path / "runs.csv")
     results.write(layers, tables["layers"], tmp_path / "layers.csv")
@@ -190,7 +190,8 @@ def test_every_script_that_writes_says_that_a_disk_is_read_only(read_only, tmp_p
         "aggregate": [
             *("--metrics-list", tmp_path / "list", "--runs-parquet", folder / "r"),
             *("--runs-csv", tmp_path / "a", "--layers-parquet", tmp_path / "b"),
-            *("--layers-csv", tmp_path / "c"),
+            *("--layers-csv", tmp_path / "c", "--shifts-parquet", tmp_path / "d"),
+            *("--shifts-csv", tmp_path / "e"),
         ],
         "claims": [
             *("--runs", tables["runs"], "--layers", tables["layers"]),

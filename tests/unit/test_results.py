@@ -51,7 +51,7 @@ def test_nodes_are_the_coordinates_without_pandas_nulls(tmp_path):
     ]
     expected = [{**metrics["node"], "search": search}
                 for metrics, search in zip(made, [None, "iterative"], strict=True)]  # fmt: skip
-    for table in results.tables(synthetic.write(tmp_path, made)):
+    for table in results.tables(synthetic.write(tmp_path, made))[:2]:
         assert results.nodes(table) == expected
         assert type(results.nodes(table)[1]["level"]) is int
 
@@ -74,7 +74,7 @@ def test_duplicates_are_refused(tmp_path):
 
 def test_order_and_types_do_not_depend_on_the_files(tmp_path):
     paths = synthetic.write(tmp_path, synthetic.study(seeds=(0, 1), levels=2))
-    runs, layers = results.tables(paths)
+    runs, layers, _ = results.tables(paths)
     again = results.tables(reversed(paths))
     pd.testing.assert_frame_equal(runs, again[0])
     pd.testing.assert_frame_equal(layers, again[1])
@@ -113,7 +113,7 @@ def test_files_keep_the_table(tmp_path):
 def test_searches_share_their_dense_row_and_are_not_mixed(tmp_path):
     made = [synthetic.metrics(level, search=search) for level, search in
             [(0, None), (1, None), (1, "one_shot"), (2, "one_shot")]]  # fmt: skip
-    for table in results.tables(synthetic.write(tmp_path, made)):
+    for table in results.tables(synthetic.write(tmp_path, made))[:2]:
         trunks = results.trunk_rows(table).drop_duplicates(["search", "level"])
         assert list(zip(trunks["search"], trunks["level"], strict=True)) == [
             ("iterative", 0),
@@ -137,7 +137,7 @@ def test_trunks_share_their_dense_row(tmp_path):
         synthetic.metrics(1, branch="reinit", replicate=0),
         synthetic.metrics(0, seed=5),  # no scorer has pruned it yet
     ]
-    runs, layers = results.tables(synthetic.write(tmp_path, nodes))
+    runs, layers, _ = results.tables(synthetic.write(tmp_path, nodes))
     trunks = results.trunk_rows(runs)
     assert list(trunks.columns) == list(runs.columns)
     assert list(zip(trunks["scorer"], trunks["rewind"], trunks["level"], strict=True)) == [
@@ -198,8 +198,9 @@ def test_aggregate_script(tmp_path):
     listing = tmp_path / "metrics.txt"
     listing.write_text("\n".join(map(str, paths)) + "\n")
     outputs = {
-        option: tmp_path / "tables" / option.replace("-", ".")
-        for option in ("runs-parquet", "runs-csv", "layers-parquet", "layers-csv")
+        f"{table}-{suffix}": tmp_path / f"tables/{table}.{suffix}"
+        for table in ("runs", "layers", "shifts")
+        for suffix in ("parquet", "csv")
     }
     command = [sys.executable, str(ROOT / "scripts/aggregate.py"), "--metrics-list", str(listing)]
     command += [word for name, path in outputs.items() for word in (f"--{name}", str(path))]

@@ -79,7 +79,9 @@ for name, reason in LEFT_OUT.items():
         logger.info(f"{name} is left out: {reason}")
 
 TABLE_FILES = expand(
-    "<results>/tables/{table}.{format}", table=["runs", "layers"], format=["parquet", "csv"]
+    "<results>/tables/{table}.{format}",
+    table=["runs", "layers", "shifts"],
+    format=["parquet", "csv"],
 ) + ["<results>/tables/claims.csv"]
 METRICS_FILES = [f"{config['results']}/{folder}/metrics.json" for folder in NODES]
 

@@ -12,6 +12,8 @@ rule aggregate:
         ),
         layers_parquet="<results>/tables/layers.parquet",
         layers_csv="<results>/tables/layers.csv",
+        shifts_parquet="<results>/tables/shifts.parquet",
+        shifts_csv="<results>/tables/shifts.csv",
     log:
         "<logs>/aggregate.log",
     benchmark:
@@ -39,7 +41,8 @@ rule aggregate:
         "(python scripts/list_metrics.py --study {params.study:q}"
         " | python scripts/aggregate.py --metrics-list /dev/stdin"
         " --runs-parquet {output.runs_parquet:q} --runs-csv {output.runs_csv:q}"
-        " --layers-parquet {output.layers_parquet:q} --layers-csv {output.layers_csv:q}) > {log:q} 2>&1"
+        " --layers-parquet {output.layers_parquet:q} --layers-csv {output.layers_csv:q}"
+        " --shifts-parquet {output.shifts_parquet:q} --shifts-csv {output.shifts_csv:q}) > {log:q} 2>&1"
 
 
 # One rule a figure, for captions and labels know no wildcards. The first format goes into the report.

@@ -31,6 +31,7 @@ def alone(name, pattern, **outputs):
         inputs=lambda wildcards: {
             **study.node_inputs(config, node_of(wildcards)),
             "extensions": study.node_extensions(config, node_of(wildcards)),
+            "other_data": list(study.other_data(config, node_of(wildcards)).values()),
         },
         outputs={
             **{key: f"<results>/{{node}}/{file}" for key, file in common.items()},
@@ -93,6 +94,7 @@ def shapes_of_packs():
             outputs["masks"] += [files["branch_mask"]] if node.branch else []
         inputs = {path for node in pack for path in study.node_inputs(config, node).values()}
         inputs |= {path for node in pack for path in study.node_extensions(config, node)}
+        inputs |= {path for node in pack for path in study.other_data(config, node).values()}
         yield Shape(
             name=f"train_pack_{number}",
             nodes=lambda wildcards, pack=pack: pack,

@@ -1,4 +1,4 @@
-"""The tidy tables: one row a node, and one row a layer of a node, from the nodes' metrics files.
+"""The tidy tables, from the nodes' metrics files: of runs, layers and shifts.
 
 Nothing here needs torch, so that tables and figures start fast.
 """
@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -50,6 +51,12 @@ _RUN_COLUMNS = {
     "git_commit": ("provenance.git_commit", "string"),
     "device": ("provenance.device", "string"),
 }
+# What the table of runs tells of the test by step that has the lowest NLL on held-out images.
+EARLY_STOPPING = {
+    "early_stopping_step": ("step", "Int64"),
+    "early_stopping_accuracy": ("test_accuracy", "float64"),
+    "early_stopping_nll": ("test_nll", "float64"),
+}
 _RUN_DTYPES = {
     **COORDINATES,
     **{name: dtype for name, (_, dtype) in _RUN_COLUMNS.items()},
@@ -57,6 +64,7 @@ _RUN_DTYPES = {
     "sparsity": "float64",
     "passes": "Int64",
     **{f"passes_{what}_{name}": "float64" for name in METRICS for what in ("mean", "sd")},
+    **{name: dtype for name, (_, dtype) in EARLY_STOPPING.items()},
 }
 _LAYER_DTYPES = {
     **COORDINATES,
@@ -65,6 +73,14 @@ _LAYER_DTYPES = {
     "size": "Int64",
     "survivors": "Int64",
     "density": "float64",
+}
+_SHIFT_DTYPES = {
+    **COORDINATES,
+    "density": "float64",
+    "shift": "string",  # a corruption, or another data set
+    "strength": "Int64",
+    **dict.fromkeys(("accuracy", "nll", "ece"), "float64"),
+    **dict.fromkeys(("auroc_entropy", "auroc_mutual_information"), "float64"),
 }
 
 
@@ -106,7 +122,21 @@ def row(metrics: dict) -> dict:
         "computation": node_metrics.computation(metrics),
         "sparsity": 1 - columns["density"],
         **_passes(metrics),
+        **early_stopping(metrics),
     }
+
+
+def early_stopping(metrics: dict) -> dict:
+    """The test by step with the lowest NLL on held-out images, as columns of the table of runs.
+
+    How fast a network learns, as Frankle and Carbin (2019) measure it: by the iteration of minimum
+    validation loss. Nothing without tests by step (`evaluation.every_steps`) or held-out images.
+    """
+    tests = [test for test in metrics.get("by_step", []) if "validation_nll" in test]
+    if not tests:
+        return {}
+    best = min(tests, key=lambda test: test["validation_nll"])
+    return {name: best[key] for name, (key, _) in EARLY_STOPPING.items()}
 
 
 def _layer_rows(metrics: dict) -> list[dict]:
@@ -122,13 +152,32 @@ def _layer_rows(metrics: dict) -> list[dict]:
     ]
 
 
+def _shift_rows(metrics: dict) -> list[dict]:
+    """The rows of the table of shifts: a corruption at a strength, or a data set to tell apart."""
+    rows = metrics.get("shifts", [])
+    foreign = [
+        {**row, "shift": row["dataset"], "dataset": None}
+        for row in metrics.get("out_of_distribution", [])
+    ]
+    shared = {**node_metrics.coordinates(metrics), "density": metrics["density"]}
+    return [{**row, **shared} for row in [*rows, *foreign]]
+
+
 def _frame(rows: list[dict], dtypes: dict, by: list[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
     return frame.sort_values(by, na_position="first", kind="stable", ignore_index=True)
 
 
-def tables(metrics_files: Iterable[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table of runs and the table of layers; each file is read once.
+class Tables(NamedTuple):
+    """The tidy tables: a row a node; a node and layer; a node and shift of the test images."""
+
+    runs: pd.DataFrame
+    layers: pd.DataFrame
+    shifts: pd.DataFrame
+
+
+def tables(metrics_files: Iterable[str | Path]) -> Tables:
+    """The tables of runs, of layers and of shifts; each file is read once.
 
     The rows come sorted by coordinates, nulls first, whatever the order of the files.
 
@@ -138,11 +187,13 @@ def tables(metrics_files: Iterable[str | Path]) -> tuple[pd.DataFrame, pd.DataFr
     """
     run_rows: list[dict] = []
     layer_rows: list[dict] = []
+    shift_rows: list[dict] = []
     seen: dict[tuple, str | Path] = {}
     for path in metrics_files:
         metrics = node_metrics.read(path)
         run = row(metrics)
         layer_rows += _layer_rows(metrics)
+        shift_rows += _shift_rows(metrics)
         node = tuple(run[name] for name in COORDINATES)
         if node in seen:
             raise InputError(f"{path}: the same node as {seen[node]}; give each node once.")
@@ -151,17 +202,21 @@ def tables(metrics_files: Iterable[str | Path]) -> tuple[pd.DataFrame, pd.DataFr
     if not run_rows:
         raise InputError("The list of metrics files is empty; a table needs one at least.")
     by = list(COORDINATES)
-    return _frame(run_rows, _RUN_DTYPES, by), _frame(layer_rows, _LAYER_DTYPES, [*by, "layer"])
+    return Tables(
+        _frame(run_rows, _RUN_DTYPES, by),
+        _frame(layer_rows, _LAYER_DTYPES, [*by, "layer"]),
+        _frame(shift_rows, _SHIFT_DTYPES, [*by, "shift", "strength"]),
+    )
 
 
 def table(metrics_files: Iterable[str | Path]) -> pd.DataFrame:
     """The table of runs: a row a node. See `tables`."""
-    return tables(metrics_files)[0]
+    return tables(metrics_files).runs
 
 
 def layers(metrics_files: Iterable[str | Path]) -> pd.DataFrame:
     """The table of layers: a row a node and prunable layer, in network order. See `tables`."""
-    return tables(metrics_files)[1]
+    return tables(metrics_files).layers
 
 
 def write(frame: pd.DataFrame, parquet: str | Path, csv: str | Path) -> None:

@@ -62,7 +62,8 @@ def jobs(config: Mapping, nodes: Iterable[Node]) -> list[Job]:
     def job(stage: str, path: str, *what, output: str = "{}.safetensors") -> Job:
         return Job(stage, root / output.format(path), root / f"logs/{path}.log", *what)
 
-    data = dict.fromkeys(node.dataset for node in nodes)
+    foreign = (name for node in nodes for name in study.other_data(config, node))
+    data = dict.fromkeys([*(node.dataset for node in nodes), *foreign])
     initial = dict.fromkeys((node.dataset, node.model, node.seed) for node in nodes)
     return [
         *(job("data", f"data/{name}", name) for name in data),

@@ -89,7 +89,13 @@ def evaluated(settings: Mapping, images: Images) -> int:
     """How many forward passes, of one image and one weight sample, the tests of a node take."""
     evaluation = settings["evaluation"]
     tests = math.ceil(settings["curriculum"]["epochs"] / evaluation["every"])
-    passes = tests * (images.test + images.validation) + evaluation["passes"] * images.test
+    if every := evaluation.get("every_steps"):
+        batches = images.train // settings["curriculum"]["batch_size"]
+        tests += settings["curriculum"]["epochs"] * batches // every
+    shifted = 3 * len(evaluation.get("shifts", []))
+    foreign = len(evaluation.get("out_of_distribution", []))
+    final = (evaluation["passes"] + shifted + foreign) * images.test
+    passes = tests * (images.test + images.validation) + final
     return passes * evaluation["samples"]
 
 

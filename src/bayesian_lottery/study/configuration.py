@@ -189,8 +189,17 @@ def validate(config: Mapping) -> list[Trunk]:
                     f"curricula.{curriculum}.batch_size: {batch_size} is more than the "
                     f"{images.train} training images of {name}."
                 )
+    _check_foreign(config)
     _check_figures(config, trunks)
     return trunks
+
+
+def _check_foreign(config: Mapping) -> None:
+    """Refuse data sets to tell from a node's own that are none of the configuration's, or wrong."""
+    for name in config.get("evaluation", {}).get("out_of_distribution", []):
+        if name not in config["datasets"]:
+            raise choice("evaluation.out_of_distribution", name, config["datasets"])
+        images_of(config, name)
 
 
 def _check_crop(name: str, crop: int, shape: tuple[int, int, int]) -> None:

@@ -11,7 +11,10 @@ from bayesian_lottery.tickets.rewinds import REWINDS
 # What the absence of a setting that came after studies had been made means for good: how those were
 # trained. Jobs are told such a setting only where it differs, so that their parameters stay as they
 # were and nothing is trained again. The default in the schema may change; this may not.
-ABSENT: Mapping[str, Mapping] = {"compute": {"deterministic": True}}
+ABSENT: Mapping[str, Mapping] = {
+    "compute": {"deterministic": True},
+    "evaluation": {"every_steps": None, "shifts": [], "out_of_distribution": []},
+}
 
 
 class Origin(NamedTuple):
@@ -83,6 +86,12 @@ def node_extensions(config: Mapping, node: Node) -> list[str]:
     return owners.files_of(choices.entries(config, node))
 
 
+def other_data(config: Mapping, node: Node) -> dict[str, str]:
+    """The decoded data sets that the node's predictions are to tell from its own, by name."""
+    names = config["evaluation"].get("out_of_distribution", [])
+    return {name: data_file(config, name) for name in names if name != node.dataset}
+
+
 def node_outputs(config: Mapping, node: Node) -> dict:
     """The files that training `node` writes, by name; `next_masks` are paths by scorer.
 
@@ -112,7 +121,9 @@ def task(config: Mapping, node: Node) -> dict:
 
 def files(config: Mapping, node: Node) -> dict:
     """From which files to which `node` is trained."""
-    inputs = {**node_inputs(config, node), "extensions": node_extensions(config, node)}
+    inputs: dict = {**node_inputs(config, node), "extensions": node_extensions(config, node)}
+    if others := other_data(config, node):
+        inputs["other_data"] = others
     return {"inputs": inputs, "outputs": node_outputs(config, node)}
 
 
@@ -136,7 +147,8 @@ def node_settings(config: Mapping, node: Node) -> dict:
     """
     dataset, training = config["datasets"][node.dataset], choices.trained(config, node)
     kind = choices.kind_name(config, training.inference)
-    evaluation, options = dict(config["evaluation"]), choices.options(config, training.inference)
+    evaluation = _told("evaluation", config["evaluation"])
+    options = choices.options(config, training.inference)
     settings = {
         **node.coordinates(),
         "inference": training.inference,

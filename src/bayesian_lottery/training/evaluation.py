@@ -61,6 +61,19 @@ def measure(
     return row
 
 
+def measure_at_step(
+    engine: Engine, images: Images, validation: Split, settings: Mapping, stream: Stream, step: int
+) -> dict[str, float | None]:
+    """As `measure`, between epochs."""
+    return measure(engine, images, validation, settings, (*stream, "step"), step)
+
+
+def due_at_step(settings: Mapping, step: int) -> bool:
+    """Whether networks are tested after `step` steps, besides the tests after epochs."""
+    every = settings["evaluation"].get("every_steps")
+    return bool(every) and step % every == 0
+
+
 def final(
     engine: Engine, images: Images, settings: Mapping, stream: Stream
 ) -> tuple[dict[str, list[float] | None], torch.Tensor]:

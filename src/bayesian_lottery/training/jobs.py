@@ -40,6 +40,7 @@ class Inputs:
     mask: this level's mask; None keeps everything (level 0).
     rewind_weights: the trained weights that the rewind goes back to.
     trained_weights: the trunk's trained weights at this level, for branches that start from them.
+    other_data: decoded data sets whose images predictions are to tell from this one's, by name.
     extensions: the configuration's, as far as the node uses them.
     """
 
@@ -48,12 +49,13 @@ class Inputs:
     mask: Path | None = None
     rewind_weights: Path | None = None
     trained_weights: Path | None = None
+    other_data: Mapping[str, Path] = field(default_factory=dict)
     extensions: Sequence[Path] = ()
 
     def files(self) -> list[Path]:
         """All of them."""
-        own = (path for name, path in vars(self).items() if name != "extensions")
-        return [*filter(None, own), *self.extensions]
+        single = (path for path in vars(self).values() if isinstance(path, Path))
+        return [*single, *self.other_data.values(), *self.extensions]
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,8 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
         files,
     )
     checkpointing = Checkpointing(path, checkpoint_seconds, digest)
-    records = train(networks, images, tasks[0].settings, streams, checkpointing)
+    others = tasks[0].inputs.other_data
+    records = train(networks, images, tasks[0].settings, streams, checkpointing, others)
     seconds = (time.perf_counter() - started) / len(tasks)
     for task, network, mask, record in zip(tasks, networks, masks_of, records, strict=True):
         cost = {
@@ -282,6 +285,8 @@ def _write(
         **describe(mask),
         "results": summarise(record.history),
         "passes": record.passes,
+        **({"by_step": record.by_step} if record.by_step else {}),
+        **record.shifts,
         **circumstances,
     }
     write_json(outputs.metrics, metrics)

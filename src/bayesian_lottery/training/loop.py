@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import packs
 from bayesian_lottery.inference.networks import Network
 from bayesian_lottery.randomness import generator
-from bayesian_lottery.training import checkpoints, devices, evaluation
+from bayesian_lottery.training import checkpoints, devices, evaluation, shifts
 from bayesian_lottery.training.batches import Batches
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.curricula import Curriculum
@@ -34,6 +36,8 @@ class Record:
     seconds_evaluation: float = 0.0
     resumed_at_steps: list[int] = field(default_factory=list)
     passes: dict[str, list[float] | None] = field(default_factory=dict)
+    by_step: list[dict] = field(default_factory=list)  # tests between those of the epochs
+    shifts: dict[str, list[dict]] = field(default_factory=dict)  # see `shifts.measure`
     predictions: Tensor | None = None  # class probabilities of the test images, at the end
 
 
@@ -46,6 +50,7 @@ def train(
     settings: Mapping,
     streams: Sequence[Sequence[object]],
     checkpointing: Checkpointing | None = None,
+    others: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[Record]:
     """Train `networks` in place by `settings`, side by side, and measure each every epoch.
 
@@ -59,6 +64,7 @@ def train(
         settings: the nodes' settings, as `study.node_settings` gives them.
         streams: of each network, the coordinates that name its random streams.
         checkpointing: save every so often, on SIGUSR1, and on SIGTERM before stopping.
+        others: decoded data sets that predictions are to tell from this one, by name.
 
     Returns:
         A record of each network.
@@ -118,6 +124,11 @@ def train(
                 for each in zip(records, testers, streams, means, strict=True):
                     _end_epoch(*each, epoch, rate, images, validation, settings, checkpointing)
                 clock = time.perf_counter()
+            if evaluation.due_at_step(settings, step + 1):
+                _share(records, time.perf_counter() - clock)
+                for one in zip(records, testers, streams, strict=True):
+                    _test(*one, step + 1, images, validation, settings)
+                clock = time.perf_counter()
             progress.show(step + 1, records[0].history)
 
             due = checkpointing and time.perf_counter() - saved_at >= checkpointing.seconds
@@ -133,6 +144,7 @@ def train(
     for record, tester, stream in zip(records, testers, streams, strict=True):
         clock = time.perf_counter()
         record.passes, record.predictions = evaluation.final(tester, images, settings, stream)
+        record.shifts = shifts.measure(tester, images, settings, stream, others)
         record.seconds_evaluation += time.perf_counter() - clock
     return records
 
@@ -183,6 +195,22 @@ def _end_epoch(
     row["seconds"] = record.seconds_training + record.seconds_evaluation
     row["peak_memory_bytes"] = devices.peak_memory(images.mean.device)
     record.history.append(row)
+
+
+def _test(
+    record: Record,
+    tester: Engine,
+    stream: Sequence[object],
+    step: int,
+    images: Images,
+    validation: Split,
+    settings: Mapping,
+) -> None:
+    """Add a test after `step` to a network's record, as `evaluation.every_steps` asks."""
+    clock = time.perf_counter()
+    values = evaluation.measure_at_step(tester, images, validation, settings, stream, step)
+    record.seconds_evaluation += time.perf_counter() - clock
+    record.by_step.append({"step": step, **values})
 
 
 def _share(records: list[Record], seconds: float) -> None:

@@ -32,6 +32,14 @@ class Predictions:
             _entropy(log_probabilities).mean(0),
         )
 
+    def entropy(self) -> Tensor:
+        """(N,) entropy of each image's predictive distribution, in nats."""
+        return _entropy(self.log_probabilities)
+
+    def mutual_information(self) -> Tensor:
+        """(N,) mutual information of label and weights, in nats; Jensen makes it at least 0."""
+        return (self.entropy() - self.expected_entropy).clamp_min(0)
+
     @classmethod
     def concatenate(cls, parts: list["Predictions"]) -> "Predictions":
         return cls(
