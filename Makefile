@@ -1,5 +1,6 @@
 # `make demo` runs the study in miniature, `make test` tests the project, `make check` what of it takes
-# a minute, `make benchmark` shows how fast training is on this machine. All set up .venv from
+# a minute, `make benchmark` shows how fast training is on this machine, `make reproduce` draws what was
+# published in docs/reproduction.md again. All set up .venv from
 # requirements.lock first. CORES=N limits the cores that the demo takes (default: all).
 # LOCK=requirements-cuda12.lock is for NVIDIA drivers older than 580.
 
@@ -10,10 +11,13 @@ INSTALLED := $(shell cat $(VENV)/installed 2>/dev/null)
 LOCK ?= $(or $(INSTALLED),requirements.lock)
 ACTIVATE := . $(VENV)/bin/activate
 
-.PHONY: demo test check lint benchmark environment another_lock clean
+.PHONY: demo reproduce test check lint benchmark environment another_lock clean
 
 demo: environment
 	$(ACTIVATE) && python scripts/warm.py snakemake --cores $(CORES)
+
+reproduce: environment
+	$(ACTIVATE) && python scripts/reproduce.py
 
 test: lint
 	$(ACTIVATE) && python tests/run.py

@@ -219,12 +219,13 @@ def layers(metrics_files: Iterable[str | Path]) -> pd.DataFrame:
     return tables(metrics_files).layers
 
 
-def write(frame: pd.DataFrame, parquet: str | Path, csv: str | Path) -> None:
+def write(frame: pd.DataFrame, parquet: str | Path, csv: str | Path | None = None) -> None:
     """Write a table as Parquet (keeps the types) and as CSV (opens anywhere), each atomically."""
     with atomic(parquet) as temporary:
         frame.to_parquet(temporary, index=False)
-    with atomic(csv) as temporary:
-        frame.to_csv(temporary, index=False, lineterminator="\n")
+    if csv:
+        with atomic(csv) as temporary:
+            frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def read(parquet: str | Path) -> pd.DataFrame:

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.errors import choice
 from bayesian_lottery.files import read_arrays
 from bayesian_lottery.findings.figures import style
+from bayesian_lottery.findings.figures.selection import NothingToShow
 from bayesian_lottery.findings.figures.shown import Masks
 from bayesian_lottery.tickets.masks import load_arrays
 
@@ -31,11 +32,12 @@ def draw(plan: Masks, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     distribution that the run drew its own from, which are not kept.
 
     Raises:
-        InputError: a file is not given, missing or no such file, or there is no such layer.
+        NothingToShow: a file is not given.
+        InputError: a file is missing or no such file, or there is no such layer.
     """
     for name in [*plan.masks, "initial"]:
         if name not in files:
-            raise InputError(f"The file {name!r} is not given: a mask, or the initial weights.")
+            raise NothingToShow(f"The file {name!r} is not given: a mask, or the initial weights.")
     masks = {name: load_arrays(files[name]) for name in plan.masks}
     layer = plan.layer or _legible(masks["ticket"])
     if layer not in masks["ticket"]:

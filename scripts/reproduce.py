@@ -1,0 +1,71 @@
+"""Draw the figures and judge the claims of published studies again, from their tables alone.
+
+Writes each study's figures and claims into its folder in `published/`, and what was found into the
+study's sections of a page, between `<!-- study NAME -->` and `<!-- end of NAME -->`.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from bayesian_lottery import errors
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import atomic, write_text
+from bayesian_lottery.findings import claims, figures, published
+from bayesian_lottery.findings.figures import NothingToShow
+from bayesian_lottery.study import configfiles
+
+
+def draw(study: Path, tables: published.Tables, options: dict, style_file: Path) -> None:
+    """Every figure that the tables can feed, as PNG in the study's folder."""
+    from bayesian_lottery.findings.figures import style  # loads matplotlib
+
+    with style.applied(style_file):
+        for name, figure in figures.FIGURES.items():
+            if "png" not in figure.formats:
+                continue
+            try:
+                drawn = figures.draw(name, tables._asdict(), options.get(name, {}))
+            except NothingToShow:
+                continue
+            figures.save(drawn, study / f"{name}.png")
+            print(study / f"{name}.png", flush=True)
+
+
+def renew(page: str, name: str, section: str) -> str:
+    """The page with the study's section between its marks.
+
+    Raises:
+        InputError: the page has no such marks.
+    """
+    marks = f"<!-- study {name} -->", f"<!-- end of {name} -->"
+    pattern = re.compile(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", re.DOTALL)
+    if not pattern.search(page):
+        raise InputError(f"page: it has no {marks[0]} … {marks[1]}.")
+    return pattern.sub(lambda _: f"{marks[0]}\n\n{section}\n\n{marks[1]}", page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--published", type=Path, default=Path("published"))
+    parser.add_argument("--page", type=Path, default=Path("docs/reproduction.md"))
+    parser.add_argument("--configurations", type=Path, default=Path("config/studies"))
+    parser.add_argument("--style", type=Path, default=Path("config/figures.mplstyle"))
+    parser.add_argument("--no-figures", action="store_true", help="claims and page alone")
+    given = parser.parse_args()
+
+    page = given.page.read_text()
+    for study in sorted(path for path in given.published.iterdir() if path.is_dir()):
+        config = configfiles.read(given.configurations / f"{study.name}.yaml")
+        tables = published.read(study)
+        judged = claims.table(tables.runs, tables.layers, config.get("claims", {}))
+        with atomic(study / "claims.csv") as temporary:
+            judged.to_csv(temporary, index=False, lineterminator="\n")
+        page = renew(page, study.name, published.section(study, judged, tables))
+        if not given.no_figures:
+            draw(study, tables, config.get("figures", {}), given.style)
+    write_text(given.page, page)
+
+
+if __name__ == "__main__":
+    errors.run(main)
