@@ -1,8 +1,8 @@
 # `make demo` runs the study in miniature, `make test` tests the project, `make check` what of it takes
-# a minute, `make benchmark` shows how fast training is on this machine, `make reproduce` draws what was
-# published in docs/reproduction.md again. All set up .venv from
-# requirements.lock first. CORES=N limits the cores that the demo takes (default: all).
-# LOCK=requirements-cuda12.lock is for NVIDIA drivers older than 580.
+# a minute. `make benchmark` shows how fast training is on this machine, `make gpu-check` checks a GPU
+# in 25 minutes (ARGUMENTS=--tiny tries it on a CPU), `make reproduce` draws again what was published.
+# All set up .venv from requirements.lock first. CORES=N limits the cores that the demo takes (default:
+# all). LOCK=requirements-cuda12.lock is for NVIDIA drivers older than 580.
 
 PYTHON ?= python3
 CORES ?= all
@@ -11,7 +11,7 @@ INSTALLED := $(shell cat $(VENV)/installed 2>/dev/null)
 LOCK ?= $(or $(INSTALLED),requirements.lock)
 ACTIVATE := . $(VENV)/bin/activate
 
-.PHONY: demo reproduce test check lint benchmark environment another_lock clean
+.PHONY: demo reproduce test check lint benchmark gpu-check environment another_lock clean
 
 demo: environment
 	$(ACTIVATE) && python scripts/warm.py snakemake --cores $(CORES)
@@ -27,6 +27,9 @@ check: lint
 
 lint: environment
 	$(ACTIVATE) && ruff check . && ruff format --check . && snakefmt --check workflow && mypy
+
+gpu-check: environment
+	$(ACTIVATE) && python benchmarks/gpu_check.py $(ARGUMENTS)
 
 benchmark: environment
 	$(ACTIVATE) && python benchmarks/run.py

@@ -37,7 +37,7 @@ SECTIONS = {
         "--profile --cases ours --models resnet20",
         "--profile --cases ours",
     ),
-    "start": ("A job's start", "training.py", "--start", "--start"),
+    "start": ("A job's start", "start.py", "", ""),
     "packs": ("Networks side by side", "packs.py", "", BIG),
     "captured_packs": ("Networks side by side, captured", "packs.py", None, f"{BIG} --capture"),
 }

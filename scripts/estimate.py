@@ -41,11 +41,17 @@ def main() -> None:
         help="1e12 operations a second that a job sustains, where nothing was measured (default: by"
         f" the paper's times on a GPU, {speeds.CORE.tflops:g} a core)",
     )
+    parser.add_argument(
+        "--card",
+        type=Path,
+        help="card.json of benchmarks/gpu_check.py: its GPU's speeds in place of the paper's",
+    )
     given = parser.parse_args()
     if min(given.gpus) < 1 or (given.tflops is not None and given.tflops <= 0):
         parser.error("--gpus and --tflops take numbers above 0")
     config, nodes = configuration.load(given.configfile, given.config, SCHEMA)
-    estimated = cost.estimate(config, nodes, given.device, given.tflops)
+    card = speeds.card(given.card) if given.card else speeds.PUBLISHED
+    estimated = cost.estimate(config, nodes, given.device, given.tflops, card)
     print(reports.of_estimate(estimated, given.gpus, given.by))
 
 

@@ -1,5 +1,6 @@
 """What a study costs: counted sizes and operations, measured times, and the table of them."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -387,3 +388,35 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path):
     )
     assert run.returncode == 1
     assert run.stderr.startswith("error: none.yaml: no such file")
+
+
+def measured_card(folder, **seconds):
+    """A card.json of gpu_check.py: the seconds of an epoch, (deterministic, Bayesian), by model."""
+    rows = [
+        {"model": model, "inference": inference, "deterministic": strict, "capture": capture}
+        | {"seconds": value * (1 if strict and not capture else 0.5)}
+        for model, values in seconds.items()
+        for inference, value in zip(("deterministic", "bayesian"), values, strict=True)
+        for strict in (True, False)
+        for capture in (False, True)
+    ]
+    path = folder / "card.json"
+    path.write_text(json.dumps({"parts": [], "epochs": {"rows": rows}}))
+    return path
+
+
+def test_the_speeds_of_a_card_take_the_place_of_the_papers(tmp_path):
+    paper = {model: [value * 60 / 160 for value in v] for model, v in speeds.PUBLISHED.items()}
+    card = speeds.card(measured_card(tmp_path, **paper))
+    for model in ("resnet20", "vgg16", "vit_base", "lenet5"):
+        assert speeds.published(model, card) == pytest.approx(speeds.published(model))
+    twice = {model: [2 * value for value in values] for model, values in paper.items()}
+    slower = speeds.published("vgg11", speeds.card(measured_card(tmp_path, **twice)))
+    assert slower.tflops == pytest.approx(speeds.published("vgg11").tflops / 2)
+
+
+@pytest.mark.parametrize("content", [{}, {"epochs": {"rows": [{}]}}, {"epochs": {"rows": []}}])
+def test_a_card_without_epochs_is_refused(tmp_path, content):
+    (tmp_path / "card.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"card\.json"):
+        speeds.card(tmp_path / "card.json")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
         ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --repeats 2", "| Flipout | 2 |"),
         ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --seeds 2", "| Flipout | 2 |"),
         ("run.py start", "| alone |"),
-        ("first_hour.py --tiny --only numbers packs --logs {folder}", "| packs | well |"),
+        ("gpu_check.py --tiny --folder {folder}", "| packs | well |"),
     ],
 )
 def test_it_prints_its_table(command, words, tmp_path):

@@ -17,6 +17,8 @@ from bayesian_lottery.inference.kinds import Kind
 from bayesian_lottery.running.progress import Job, finished, jobs, longest_chain, runs
 from bayesian_lottery.running.speeds import (
     CORE,
+    PUBLISHED,
+    Card,
     Measured,
     Speed,
     assumed_seconds,
@@ -161,7 +163,11 @@ class Estimate:
 
 
 def estimate(
-    config: Mapping, nodes: Iterable[Node], device: str = "auto", tflops: float | None = None
+    config: Mapping,
+    nodes: Iterable[Node],
+    device: str = "auto",
+    tflops: float | None = None,
+    card: Card = PUBLISHED,
 ) -> Estimate:
     """What the study costs.
 
@@ -171,6 +177,7 @@ def estimate(
         device: "gpu", "cpu", or "auto": what the configuration says, else what trained most of the
             results, else a GPU.
         tflops: a rate to assume, in 1e12 operations a second, in place of the published times.
+        card: the minutes a level of another GPU than the paper's, as `speeds.card` gives them.
 
     Raises:
         InputError: the size of a data set is not known yet.
@@ -183,10 +190,12 @@ def estimate(
         device = device_kind(measured.device) if measured.device else "gpu"
     speed = Speed(CORE.tflops * measured.threads, CORE.step_seconds) if device == "cpu" else None
     if tflops is not None:
-        speed = Speed(tflops, (speed or published("resnet20")).step_seconds)
+        speed = Speed(tflops, (speed or published("resnet20", card)).step_seconds)
     images = {name: _decoded(config, name) for name in {node.dataset for node in nodes}}
     items = [
-        _item(job, config, finished(job, config, results), images[job.dataset], measured, speed)
+        _item(
+            job, config, finished(job, config, results), images[job.dataset], measured, speed, card
+        )
         for job in jobs(config, nodes)
     ]
     stale = sum(
@@ -208,7 +217,13 @@ def _decoded(config: Mapping, name: str) -> Images:
 
 
 def _item(
-    job: Job, config: Mapping, done: bool, images: Images, measured: Measured, speed: Speed | None
+    job: Job,
+    config: Mapping,
+    done: bool,
+    images: Images,
+    measured: Measured,
+    speed: Speed | None,
+    card: Card,
 ) -> Item:
     if job.model is None:
         return Item(job, done, images.stored_bytes)
@@ -220,6 +235,6 @@ def _item(
     seconds = measured.seconds(settings)
     if seconds is not None:
         return Item(job, done, kept, passing, seconds, measured=True)
-    speed = speed or published(job.model)
+    speed = speed or published(job.model, card)
     assumed = assumed_seconds(settings, images, network.multiply_adds, speed)
     return Item(job, done, kept, passing, measured.start + assumed)

@@ -3,7 +3,6 @@
 Nothing here needs torch.
 """
 
-import functools
 import math
 import re
 import statistics
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_json
 from bayesian_lottery.inference.kinds import options_of
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.models.costs import COSTS
@@ -39,16 +40,45 @@ class Speed(NamedTuple):
 CORE = Speed(0.02, 0.002)  # assumed of one core of a processor; docs/cost.md says where it is from
 
 
-@functools.cache
-def published(model: str) -> Speed:
-    """How fast the paper trained the network of a model's family; of other families, ResNet-20.
+Card = Mapping[str, tuple[float, float]]  # what `PUBLISHED` is, of some device
 
-    Nine more weight samples took the difference of the two published times. So both unknowns are
-    known: the operations a second of a sample, and what a step takes besides.
+
+def card(path: str | Path) -> Card:
+    """The minutes a level of a device, by what `benchmarks/gpu_check.py` measured there.
+
+    Raises:
+        InputError: the file is missing or damaged, or has not the epochs of any model.
+    """
+    measured = read_json(path)
+    seconds: dict[str, dict[str, float]] = defaultdict(dict)
+    try:
+        for row in measured["epochs"]["rows"]:
+            if row.get("deterministic", True) and not row.get("capture"):
+                seconds[row["model"]][row["inference"]] = float(row["seconds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not what gpu_check.py writes ({error!r}).") from None
+    minutes = {
+        model: (160 / 60 * own["deterministic"], 160 / 60 * own["bayesian"])
+        for model, own in seconds.items()
+        if {"deterministic", "bayesian"} <= own.keys()
+    }
+    if not minutes:
+        raise InputError(f"{path}: it has no model's epochs, deterministic and Bayesian.")
+    return minutes
+
+
+def published(model: str, minutes: Card = PUBLISHED) -> Speed:
+    """How fast a device trained the network of a model's family; of other families, the first.
+
+    Nine more weight samples took the difference of the two times. So both unknowns are known: the
+    operations a second of a sample, and what a step takes besides.
+
+    Args:
+        minutes: a level's, by model; the paper's, unless `card` has those of another device.
     """
     family = MODELS[model].module if model in MODELS else None
-    name = next((n for n in PUBLISHED if MODELS[n].module == family), "resnet20")
-    deterministic, bayesian = (60 * minutes for minutes in PUBLISHED[name])
+    name = next((n for n in minutes if MODELS[n].module == family), next(iter(minutes)))
+    deterministic, bayesian = (60 * value for value in minutes[name])
     a_sample = (bayesian - deterministic) / 9
     epochs, train, test, batch_size = 160, 50_000, 10_000, 128
     operations = 2e6 * COSTS[name].multiply_adds * epochs * (3 * train + test)
