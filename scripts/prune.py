@@ -14,7 +14,8 @@ def main() -> None:
         "--task",
         type=json.loads,
         required=True,
-        help="the dense node, as JSON: {node, settings}, and the level unless it is 1",
+        help="the dense node, as JSON: {node, settings}; the level unless it is 1; and of the "
+        "level's settings ranking, ranking_options and pattern, where it has them",
     )
     parser.add_argument("--data", type=Path, required=True, help="decoded data set")
     parser.add_argument("--weights", type=Path, required=True, help="its trained weights")
@@ -30,9 +31,10 @@ def main() -> None:
     from bayesian_lottery.training import jobs  # imports torch
 
     extensions.load(given.extensions)
-    node, settings = given.task["node"], given.task["settings"]
+    told = dict(given.task)
+    node, settings, level = told.pop("node"), told.pop("settings"), told.pop("level", 1)
     files = (given.data, given.weights, given.scorer, given.output)
-    jobs.prune_dense(node, settings, *files, given.device, given.task.get("level", 1))
+    jobs.prune_dense(node, {**settings, **told}, *files, given.device, level)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from bayesian_lottery.data.sources import SOURCES
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS
+from bayesian_lottery.tickets.patterns import PATTERNS
+from bayesian_lottery.tickets.rankings import RANKINGS
 from bayesian_lottery.tickets.rewinds import REWINDS
 from bayesian_lottery.tickets.scores import SCORERS
 from bayesian_lottery.tickets.searches import SEARCHES
@@ -57,13 +59,15 @@ WORDS = {
     "model": sorted(MODELS),
     "models": sorted(MODELS),
     "inference": ["deterministic", "bayesian", "cold"],
-    "kind": sorted(KINDS),
+    "kind": [*sorted(KINDS), *sorted(RANKINGS)],
     "mask": sorted(MASKS),
     "weights": sorted(WEIGHTS),
     "of": ["deterministic", "bayesian"],
     "scorer": sorted(SCORERS),
     "rewind": sorted(REWINDS),
     "search": sorted(SEARCHES),
+    "ranking": [*sorted(RANKINGS), "swapped"],
+    "pattern": sorted(PATTERNS),
     "curriculum": ["short", "long"],
     "branch": [*sorted(BRANCHES), "swapped"],
 }

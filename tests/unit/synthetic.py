@@ -46,6 +46,8 @@ def metrics(
     branch: str | None = None,
     replicate: int | None = None,
     search: str | None = None,
+    ranking: str | None = None,
+    pattern: str | None = None,
     selected: bool = True,
     device: str = "cpu",
     epochs: int = 40,
@@ -63,8 +65,9 @@ def metrics(
         "dataset": dataset, "model": model, "inference": inference, "curriculum": curriculum,
         "seed": seed, "scorer": scorer, "rewind": rewind, "level": level, "branch": branch,
         "replicate": replicate,
-        **({"search": search} if search and level else {}),
     }  # fmt: skip
+    later = {"search": search, "ranking": ranking, "pattern": pattern}
+    node |= {name: value for name, value in later.items() if value and level}
     noise = random.Random(str(node))
     bayesian = inference == "bayesian" or (branch or "").startswith("transplant")
     steepness = 0.9 + 0.3 * bayesian  # deeper layers are pruned more

@@ -33,6 +33,7 @@ from bayesian_lottery.findings.claims.verdicts import (
     judge,
     matches,
 )
+from bayesian_lottery.study import LATER
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +100,7 @@ def study(
                     "passes_sd_mace": 0.001,
                     "seconds": seconds(n) * (1 + noise * draw.gauss(0, 1)),
                     "device": "cpu",
-                    "search": "iterative" if n.level else None,
+                    **(LATER if n.level else dict.fromkeys(LATER)),
                 }
             )
     return pd.DataFrame(rows).astype(results.COORDINATES)
@@ -121,7 +122,7 @@ def layers(*models, slope=lambda n: 0.5, noise=0.0, count=8, **kind):
             if noise:
                 draw.shuffle(shares)
             for layer, share in enumerate(shares, 1):
-                rows.append({**node, "search": "iterative", "layer": layer, "size": 10**6,
+                rows.append({**node, **LATER, "layer": layer, "size": 10**6,
                              "survivors": round(10**6 * share), "density": share})  # fmt: skip
     frame = pd.DataFrame(rows, columns=[*results.COORDINATES, "layer", "size", "survivors",
                                         "density"])  # fmt: skip

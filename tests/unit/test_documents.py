@@ -11,6 +11,8 @@ from bayesian_lottery.data.sources import SOURCES, TEST_FRACTION
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS, Branch
+from bayesian_lottery.tickets.patterns import PATTERNS
+from bayesian_lottery.tickets.rankings import RANKINGS
 from bayesian_lottery.tickets.rewinds import REWINDS
 from bayesian_lottery.tickets.scores import SCORERS
 from bayesian_lottery.tickets.searches import SEARCHES
@@ -121,6 +123,9 @@ def test_defaults_are_those_of_the_schema(key: str) -> None:
         ("trunks[].scorer", SCORERS),
         ("trunks[].rewind", REWINDS),
         ("trunks[].search", SEARCHES),
+        ("trunks[].ranking", RANKINGS),
+        ("trunks[].pattern", PATTERNS),
+        ("rankings.*.kind", RANKINGS),
         ("branches[].branch", BRANCHES),
         ("datasets.*.source", SOURCES),
         ("branch_kinds.*.mask", MASKS),

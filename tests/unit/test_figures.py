@@ -196,9 +196,12 @@ def test_figure2_chooses_levels_and_scorer(study):
     )
 
 
-def test_other_searches_are_left_out(tmp_path):
+@pytest.mark.parametrize(
+    "other", [{"search": "one_shot"}, {"ranking": "layerwise"}, {"pattern": "units"}]
+)
+def test_other_searches_rankings_and_patterns_are_left_out(tmp_path, other):
     nodes = list(synthetic.study(seeds=(0,), levels=2))
-    others = [synthetic.metrics(level, seed=1, search="one_shot") for level in (0, 1, 2)]
+    others = [synthetic.metrics(level, seed=1, **other) for level in (0, 1, 2)]
     alone, mixed = tables(tmp_path / "alone", nodes), tables(tmp_path / "mixed", nodes + others)
     figures_of = [draw("figure1", both) for both in (alone, mixed)]
     drawn, expected = (lines(figure.axes[0])["SNR"].get_xydata() for figure in figures_of)

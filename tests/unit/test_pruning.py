@@ -71,7 +71,7 @@ def test_pruned_at_once_a_level_keeps_as_many_as_pruned_level_by_level(fraction)
     for level in range(1, 12):
         moved = {name: torch.rand(layer.shape) for name, layer in dense.items()}
         step = masks.prune(step, moved, fraction)
-        found = pruning.prune(network, dense, "magnitude", None, settings, STREAM, times=level)
+        found = pruning.prune(network, dense, "magnitude", None, settings, STREAM, level)
         assert masks.survivors(found) == masks.survivors(step) < masks.survivors(above)
         assert all((found[name] <= above[name]).all() for name in found)
         # Counted and cut at once: the largest weights of all.
@@ -91,7 +91,7 @@ def test_a_scorer_gets_what_it_needs_in_its_order(monkeypatch):
 
     monkeypatch.setitem(SCORERS, "saliency", Scorer(("gradient", "weight"), score, "|g w|"))
     images, network = images_of("lenet_100_50"), network_of("lenet_100_50", "deterministic")
-    mask = pruning.prune(network, network.mask, "saliency", images, SETTINGS, STREAM)
+    mask = pruning.prune(network, network.mask, "saliency", images, SETTINGS, STREAM, 1)
     expected = gradients_by_hand("lenet_100_50", images)
     for (gradient, weight), name in zip(given, mask, strict=True):
         torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)

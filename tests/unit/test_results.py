@@ -12,6 +12,7 @@ import synthetic
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import results
+from bayesian_lottery.study import LATER
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,8 +50,8 @@ def test_nodes_are_the_coordinates_without_pandas_nulls(tmp_path):
         synthetic.metrics(0),
         synthetic.metrics(2, seed=1, branch="reinit", replicate=1),
     ]
-    expected = [{**metrics["node"], "search": search}
-                for metrics, search in zip(made, [None, "iterative"], strict=True)]  # fmt: skip
+    later = [dict.fromkeys(LATER), LATER]
+    expected = [{**m["node"], **own} for m, own in zip(made, later, strict=True)]
     for table in results.tables(synthetic.write(tmp_path, made))[:2]:
         assert results.nodes(table) == expected
         assert type(results.nodes(table)[1]["level"]) is int
@@ -122,10 +123,19 @@ def test_searches_share_their_dense_row_and_are_not_mixed(tmp_path):
             ("one_shot", 1),
             ("one_shot", 2),
         ]
-        levels = results.of_search(table, "iterative")["level"]
+        levels = results.of_papers(table)["level"]
         assert set(levels) == {0, 1}
         summary = results.summary(table, ["search", "level"], "density")
         assert len(summary) == len(made)
+
+
+def test_a_table_of_before_has_no_later_columns_and_is_read(tmp_path):
+    made = [synthetic.metrics(level) for level in (0, 1)]
+    table = results.table(synthetic.write(tmp_path, made))
+    results.write(table.drop(columns=["ranking", "pattern"]), tmp_path / "old", tmp_path / "csv")
+    old = results.read(tmp_path / "old")
+    assert results.nodes(old) == results.nodes(table)
+    assert len(results.of_papers(old)) == 2
 
 
 def test_trunks_share_their_dense_row(tmp_path):

@@ -142,12 +142,6 @@ def files(nodes):
     return json.dumps([study.files(config, node) for node in nodes])
 
 
-def pruning_task(wildcards):
-    """What prune.py is to compute, as JSON: that of the dense node, and the level unless it is 1."""
-    level = {"level": int(wildcards.level)} if "level" in wildcards.keys() else {}
-    return json.dumps({**study.task(config, node_of(wildcards)), **level})
-
-
 def prepare_settings(wildcards):
     """The settings of a data set that its decoded file depends on."""
     settings = config["datasets"][wildcards.dataset]
@@ -180,10 +174,3 @@ def file_options(wildcards, input):
     tables = ("table", "style", "code", "extensions")
     files = {name: path for name, path in input.items() if name not in tables}
     return [f"--file {shlex.quote(f'{name}={path}')}" for name, path in files.items()]
-
-
-def pruned(wildcards):
-    """The node of level 1 that starts from the mask."""
-    dense = node_of(wildcards)
-    following = (node for node in NODES.values() if node.level == 1 and node.dense == dense)
-    return next(node for node in following if node.scorer == wildcards.scorer)

@@ -1,40 +1,41 @@
 # Dense networks are pruned as their training ends, for level 1, by the scorers that were there when
-# their kind of inference came. Their kept weights are pruned here for all others: by scorers of later,
-# an extension's for instance, and for the deeper levels of searches that score the dense network.
-PRUNED_FROM_DENSE = [node for node in NODES.values() if node.previous and node.previous.level == 0]
-LATER_SCORERS = {
-    node.scorer
-    for node in PRUNED_FROM_DENSE
-    if node.level == 1 and node.scorer not in study.scorers(config, node.dense)
-}
-DEEP_SCORERS = {node.scorer for node in PRUNED_FROM_DENSE if node.level > 1}
+# their kind of inference came. Their kept weights are pruned here for all else: by scorers of later,
+# an extension's for instance, by other rankings and patterns, and for the deeper levels of searches
+# that score the dense network. A rule a kind, for what training writes differs by kind.
+MASKS_APART = study.masks_apart(config, NODES.values())
 
 
-# The rule's name, its scorers, and what its masks' names say of the level.
-for name, scorers, depth in [
-    ("prune", LATER_SCORERS, ""),
-    ("prune_deep", DEEP_SCORERS, "_level{level}"),
-]:
-    if not scorers:
+def start_from(wildcards):
+    """A node that starts from the mask."""
+    folder = f"{config['results']}/{wildcards.node}"
+    return MASKS_APART[f"{folder}/next_mask_{wildcards.pruned}.safetensors"]
+
+
+for kind in KINDS:
+    masks = {
+        Path(path).stem.removeprefix("next_mask_")
+        for path, node in MASKS_APART.items()
+        if study.kind_name(config, node.inference) == kind
+    }
+    if not masks:
         continue
 
     rule:
         name:
-            name
+            f"prune_{kind}"
         input:
-            data=lambda wildcards: study.data_file(config, node_of(wildcards).dataset),
+            data=lambda wildcards: study.data_file(config, start_from(wildcards).dataset),
             weights="<results>/{node}/weights.safetensors",
-            extensions=lambda wildcards: study.node_extensions(config, pruned(wildcards)),
+            extensions=lambda wildcards: study.node_extensions(config, start_from(wildcards)),
         output:
-            f"<results>/{{node}}/next_mask_{{scorer}}{depth}.safetensors",
+            "<results>/{node}/next_mask_{pruned}.safetensors",
         log:
-            f"<logs>/{{node}}/prune_{{scorer}}{depth}.log",
+            "<logs>/{node}/prune_{pruned}.log",
         benchmark:
-            f"<benchmarks>/{{node}}/prune_{{scorer}}{depth}.tsv"
+            "<benchmarks>/{node}/prune_{pruned}.tsv"
         wildcard_constraints:
-            node=r"runs/.+/dense",
-            scorer="|".join(sorted(scorers)),
-            level=r"\d+",
+            node=rf"runs/[^/]+/[^/]+/({names_of_kind(kind)})/.+/dense",
+            pruned="|".join(sorted(masks)),
         conda:
             "../envs/lottery.yaml"
         threads: 1
@@ -46,11 +47,12 @@ for name, scorers, depth in [
             ),
             runtime=10,
         params:
-            task=pruning_task,
+            task=lambda wildcards: json.dumps(study.pruning_task(config, start_from(wildcards))),
+            scorer=lambda wildcards: start_from(wildcards).scorer,
         message:
-            "Prune {wildcards.node} by {wildcards.scorer}"
+            "Prune {wildcards.node} by {wildcards.pruned}"
         shell:
             "python scripts/prune.py --task {params.task:q} --data {input.data:q}"
             " --weights {input.weights:q} --extensions {input.extensions:q}"
-            " --scorer {wildcards.scorer} --device {resources.device} --output {output:q}"
+            " --scorer {params.scorer} --device {resources.device} --output {output:q}"
             " > {log:q} 2>&1"

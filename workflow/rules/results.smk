@@ -30,7 +30,7 @@ rule aggregate:
                 "branches": config["branches"],
                 **{
                     key: config[key]
-                    for key in ("inferences", "branch_kinds", "extensions")
+                    for key in ("inferences", "rankings", "branch_kinds", "extensions")
                     if config[key]
                 },
             }

@@ -1,7 +1,9 @@
 # What the rules of train.smk differ in.
+from itertools import product
 from typing import Callable, NamedTuple
 
 from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.tickets.patterns import PATTERNS
 from bayesian_lottery.tickets.searches import SEARCHES
 from bayesian_lottery.tickets.rewinds import REWINDS
 
@@ -51,7 +53,9 @@ def names_of_kind(kind):
 def levels_of(rewinds, scored):
     """A pattern of the levels of all trunks of these rewinds whose search scores those networks."""
     searches = [name for name, search in SEARCHES.items() if search.scored == scored]
-    suffixes = "|".join(study.suffix({"search": name}) for name in searches)
+    later = {"search": searches, "ranking": study.rankings(config), "pattern": PATTERNS}
+    named = (dict(zip(later, values)) for values in product(*later.values()))
+    suffixes = "|".join(study.suffix(coordinates) for coordinates in named)
     return rf"runs/.+_({'|'.join(rewinds)})({suffixes})/level\d+"
 
 

@@ -228,7 +228,7 @@ def network_of(
     """
     network = networks.build(kind, template, options)
     networks.check_shapes(what, state, network.module.state_dict())
-    mask = {name: _survivors(state, name) for name in models.prunable(template)}
+    mask = {name: _survivors(state, name) for name in models.prunable(template, classifier=True)}
     network.load(state, mask)
     template.eval()
     return network

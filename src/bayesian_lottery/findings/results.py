@@ -13,7 +13,7 @@ import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic
-from bayesian_lottery.study import node_metrics
+from bayesian_lottery.study import LATER, node_metrics
 from bayesian_lottery.study.node_metrics import METRICS, STATISTICS
 
 # What names a node, in the order of the tables' columns and rows.
@@ -25,13 +25,13 @@ COORDINATES = {
     "seed": "Int64",
     "scorer": "string",
     "rewind": "string",
-    "search": "string",
+    **dict.fromkeys(LATER, "string"),
     "branch": "string",
     "replicate": "Int64",
     "level": "Int64",
 }
 _SHARED_BY_DENSE = ["dataset", "model", "inference", "curriculum", "seed"]
-_PRUNED_BY = ["scorer", "rewind", "search"]
+_PRUNED_BY = ["scorer", "rewind", *LATER]
 
 # Column of the table of runs -> (key in metrics.json, dtype).
 _RUN_COLUMNS = {
@@ -229,11 +229,17 @@ def write(frame: pd.DataFrame, parquet: str | Path, csv: str | Path | None = Non
 
 
 def read(parquet: str | Path) -> pd.DataFrame:
-    """Read a table that `write` wrote; an `InputError` names a file that is none."""
+    """Read a table that `write` wrote; an `InputError` names a file that is none.
+
+    Columns of later coordinates, which a table of before lacks, are filled in.
+    """
     try:
-        return pd.read_parquet(parquet)
+        frame = pd.read_parquet(parquet)
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise InputError(f"{parquet}: not a readable Parquet file ({error}).") from None
+    for name in LATER.keys() - set(frame.columns):
+        frame[name] = pd.Series(LATER[name], frame.index, "string").where(frame["level"] > 0)
+    return frame
 
 
 def nodes(frame: pd.DataFrame) -> list[dict]:
@@ -242,16 +248,19 @@ def nodes(frame: pd.DataFrame) -> list[dict]:
     return coordinates.where(coordinates.notna(), None).to_dict("records")
 
 
-def of_search(frame: pd.DataFrame, search: str) -> pd.DataFrame:
-    """The rows of one search, with those of level 0, which all searches share."""
-    return frame[(frame["search"] == search).fillna(False) | (frame["level"] == 0)]
+def of_papers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of nodes that are found as the papers find theirs; see `study.is_papers`."""
+    for name, absent in LATER.items():
+        frame = frame[frame[name].isna() | (frame[name] == absent).fillna(False)]
+    return frame
 
 
 def trunk_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """The trunks' rows, each trunk whole: the branches left out, the dense node as its level 0.
 
     The dense node is in the table once for each (dataset, model, inference, curriculum, seed);
-    here it appears once for each (scorer, rewind, search) that prunes it. Works on both tables.
+    here it appears once for each scorer, rewind, search, ranking and pattern that prune it. Works
+    on both tables.
     """
     trunk = frame[frame["branch"].isna()]
     dense, pruned = trunk[trunk["level"] == 0], trunk[trunk["level"] > 0]

@@ -19,7 +19,7 @@ from torch.func import functional_call
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inference import bayesian, estimators
 from bayesian_lottery.inference.kinds import KINDS
-from bayesian_lottery.models import prunable
+from bayesian_lottery.models import CLASSIFIER, prunable
 from bayesian_lottery.models.layers import unfold_samples
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.masks import Mask
@@ -143,7 +143,7 @@ class DeterministicNetwork:
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         check_shapes("weights", state, self.module.state_dict())
-        masks.check(mask, prunable(self.template))
+        masks.check(mask, prunable(self.template, CLASSIFIER in mask))
         self._set_mask(mask)
         device = next(self.module.parameters()).device
         values = {name: tensor.to(device) for name, tensor in state.items()}
@@ -239,7 +239,7 @@ class BayesianNetwork:
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         check_shapes("weights", state, self.module.state_dict())
-        masks.check(mask, prunable(self.template))
+        masks.check(mask, prunable(self.template, CLASSIFIER in mask))
         self._set_mask(mask)
         values = {name: tensor.to(self.kept.device) for name, tensor in state.items()}
         for name, layer in self.mask.items():

@@ -70,6 +70,8 @@ def _vit(*, patch: int, dim: int, depth: int, heads: int) -> Spec:
     return Spec("vit", "ViT", arguments, minimum=patch, multiple_of=patch)
 
 
+CLASSIFIER = "classifier.weight"  # masks cover it only where asked
+
 MODELS: dict[str, Spec] = {
     "lenet_300_100": _mlp(300, 100),
     "lenet5": Spec("lenet", "LeNet5", minimum=28, maximum=32, multiple_of=4),
@@ -133,15 +135,24 @@ def build(
         return cls(image_shape, classes, **spec.arguments)
 
 
-def prunable(model: torch.nn.Module) -> dict[str, torch.Size]:
+def prunable(model: torch.nn.Module, classifier: bool = False) -> dict[str, torch.Size]:
     """Names and shapes of the weights that may be pruned, in the order of the network's modules.
 
-    These are the weights of all convolutions and linear layers but the classifier's.
+    These are the weights of all convolutions and linear layers; the classifier's where asked.
     """
     from bayesian_lottery.models.layers import Conv2d, Linear
 
     return {
         f"{name}.weight": module.weight.shape
         for name, module in model.named_modules()
-        if isinstance(module, (Conv2d, Linear)) and module is not model.classifier
+        if isinstance(module, (Conv2d, Linear)) and (classifier or module is not model.classifier)
     }
+
+
+def layer_names(name: str, image_shape: tuple[int, int, int]) -> list[str]:
+    """The names of the layers of a model whose weights may be pruned. This imports torch."""
+    import torch
+
+    with torch.device("meta"):
+        weights = prunable(build(name, image_shape, classes=2), classifier=True)
+    return [weight.removesuffix(".weight") for weight in weights]

@@ -23,6 +23,7 @@ from bayesian_lottery.running.speeds import (
     published,
     samples,
 )
+from bayesian_lottery.study import LATER
 from bayesian_lottery.study.datasets import Images, Undecoded
 
 UNLISTED = COSTS["resnet18"]  # for a model that has no entry: better too much than too little
@@ -100,7 +101,8 @@ def request(
 
 # What nodes may differ in and still take the same time and memory.
 _COORDINATES = (
-    *("seed", "scorer", "rewind", "search", "level", "branch", "pieces", "replicate", "scorers"),
+    *("seed", "scorer", "rewind", "level", "branch", "pieces", "replicate", "scorers"),
+    *(*LATER, "ranking_options"),
 )
 
 

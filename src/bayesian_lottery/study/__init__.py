@@ -13,6 +13,7 @@ from bayesian_lottery.study.choices import (
     kind,
     kind_name,
     options,
+    rankings,
     trained,
 )
 from bayesian_lottery.study.expansion import branches, expand, find, nodes, packs
@@ -20,6 +21,7 @@ from bayesian_lottery.study.files import (
     ABSENT,
     data_file,
     files,
+    masks_apart,
     metrics_files,
     node_extensions,
     node_inputs,
@@ -27,11 +29,20 @@ from bayesian_lottery.study.files import (
     node_settings,
     origins,
     other_data,
+    pruning_task,
     scorers,
     starts_others,
     task,
 )
-from bayesian_lottery.study.nodes import COORDINATES, LATER, Node, Trunk, spelled, suffix
+from bayesian_lottery.study.nodes import (
+    COORDINATES,
+    LATER,
+    Node,
+    Trunk,
+    is_papers,
+    spelled,
+    suffix,
+)
 
 __all__ = [
     "ABSENT",
@@ -48,8 +59,10 @@ __all__ = [
     "files",
     "find",
     "inferences",
+    "is_papers",
     "kind",
     "kind_name",
+    "masks_apart",
     "metrics_files",
     "node_extensions",
     "node_inputs",
@@ -60,6 +73,8 @@ __all__ = [
     "origins",
     "other_data",
     "packs",
+    "pruning_task",
+    "rankings",
     "scorers",
     "spelled",
     "starts_others",

@@ -1,7 +1,8 @@
-"""What the names in a configuration stand for: inferences, and kinds of branches.
+"""What the names in a configuration stand for: inferences, rankings, and kinds of branches.
 
 Every kind of inference is an inference by its own name, with the options of the configuration's
-section of that name; `inferences` adds variants. `branch_kinds` adds kinds of branches.
+section of that name; `inferences` adds variants. Every kind of ranking is a ranking by its own
+name; `rankings` adds variants. `branch_kinds` adds kinds of branches.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from bayesian_lottery.inference.kinds import KINDS, Kind
 from bayesian_lottery.options import defaults
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.tickets.branches import BRANCHES, Branch
+from bayesian_lottery.tickets.rankings import RANKINGS
 
 
 def inferences(config: Mapping) -> list[str]:
@@ -35,6 +37,17 @@ def options(config: Mapping, inference: str) -> dict:
     entry = config.get("inferences", {}).get(inference, {})
     own = {key: value for key, value in entry.items() if key != "kind"}
     return {**config.get(name, defaults(KINDS[name].options)), **own}
+
+
+def rankings(config: Mapping) -> list[str]:
+    """The names of all rankings of the configuration."""
+    return [*RANKINGS, *config.get("rankings", {})]
+
+
+def ranking_options(config: Mapping, node: Node) -> dict:
+    """The kind and the shares of a node's ranking, where it is one of the configuration's."""
+    own = config.get("rankings", {}).get(node.ranking)
+    return {"ranking_options": {"shares": {}, **own}} if own and node.level else {}
 
 
 def branch_kinds(config: Mapping) -> dict[str, Branch]:
@@ -61,8 +74,15 @@ def entries(config: Mapping, node: Node) -> list[tuple[str, str]]:
     used = [("model", node.model), ("kind", kind_name(config, training.inference))]
     if node.branch:
         return [*used, ("branch", node.branch), ("mask", own.mask), ("weights", own.weights)]
-    pruned_by = [("scorer", node.scorer), ("rewind", node.rewind), ("search", node.search)]
-    return [*used, *((registry, str(name)) for registry, name in pruned_by)]
+    ranking = config.get("rankings", {}).get(node.ranking, {}).get("kind", node.ranking)
+    pruned_by = {
+        "scorer": node.scorer,
+        "rewind": node.rewind,
+        "search": node.search,
+        "ranking": ranking,
+        "pattern": node.pattern,
+    }
+    return [*used, *((registry, str(name)) for registry, name in pruned_by.items())]
 
 
 class Training(NamedTuple):

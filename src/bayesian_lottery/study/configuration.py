@@ -28,6 +28,7 @@ from bayesian_lottery.study import (
     kind_name,
     nodes,
     options,
+    ranking_checks,
 )
 from bayesian_lottery.study.configfiles import place
 from bayesian_lottery.study.datasets import Images, images_of
@@ -190,6 +191,7 @@ def validate(config: Mapping) -> list[Trunk]:
                     f"{images.train} training images of {name}."
                 )
     _check_foreign(config)
+    ranking_checks.check(config, trunks)
     _check_figures(config, trunks)
     return trunks
 

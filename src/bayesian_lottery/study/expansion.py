@@ -11,6 +11,7 @@ from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.nodes import COORDINATES, LATER, Node, Trunk
+from bayesian_lottery.tickets.patterns import PATTERNS
 from bayesian_lottery.tickets.rewinds import REWINDS
 from bayesian_lottery.tickets.scores import SCORERS, scorers_for
 from bayesian_lottery.tickets.searches import SEARCHES
@@ -36,6 +37,7 @@ def expand(config: Mapping) -> list[Trunk]:
         for values in itertools.product(*lists.values()):
             coordinates = dict(zip(COORDINATES, values, strict=True))
             _check(f"trunks entry {number}", coordinates, config)
+            _check_levels(f"trunks entry {number}", coordinates["pattern"], entry["levels"])
             for seed in entry["seeds"]:
                 trunk = Trunk(**coordinates, seed=seed, levels=entry["levels"])
                 key = replace(trunk, levels=0)
@@ -78,6 +80,8 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
         "scorer": SCORERS,
         "rewind": REWINDS,
         "search": SEARCHES,
+        "ranking": choices.rankings(config),
+        "pattern": PATTERNS,
     }
     for name, values in allowed.items():
         if coordinates[name] not in values:
@@ -88,6 +92,15 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
         fitting = ", ".join(scorers_for(kind.offers))
         raise InputError(
             f"{entry}.scorer: {scorer!r} cannot score {inference} networks; use {fitting} there."
+        )
+
+
+def _check_levels(entry: str, pattern: str, levels: int) -> None:
+    last = PATTERNS[pattern].levels
+    if last is not None and levels > last:
+        raise InputError(
+            f"{entry}.levels: {levels} is too many, for the pattern {pattern} has so few densities "
+            f"that its last level is {last}."
         )
 
 
@@ -190,12 +203,14 @@ def find(known: Mapping[str, Node], folder: str) -> Node:
 def packs(config: Mapping, nodes: Iterable[Node], size: int) -> list[list[Node]]:
     """Nodes that can train side by side, at most `size` together, none waiting for another.
 
-    They have the architecture, inference, data, curriculum and level in common, and are all of
-    trunks or all branches; seeds, scorers, rewinds, searches and kinds of branches may differ.
+    They have the architecture, inference, data, curriculum, level, ranking and pattern in common
+    (so that their masks cover the same layers), and are all of trunks or all branches; seeds,
+    scorers, rewinds, searches and kinds of branches may differ.
     """
     alike: dict[tuple, list[Node]] = {}
     for node in nodes:
-        key = (*choices.alike(config, node), node.level, not node.branch)
+        own = (node.level, not node.branch, node.ranking, node.pattern)
+        key = (*choices.alike(config, node), *own)
         alike.setdefault(key, []).append(node)
     return [
         members[start : start + size]

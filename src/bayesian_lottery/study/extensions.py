@@ -16,6 +16,8 @@ from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.study import owners
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS
+from bayesian_lottery.tickets.patterns import PATTERNS
+from bayesian_lottery.tickets.rankings import RANKINGS
 from bayesian_lottery.tickets.rewinds import REWINDS
 from bayesian_lottery.tickets.scores import SCORERS
 from bayesian_lottery.tickets.searches import SEARCHES
@@ -26,6 +28,8 @@ REGISTRIES: dict[str, dict] = {
     "kind": KINDS,
     "mask": MASKS,
     "model": MODELS,
+    "pattern": PATTERNS,
+    "ranking": RANKINGS,
     "rewind": REWINDS,
     "scorer": SCORERS,
     "search": SEARCHES,

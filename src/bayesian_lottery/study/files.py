@@ -1,11 +1,11 @@
 """Where the files of a study lie, and whose files a node starts from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from bayesian_lottery.study import choices, owners
 from bayesian_lottery.study.expansion import nodes
-from bayesian_lottery.study.nodes import Node
+from bayesian_lottery.study.nodes import Node, suffix
 from bayesian_lottery.tickets.rewinds import REWINDS
 
 # What the absence of a setting that came after studies had been made means for good: how those were
@@ -42,11 +42,40 @@ def origins(config: Mapping, node: Node) -> dict[str, Origin]:
 
 
 def _mask(node: Node, previous: Node) -> str:
-    """The name of a node's mask. A dense network has masks of several scorers and levels."""
+    """The name of a node's mask. A dense network has masks of several scorers, rankings, patterns
+    and levels, which searches share."""
     if previous.level > 0:
         return "next_mask"
     depth = f"_level{node.level:02}" if node.level > 1 else ""
-    return f"next_mask_{node.scorer}{depth}"
+    how = suffix({"ranking": node.ranking, "pattern": node.pattern})
+    return f"next_mask_{node.scorer}{how}{depth}"
+
+
+def masks_apart(config: Mapping, nodes: Iterable[Node]) -> dict[str, Node]:
+    """The masks that dense networks are pruned to when they are trained already, by path.
+
+    Each with a node that starts from it. Training itself prunes for level 1 by the scorers of the
+    kind of inference, with the ranking and the pattern that `LATER` has.
+    """
+    found: dict[str, Node] = {}
+    for node in nodes:
+        dense = node.dense
+        if node.level and not node.branch and node.previous == dense:
+            mask = node_inputs(config, node)["mask"]
+            if mask not in node_outputs(config, dense)["next_masks"].values():
+                found.setdefault(mask, node)
+    return found
+
+
+def pruning_task(config: Mapping, node: Node) -> dict:
+    """What pruning a dense network for `node` is to compute, where training does not: the task of
+    the dense network, and what of the node it depends on."""
+    settings = node_settings(config, node)
+    told = {
+        key: settings[key] for key in ("ranking", "ranking_options", "pattern") if key in settings
+    }
+    level = {"level": node.level} if node.level > 1 else {}
+    return {**task(config, node.dense), **level, **told}
 
 
 def starts_others(node: Node) -> bool:
@@ -143,7 +172,8 @@ def node_settings(config: Mapping, node: Node) -> dict:
     The workflow retrains a node when this changes. A network whose predictions are not stochastic
     gives one, whatever the configuration's numbers of samples and passes. Keys that have come
     later stand here only where they say something new: `kind` where the inference's name is
-    another, `pieces` where the package does not know the branch.
+    another, `ranking_options` and `pieces` where the package does not know the ranking and the
+    branch.
     """
     dataset, training = config["datasets"][node.dataset], choices.trained(config, node)
     kind = choices.kind_name(config, training.inference)
@@ -160,6 +190,7 @@ def node_settings(config: Mapping, node: Node) -> dict:
         "scorers": scorers(config, node),
         **({kind: options} if options else {}),
         **({"kind": kind} if kind != training.inference else {}),
+        **choices.ranking_options(config, node),
         **choices.pieces(config, node),
     }
     if choices.kind(config, training.inference).stochastic:

@@ -4,15 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bayesian_lottery.tickets.searches import FIRST, SEARCHES
+from bayesian_lottery.tickets import patterns, rankings, searches
 
 # What names a trunk besides its seed; the configuration's entries list their values.
-COORDINATES = ("dataset", "model", "inference", "scorer", "rewind", "curriculum", "search")
+COORDINATES = (
+    *("dataset", "model", "inference", "scorer", "rewind", "curriculum"),
+    *("search", "ranking", "pattern"),
+)
 
 # Coordinates that came after studies had been made, and what their absence means for good: how
 # those were made. At this value a coordinate is in no path, no random stream and no job's
 # parameters. The default in the schema may change; this may not.
-LATER: Mapping[str, Any] = {"search": FIRST}
+LATER: Mapping[str, Any] = {
+    "search": searches.FIRST,
+    "ranking": rankings.FIRST,
+    "pattern": patterns.FIRST,
+}
 
 
 def spelled(coordinates: Mapping) -> dict:
@@ -21,18 +28,26 @@ def spelled(coordinates: Mapping) -> dict:
 
 
 def suffix(coordinates: Mapping) -> str:
-    """What a trunk's folder spells of `LATER`, after scorer and rewind: "" or "_one_shot"."""
-    later = spelled({name: coordinates[name] for name in LATER})
+    """What a trunk's folder spells of `LATER`, after scorer and rewind: "" or "_one_shot_units"."""
+    later = spelled({name: coordinates[name] for name in LATER if name in coordinates})
     return "".join(f"_{value}" for value in later.values())
+
+
+def is_papers(coordinates: Mapping) -> bool:
+    """Whether a node is found as the papers find theirs: figures and claims are of no others.
+
+    Those of `LATER` that are not given, or null as in the tables' dense networks, say nothing else.
+    """
+    return all(coordinates.get(name) in (None, absent) for name, absent in LATER.items())
 
 
 @dataclass(frozen=True)
 class Node:
     """One training run, of a trunk or of a branch from one of its levels.
 
-    Level 0 is dense; scorers, rewinds and searches share it, so there the first two are None, and
-    the search is "iterative". A branch's coordinates are those of the level that it starts from,
-    and its own name and replicate.
+    Level 0 is dense; scorers, rewinds, searches, rankings and patterns share it, so there the first
+    two are None, and the others what their absence means. A branch's coordinates are those of the
+    level that it starts from, and its own name and replicate.
     """
 
     dataset: str
@@ -46,6 +61,8 @@ class Node:
     branch: str | None = None
     replicate: int | None = None
     search: str = LATER["search"]
+    ranking: str = LATER["ranking"]
+    pattern: str = LATER["pattern"]
 
     @property
     def folder(self) -> str:
@@ -72,7 +89,7 @@ class Node:
     @property
     def chained(self) -> bool:
         """Whether a level of the node's trunk is found from the one before."""
-        return SEARCHES[self.search].scored == "previous"
+        return searches.SEARCHES[self.search].scored == "previous"
 
     @property
     def trunk(self) -> "Node":
@@ -100,6 +117,8 @@ class Trunk:
     seed: int
     levels: int
     search: str = LATER["search"]
+    ranking: str = LATER["ranking"]
+    pattern: str = LATER["pattern"]
 
     def __str__(self) -> str:
         return (
@@ -111,8 +130,9 @@ class Trunk:
     def nodes(self) -> list[Node]:
         """The nodes of all levels, the dense one first."""
         shared = (self.dataset, self.model, self.inference, self.curriculum, self.seed)
+        later = {name: getattr(self, name) for name in LATER}
         levels = range(1, self.levels + 1)
         return [
             Node(*shared, scorer=None, rewind=None, level=0),
-            *(Node(*shared, self.scorer, self.rewind, n, search=self.search) for n in levels),
+            *(Node(*shared, self.scorer, self.rewind, level, **later) for level in levels),
         ]

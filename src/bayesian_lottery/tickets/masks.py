@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_arrays, write_tensors
+from bayesian_lottery.tickets.rankings import left
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +49,21 @@ def check(mask: Mask, shapes: Mapping[str, torch.Size]) -> None:
             raise InputError(f"mask of {name}: its shape is {given}, the network's is {wanted}.")
 
 
+def comparable(mask: Mask, scores: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`scores` of the mask's names and shapes, as float64 on the CPU.
+
+    Raises:
+        InputError: a survivor's score is NaN, or the names or shapes differ.
+    """
+    check(mask, {name: score.shape for name, score in scores.items()})
+    found = {name: scores[name].detach().cpu().double() for name in mask}
+    if any(found[name][layer].isnan().any() for name, layer in mask.items()):
+        raise InputError("scores: a surviving weight's score is NaN; nothing was pruned.")
+    return found
+
+
 def prune(mask: Mask, scores: Mapping[str, torch.Tensor], fraction: float) -> Mask:
     """Prune exactly floor(fraction x survivors) of the survivors, those of the lowest scores.
-
-    One ranking over all layers (global pruning); of equal scores the first in network order goes.
 
     Args:
         mask: what is kept so far.
@@ -60,20 +71,28 @@ def prune(mask: Mask, scores: Mapping[str, torch.Tensor], fraction: float) -> Ma
         fraction: the share of the survivors to prune, in [0, 1).
 
     Raises:
-        InputError: a survivor's score is NaN, or the names or shapes differ.
+        InputError: as `comparable` does.
+    """
+    return keep(mask, comparable(mask, scores), left(survivors(mask), fraction))
+
+
+def keep(mask: Mask, scores: Mapping[str, torch.Tensor], count: int) -> Mask:
+    """Prune all survivors but the `count` of the highest scores, if there are more.
+
+    One ranking over all layers (global pruning); of equal scores the first in network order goes.
+
+    Args:
+        mask: what is kept so far.
+        scores: as `comparable` gives them.
+        count: how many weights stay.
     """
     import torch
 
-    check(mask, {name: score.shape for name, score in scores.items()})
     kept = torch.cat([layer.flatten() for layer in mask.values()])
-    score = torch.cat([scores[name].detach().cpu().flatten().double() for name in mask])
-    if score[kept].isnan().any():
-        raise InputError("scores: a surviving weight's score is NaN; nothing was pruned.")
     index = kept.nonzero().squeeze(1)
-    # Fraction(str()) keeps 0.2 exactly 1/5: in binary 0.2 x 5 could floor to 0.
-    count = int(Fraction(str(fraction)) * len(index))
-    pruned = index[torch.argsort(score[index], stable=True)[:count]]
-    kept[pruned] = False
+    score = torch.cat([scores[name].flatten() for name in mask])[index]
+    surplus = max(0, len(index) - count)
+    kept[index[torch.argsort(score, stable=True)[:surplus]]] = False
     return _split(mask, kept)
 
 

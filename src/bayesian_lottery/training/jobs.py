@@ -28,7 +28,7 @@ from bayesian_lottery.training.engine import Plan
 from bayesian_lottery.training.evaluation import summarise
 from bayesian_lottery.training.loop import Record, train
 from bayesian_lottery.training.provenance import provenance
-from bayesian_lottery.training.pruning import prune
+from bayesian_lottery.training.pruning import covers_classifier, prune
 
 
 @dataclass(frozen=True)
@@ -240,18 +240,19 @@ def prune_dense(
     """Write the mask of a level by a scorer, from a dense network's trained weights.
 
     Args:
-        node, settings: of the dense node, as `Task` has them.
+        node, settings: of the dense node, as `Task` has them; and of its settings the ranking and
+            the pattern of the level, where they are not what their absence means.
         data_file: the decoded data set.
         weights: what the dense node wrote.
         scorer: a key of `SCORERS`.
         output: the mask to write.
         device: as `train_nodes` takes it.
-        level: as often the network is pruned.
+        level: whose mask it is.
     """
     place = _prepare(device, settings)
     images = decoded.load(data_file, place)
     template = models.build(settings["model"], images.image_shape, len(images.classes))
-    mask = masks.ones(models.prunable(template))
+    mask = masks.ones(models.prunable(template, covers_classifier(settings)))
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     network = networks.build(kind, template.to(place), options)
     state, _ = read_tensors(weights)
@@ -270,8 +271,9 @@ def _write(
 ) -> None:
     """Prune a trained network and write its node's files."""
     outputs, settings = task.outputs, task.settings
+    following = (images, settings, stream_of(task.node), settings["level"] + 1)
     for scorer, output in outputs.next_masks.items():
-        masks.save(output, prune(network, mask, scorer, images, settings, stream_of(task.node)))
+        masks.save(output, prune(network, mask, scorer, *following))
     if outputs.branch_mask:
         masks.save(outputs.branch_mask, mask)
     write_tensors(outputs.weights, network.state(), {"node": dict(task.node)})
@@ -301,9 +303,8 @@ def start(
 ) -> networks.Network:
     """The network as training starts from it: the ticket of a level, or of a branch from it."""
     template = models.build(settings["model"], images.image_shape, len(images.classes))
-    shapes = models.prunable(template)
-    mask = masks.load(inputs.mask) if inputs.mask else masks.ones(shapes)
-    masks.check(mask, shapes)
+    mask = masks.load(inputs.mask) if inputs.mask else masks.ones(models.prunable(template))
+    masks.check(mask, models.prunable(template, models.CLASSIFIER in mask))
     source = inputs.trained_weights or inputs.initial
     weights, _ = read_tensors(source)
     networks.check_shapes(source, weights, template.state_dict())

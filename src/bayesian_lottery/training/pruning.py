@@ -7,7 +7,7 @@ import torch
 from bayesian_lottery.data import decoded
 from bayesian_lottery.inference.networks import Network, State
 from bayesian_lottery.randomness import generator
-from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets import masks, patterns, rankings
 from bayesian_lottery.tickets.scores import GRADIENT, SCORERS
 from bayesian_lottery.training.engine import Engine, Plan
 
@@ -19,20 +19,29 @@ def prune(
     images: decoded.Images,
     settings: Mapping,
     stream: Sequence[str],
-    times: int = 1,
+    level: int,
 ) -> masks.Mask:
-    """The mask of the next level, by the scores of a trained network.
+    """The mask of a `level`, by the scores of a trained network, the ranking and the pattern.
 
-    Pruned several `times`, it has the count of as many levels, all by the same scores.
+    Args:
+        mask: the network's.
+        settings: of the network's node, or of one that starts from the mask.
     """
     entry = SCORERS[scorer]
     offered = network.moments()
     if GRADIENT in entry.needs:
         offered |= {GRADIENT: gradients(network, images, settings, stream)}
     scores = {name: entry.score(*(offered[need][name] for need in entry.needs)) for name in mask}
-    for _ in range(times):
-        mask = masks.prune(mask, scores, settings["prune_fraction"])
-    return mask
+    sizes = {name: layer.numel() for name, layer in mask.items()}
+    ranking = rankings.options_of(settings)
+    contests = rankings.contests(*ranking, sizes, settings["prune_fraction"], level)
+    return patterns.prune(patterns.name_of(settings), mask, scores, contests, network.template)
+
+
+def covers_classifier(settings: Mapping) -> bool:
+    """Whether masks by the ranking and the pattern of a node of `settings` cover the classifier."""
+    _, shares = rankings.options_of(settings)
+    return "classifier" in shares or patterns.PATTERNS[patterns.name_of(settings)].units
 
 
 def gradients(

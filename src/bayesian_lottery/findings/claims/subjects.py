@@ -17,7 +17,6 @@ from bayesian_lottery.findings.claims.verdicts import Evidence, NotTested, Regio
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.tickets.scores import scorers_for
-from bayesian_lottery.tickets.searches import FIRST
 
 # The inferences that the papers speak of.
 POINT, POSTERIOR = "deterministic", "bayesian"
@@ -152,8 +151,8 @@ class Subject:
 
 
 def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list[Subject]:
-    """A subject for each data set and model in the tables, sorted; of the papers' search."""
-    runs, layers = (results.of_search(table, FIRST) for table in (runs, layers))
+    """A subject for each data set and model in the tables, sorted; of tickets found as theirs."""
+    runs, layers = (results.of_papers(table) for table in (runs, layers))
     trunks, branches = results.trunk_rows(runs), runs[runs["branch"].notna()]
     layers = layers[layers["branch"].isna() & (layers["level"] > 0)]
     peers: list[Subject] = []

@@ -14,7 +14,7 @@ from pathlib import Path
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.findings.figures import plans
 from bayesian_lottery.findings.figures.selection import Node, NothingToShow
-from bayesian_lottery.tickets.searches import FIRST
+from bayesian_lottery.study.nodes import is_papers
 
 __all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "missing", "plan", "save"]
 
@@ -57,7 +57,7 @@ _WRITERS = {"png": "style", "pdf": "style", "html": "times", "csv": "times"}
 def plan(name: str, nodes: Sequence[Node], options: Mapping):
     """What the figure `name` shows of `nodes`, with the words for it in its `shown`.
 
-    Nodes of other searches than the papers' are left out.
+    Nodes that are found otherwise than the papers' are left out.
 
     Args:
         nodes: mappings with the tables' coordinates, of a study or a table.
@@ -69,8 +69,7 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
     """
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
-    found = [n for n in nodes if n["level"] == 0 or n.get("search", FIRST) == FIRST]
-    return FIGURES[name].plan(found, options)
+    return FIGURES[name].plan([node for node in nodes if is_papers(node)], options)
 
 
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
@@ -85,14 +84,14 @@ def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path]
         NothingToShow: the table cannot feed it; for the same reasons as `plan`, or because no
             run has the statistic asked for.
     """
-    from bayesian_lottery.findings.results import nodes, of_search
+    from bayesian_lottery.findings.results import nodes, of_papers
 
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
     figure = FIGURES[name]
     if tables.get(figure.table) is None:
         raise InputError(f"{name} needs the table of {figure.table}.")
-    table = of_search(tables[figure.table], FIRST)
+    table = of_papers(tables[figure.table])
     planned = plan(name, nodes(table), options)
     module = importlib.import_module(f"{__name__}.{figure.drawing}")
     return module.draw(planned, table, files or {})

@@ -1,0 +1,61 @@
+"""Checks of the rankings and patterns of a configuration; each error is one sentence."""
+
+from collections.abc import Iterable, Mapping
+
+from bayesian_lottery import models
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.study import owners
+from bayesian_lottery.study.datasets import images_of
+from bayesian_lottery.study.nodes import LATER, Trunk
+from bayesian_lottery.tickets.patterns import PATTERNS
+from bayesian_lottery.tickets.rankings import RANKINGS
+from bayesian_lottery.tickets.rewinds import REWINDS
+from bayesian_lottery.tickets.searches import SEARCHES
+
+
+def check(config: Mapping, trunks: Iterable[Trunk]) -> None:
+    """Check `rankings`, and that the models of `trunks` have what their rankings and patterns name.
+
+    Only for layers that some models lack, and for models of extensions, this imports torch.
+
+    Raises:
+        InputError: names the key, its value, and what is allowed.
+    """
+    for name, entry in config.get("rankings", {}).items():
+        _check_name(f"rankings.{name}", name)
+        if entry["kind"] not in RANKINGS:
+            raise choice(f"rankings.{name}.kind", entry["kind"], RANKINGS)
+    used = {(trunk.dataset, trunk.model, trunk.ranking, trunk.pattern) for trunk in trunks}
+    for dataset, model, ranking, pattern in sorted(used):
+        if shape := images_of(config, dataset).shape:
+            _check_shares(config, ranking, model, shape)
+            _check_pattern(pattern, model, shape)
+
+
+def _check_name(key: str, name: str) -> None:
+    """Folders spell the ranking between `_`: names must not make two trunks share a folder."""
+    if name in RANKINGS:
+        raise InputError(f"{key}: {name} is a kind of its own; give this ranking another name.")
+    for taken in {*REWINDS, *SEARCHES, *PATTERNS} - {*LATER.values()}:
+        if f"_{taken}_" in f"_{name}_":
+            raise InputError(
+                f"{key}: a folder's name would not tell it from {taken!r}, which is a rewind, "
+                "search or pattern; give this ranking another name."
+            )
+
+
+def _check_shares(config: Mapping, ranking: str, model: str, shape: tuple[int, int, int]) -> None:
+    named = config.get("rankings", {}).get(ranking, {}).get("shares", {})
+    if named.keys() - {"classifier"}:
+        known = models.layer_names(model, shape)
+        for layer in named:
+            if layer not in known:
+                raise choice(f"rankings.{ranking}.shares, a layer of {model}", layer, known)
+
+
+def _check_pattern(pattern: str, model: str, shape: tuple[int, int, int]) -> None:
+    """Refuse units of an extension's model that says nothing of them; the package's all do."""
+    if PATTERNS[pattern].units and owners.files_of([("model", model)]):
+        from bayesian_lottery.models.units import groups_of
+
+        groups_of(models.build(model, shape, classes=2))
