@@ -20,14 +20,14 @@ OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}
 inferences = pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
 
 
-def network_of(model, inference, member, dtype=torch.float64):
-    """A network with its own weights and its own mask."""
+def network_of(model, inference, member, dtype=torch.float64, classifier=False):
+    """A network with its own weights and its own mask, which may cover the classifier."""
     template = models.build(model, FAMILIES[model], 10, seed=member).to(dtype)
     network = networks.build(inference, template, OPTIONS)
     stream = generator("mask", member)
     mask = {
         name: torch.rand(shape, generator=stream) < 0.6
-        for name, shape in models.prunable(template).items()
+        for name, shape in models.prunable(template, classifier).items()
     }
     network.load(network.state(), mask)
     return network
@@ -45,13 +45,16 @@ def steps(network, model, images, labels, samples, noise):
 
 
 @inferences
-@pytest.mark.parametrize("model", FAMILIES)
-def test_each_network_takes_the_steps_that_it_would_take_alone(model, inference):
+@pytest.mark.parametrize(
+    ("model", "classifier"), [*((model, False) for model in FAMILIES), ("lenet_100_50", True)]
+)
+def test_each_network_takes_the_steps_that_it_would_take_alone(model, classifier, inference):
     samples = 5 if inference == "bayesian" else 1
     stream = generator("images")
     images = torch.randn(MEMBERS, BATCH, *FAMILIES[model], dtype=torch.float64, generator=stream)
     labels = torch.randint(10, (MEMBERS, BATCH), generator=stream)
-    together = [network_of(model, inference, member) for member in range(MEMBERS)]
+    member_of = partial(network_of, model, inference, classifier=classifier)
+    together = [member_of(member) for member in range(MEMBERS)]
     pack = packs.pack(together)
     streams = [generator("noise", member) for member in range(MEMBERS)]
     noise = partial(pack.noise_from, generators=streams)
@@ -59,13 +62,16 @@ def test_each_network_takes_the_steps_that_it_would_take_alone(model, inference)
         pack, model, images.flatten(0, 1), labels.flatten(), samples, noise
     )
     for member, network in enumerate(together):
-        alone = network_of(model, inference, member)
+        alone = member_of(member)
         noise = partial(alone.noise, generator=generator("noise", member))
         expected = steps(alone, model, images[member], labels[member], samples, noise)
         own = logits[:, member * BATCH : (member + 1) * BATCH]
         found = own, nll[member : member + 1], divergence[member : member + 1]
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
         torch.testing.assert_close(network.state(), alone.state(), rtol=1e-8, atol=1e-10)
+        if classifier:
+            weights = dict(zip(alone.mask, alone.weights(), strict=False))
+            assert inference == "bayesian" or not weights[models.CLASSIFIER].all()
 
 
 def settings(inference, epochs=2):

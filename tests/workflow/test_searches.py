@@ -47,9 +47,9 @@ def study(tmp_path_factory) -> Study:
     ]
     planned = study.planned()
     # Two rewinds, three levels, and a branch; both rewinds share the masks below level 1.
-    assert planned["train_level_apart"] == 6 and planned["prune_deep"] == 2, planned
+    assert planned["train_level_apart"] == 6 and planned["prune_deterministic"] == 2, planned
     assert planned["train_level"] == 1 and planned["train_branch"] == 1, planned
-    assert not {"train_level_lrr", "train_dense_deterministic", "prune"} & planned.keys(), planned
+    assert not {"train_level_lrr", "train_dense_deterministic"} & planned.keys(), planned
     study.snakemake()
     assert before.items() <= written(folder).items(), "what was trained was trained again"
     return study
