@@ -78,6 +78,7 @@ def described() -> dict[str, tuple[str, str]]:
         "key in `branches`": "branches[].",
         "key in `branch_kinds`": "branch_kinds.*.",
         "key in `inferences`": "inferences.*.",
+        "key in `rankings`": "rankings.*.",
     }
     by_section = {"Data sets": "datasets.*.", "Curricula": "curricula.*."}
     return {

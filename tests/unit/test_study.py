@@ -272,14 +272,23 @@ def one_shot(number: int, rewind: str = "imp") -> Node:
 
 def test_a_later_coordinate_is_absent_where_it_means_what_was_done_before(config):
     before = json.dumps([study.task(config, node) for node in study.nodes(config)])
-    assert "search" not in before and "iterative" not in before
+    assert not any(f'"{word}"' in before for pair in study.LATER.items() for word in pair)
     for entry in config["trunks"]:
-        entry["search"] = "iterative"
+        entry |= study.LATER
     assert json.dumps([study.task(config, node) for node in study.nodes(config)]) == before
     told = study.task(config, one_shot(2))
     assert told["node"]["search"] == told["settings"]["search"] == "one_shot"
     streams = [jobs.stream_of(node.coordinates()) for node in (level(2), one_shot(2))]
     assert streams[1] == [*streams[0], "search=one_shot"]
+    both = replace(level(2), ranking="layerwise", pattern="units")
+    assert jobs.stream_of(both.coordinates()) == [
+        *streams[0],
+        "ranking=layerwise",
+        "pattern=units",
+    ]
+    assert both.folder.endswith("/snr_imp_layerwise_units/level02")
+    assert both.dense == DENSE and both.previous == replace(both, level=1)
+    assert study.is_papers(level(2).coordinates()) and not study.is_papers(both.coordinates())
 
 
 def test_searches_share_the_dense_network_and_have_folders_of_their_own(config):

@@ -31,7 +31,7 @@ class Ticket:
 def reinitialise(ticket: Ticket, stream: torch.Generator) -> Ticket:
     """The same mask with prunable weights drawn anew, as the model draws them (Kaiming uniform).
 
-    The classifier, biases and norms keep their values.
+    All else keeps its values: biases, norms, and a classifier that the mask does not cover.
     """
     import torch
 

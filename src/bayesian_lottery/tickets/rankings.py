@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from bayesian_lottery.errors import choice
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -68,11 +70,18 @@ def contests(
         sizes: of all weights that a mask covers, by name, in network order.
         fraction: the share of all others, in [0, 1).
         level: of the mask.
+
+    Raises:
+        InputError: a layer of `shares` is not there.
     """
     own = {f"{layer}.weight": share for layer, share in shares.items()}
-    groups = RANKINGS[kind].groups([name for name in sizes if name not in own])
+    if absent := own.keys() - sizes.keys():
+        layers = [name.removesuffix(".weight") for name in sizes]
+        raise choice("ranking, shares", min(absent).removesuffix(".weight"), layers)
+    others = [name for name in sizes if name not in own]
+    groups = RANKINGS[kind].groups(others) if others else []
     parts = [(tuple(names), fraction) for names in groups if names]
-    parts += [((name,), own[name]) for name in sizes if name in own]
+    parts += [((name,), share) for name, share in own.items()]
     return [
         Contest(names, share, left(sum(sizes[name] for name in names), share, level))
         for names, share in parts
