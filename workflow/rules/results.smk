@@ -60,7 +60,7 @@ for name, figure in FIGURES.items():
             extensions=config["extensions"],
             code=[
                 "src/bayesian_lottery/findings/results.py",
-                *sorted(Path().glob("src/bayesian_lottery/findings/figures/*.py")),
+                *sorted(Path().glob("src/bayesian_lottery/findings/figures/**/*.py")),
             ],
         output:
             report(

@@ -1,0 +1,68 @@
+"""What plans are made of: checked options, curves, level lines of dense networks, rows, grids."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bayesian_lottery.errors import choice
+from bayesian_lottery.findings.figures import selection
+from bayesian_lottery.findings.figures.selection import SELECTION, Node, Where
+from bayesian_lottery.findings.figures.shown import EPOCHS, Curve, Grid, Row
+
+# The options of figures of curves, and of those that show one scorer of each inference.
+CURVES = {**SELECTION, "statistic": "peak"}
+CURVES_OF_SCORER = {**CURVES, "scorer": None}
+
+
+def checked(options: Mapping, defaults: Mapping, without: str | None = None) -> dict:
+    """`options` over `defaults`, less the one coordinate that the figure varies."""
+    defaults = {name: value for name, value in defaults.items() if name != without}
+    options = selection.with_defaults(options, defaults)
+    if options["statistic"] not in EPOCHS:
+        raise choice("figure option statistic", options["statistic"], EPOCHS)
+    return options
+
+
+def trunk(where: Where, inference: str, scorer: str | None) -> Where:
+    return {**where, "inference": inference, "scorer": scorer, "branch": None}
+
+
+def present(nodes: Sequence[Node], curves: Sequence[Curve]) -> list[Curve]:
+    """The curves that have a node above level 0."""
+    levels = [node for node in nodes if node["level"] > 0]
+    return [curve for curve in curves if selection.matching(levels, curve.where)]
+
+
+def dense(curves: Sequence[Curve]) -> dict[str, Where]:
+    """The dense networks of the curves' trunks, one an inference."""
+    wheres = {curve.where["inference"]: curve.where for curve in curves}
+    names = selection.inferences([curve.where for curve in curves])
+    return {f"dense_{name}": _level0(wheres[name]) for name in names}
+
+
+def dense_each(curves: Sequence[Curve]) -> dict[str, Where]:
+    """The dense network of each curve, in its colour."""
+    return {curve.look: _level0(curve.where) for curve in curves}
+
+
+def _level0(where: Where) -> Where:
+    return {**where, "branch": None, "level": 0}
+
+
+def by_inference(nodes: Sequence[Node], columns: Sequence, cell: Callable) -> list[Row]:
+    """A row of cells an inference of `nodes`; rows without a curve are left out."""
+    rows = [
+        Row([cell(column, name) for column in columns], label=selection.words(name))
+        for name in selection.inferences(nodes)
+    ]
+    return [row for row in rows if any(cell.curves for cell in row.cells)]
+
+
+def grid(shown: list[Where], rows: list[Row], options: Mapping, nodes: Sequence[Node]) -> Grid:
+    return Grid(models(shown), rows, options["statistic"], selection.describe(shown, nodes))
+
+
+def models(shown: Sequence[Where]) -> list[str]:
+    return [where["model"] for where in shown]
+
+
+def listed(values: Sequence) -> str:
+    return ", ".join(map(str, values))
