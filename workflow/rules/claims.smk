@@ -2,7 +2,10 @@ rule claims:
     input:
         runs="<results>/tables/runs.parquet",
         layers="<results>/tables/layers.parquet",
-        code=sorted(Path().glob("src/bayesian_lottery/findings/claims/*.py")),
+        code=[
+            "src/bayesian_lottery/findings/savings.py",
+            *sorted(Path().glob("src/bayesian_lottery/findings/claims/*.py")),
+        ],
     output:
         csv="<results>/tables/claims.csv",
         html=report(

@@ -60,6 +60,7 @@ for name, figure in FIGURES.items():
             extensions=config["extensions"],
             code=[
                 "src/bayesian_lottery/findings/results.py",
+                "src/bayesian_lottery/findings/savings.py",
                 *sorted(Path().glob("src/bayesian_lottery/findings/figures/**/*.py")),
             ],
         output:

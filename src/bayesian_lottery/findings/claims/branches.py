@@ -14,9 +14,10 @@ from bayesian_lottery.findings.claims.verdicts import (
     falls_behind,
     matches,
 )
+from bayesian_lottery.findings.savings import NotMeasured, savings
 
-TICKET = "ticket"  # the trunk's own level, beside the names of its branches
 TRANSPLANT = "transplant_initial"
+TICKET = "ticket"  # the trunk's own level, beside the names of its branches
 REACHED = 0.5  # "up to half"
 
 
@@ -72,47 +73,20 @@ def transplant_saves_half(subject: Subject) -> Evidence:
 
 
 def _saving(subject: Subject, region: Region) -> Evidence:
-    """The share of seconds saved at the sparsest transplanted level, where it is largest.
-
-    The ticket of level k is known when level k-1 has been trained. So its transplantation costs
-    deterministic levels 0 to k-1 and one Bayesian training; the Bayesian search to the trained
-    ticket costs Bayesian levels 0 to k.
-    """
+    """The share of seconds saved, at the sparsest transplanted level, where it is largest."""
     transplants = subject.branch(TRANSPLANT, "deterministic")
-    cheap, full = (subject.trunk(name) for name in ("deterministic", "bayesian"))
-    seeds = _of_one_device(pd.concat([transplants, cheap, full]))
-    cheap, full, transplants = (
-        rows[rows["seed"].isin(seeds)] for rows in (cheap, full, transplants)
-    )
-    once = subjects.shared_levels(subjects.series(transplants, "seconds"))
-    last = once.index.unique("level").max()
-    once = subjects.at(once, last)
-    search = pd.DataFrame(
-        {
-            "cheap": _total(cheap, range(last)) + once["value"],
-            "full": _total(full, range(last + 1)),
-        }
-    ).dropna()
-    values = pd.DataFrame({"value": 1 - search["cheap"] / search["full"], "variance": math.nan})
+    source, target = (subject.trunk(name) for name in ("deterministic", "bayesian"))
+    try:
+        found = savings(transplants, source, target)
+    except NotMeasured as reason:
+        raise NotTested(str(reason)) from None
+    values = pd.DataFrame({"value": found["share"], "variance": math.nan})
+    if found.empty:
+        return subject.evidence(values, "", region)
+    last = found["level"].iloc[0]
     statistic = (
         f"share of seconds saved: 1 - (deterministic levels 0 to {last - 1} + one Bayesian "
         f"training) / (Bayesian {subject.options.scorer} levels 0 to {last}), at "
-        f"{100 * once['density'].mean():.3g} % density"
+        f"{100 * found['density'].mean():.3g} % density"
     )
     return subject.evidence(values, statistic, region)
-
-
-def _of_one_device(rows: pd.DataFrame) -> list[int]:
-    """The seeds whose rows were all timed on the same device."""
-    devices = rows.groupby("seed")["device"].nunique()
-    seeds = devices.index[devices <= 1].tolist()
-    if not seeds:
-        names = ", ".join(sorted(rows["device"].dropna().unique()))
-        raise NotTested(f"seconds of different devices cannot be compared ({names})")
-    return seeds
-
-
-def _total(trunk: pd.DataFrame, levels: range) -> pd.Series:
-    """The seconds of all `levels`, of the seeds that have them all."""
-    wide = subjects.series(trunk, "seconds")["value"].unstack("level")
-    return wide.reindex(columns=levels).dropna().sum(axis="columns")

@@ -83,6 +83,11 @@ class Masks:
 
 @dataclass(frozen=True)
 class Times:
-    """All models that were trained both ways."""
+    """All models that were trained both ways.
+
+    saving: whose seconds say what a transplantation saves: the transplanted tickets', those of the
+        trunk that they were found in, and of the trunk that they spare. Empty where there are none.
+    """
 
     shown: str
+    saving: Sequence[Where]

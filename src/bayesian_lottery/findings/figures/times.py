@@ -3,17 +3,19 @@
 import html
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from bayesian_lottery.files import atomic
-from bayesian_lottery.findings import results
+from bayesian_lottery.findings.figures.selection import rows
 from bayesian_lottery.findings.figures.shown import Times
+from bayesian_lottery.findings.savings import NotMeasured, savings
 
-_ROW = ["dataset", "curriculum", "model", "device"]
+_STUDY = ["dataset", "curriculum", "model"]
+_ROW = [*_STUDY, "device"]
 _KINDS = ("deterministic", "bayesian", "transplanted")
-_SEARCHED = _KINDS[1]  # what a transplanted ticket spares
 _MEASURES = {
     "deterministic": "Deterministic (min)",
     "bayesian": "Bayesian (min)",
@@ -34,8 +36,8 @@ def draw(plan: Times, runs: pd.DataFrame, files: Mapping[str, Path]) -> pd.DataF
 
     Of each measure there are a mean, the standard deviation (`_sd`) and the number (`_n`) that it
     is over: minutes over nodes (a level of a trunk each, or a transplanted ticket); `ratio` over
-    pairs of a seed's levels that exist in both kinds; `saving` over Bayesian trunks, in per cent
-    of finding and training the ticket of the last transplanted level.
+    pairs of a seed's levels that exist in both kinds; `saving` over seeds, in per cent of finding
+    and training the ticket of the last transplanted level, for the trunks that the plan names.
     """
     runs = runs.assign(minutes=runs["seconds"] / 60, kind=runs["inference"])
     transplanted = runs["branch"].str.startswith("transplant").fillna(False)
@@ -45,7 +47,7 @@ def draw(plan: Times, runs: pd.DataFrame, files: Mapping[str, Path]) -> pd.DataF
         kind: levels[levels["kind"] == kind].groupby(_ROW)["minutes"] for kind in _KINDS
     } | {
         "ratio": _ratios(levels).groupby(_ROW)["ratio"],
-        "saving": _savings(runs).groupby(_ROW)["saving"],
+        "saving": _savings(runs, plan).groupby(_ROW)["saving"],
     }
     columns: dict[str, pd.Series] = {}
     for name in _MEASURES:
@@ -64,26 +66,15 @@ def _ratios(levels: pd.DataFrame) -> pd.DataFrame:
     return (pairs["bayesian"] / pairs["deterministic"]).dropna().rename("ratio").reset_index()
 
 
-def _savings(runs: pd.DataFrame) -> pd.DataFrame:
-    """What transplanting saves of each Bayesian search, as far as all of its levels are there.
-
-    The ticket of level L costs L deterministic trainings and one of the transplanted ticket,
-    instead of L + 1 Bayesian ones.
-    """
-    same = [*_ROW, "rewind", "seed"]
-    trunks = results.trunk_rows(runs)
-    found = []
-    tickets = runs[(runs["branch"] == "transplant_initial") & (runs["level"] > 0)]
-    for (*key, scorer), own in tickets.groupby([*same, "scorer"]):
-        last = own["level"].max()
-        here = trunks[(trunks[same] == key).all(axis="columns") & (trunks["level"] <= last)]
-        levels = here.groupby(["inference", "scorer"])["level"].transform("count")
-        whole = here[levels == last + 1]
-        cheap = whole[(whole["scorer"] == scorer) & (whole["level"] < last)]["minutes"].sum()
-        cost = cheap + own[own["level"] == last]["minutes"].mean()
-        bayesian = whole[whole["inference"] == _SEARCHED].groupby("scorer")["minutes"].sum()
-        found += [[*key, 100 * (1 - cost / search)] for search in bayesian if cheap]
-    return pd.DataFrame(found, columns=[*same, "saving"])
+def _savings(runs: pd.DataFrame, plan: Times) -> pd.DataFrame:
+    """What transplanting saves, in per cent: a row a seed (see `savings`)."""
+    found = [pd.DataFrame(columns=[*_ROW, "saving"], dtype="float64")]
+    for study, own in runs.groupby(_STUDY) if plan.saving else ():
+        with suppress(NotMeasured):
+            saved = savings(*(rows(own, where) for where in plan.saving))
+            names = dict(zip(_STUDY, map(str, study), strict=True))
+            found.append(saved.assign(**names, saving=100 * saved["share"]))
+    return pd.concat(found)
 
 
 def save(table: pd.DataFrame, path: str | Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bayesian_lottery.findings.figures import selection
 from bayesian_lottery.findings.figures.plans import parts
+from bayesian_lottery.findings.figures.plans.branches import TRANSPLANTED, TRANSPLANTS
 from bayesian_lottery.findings.figures.selection import (
     SELECTION,
     Node,
@@ -14,6 +15,7 @@ from bayesian_lottery.findings.figures.selection import (
 from bayesian_lottery.findings.figures.shown import Cell, Curve, Grid, Layers, Row, Times
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
+from bayesian_lottery.tickets.rewinds import REWINDS
 
 
 def accuracy(nodes: Sequence[Node], options: Mapping) -> Grid:
@@ -196,4 +198,23 @@ def times(nodes: Sequence[Node], options: Mapping) -> Times:
             "No model is trained both as a deterministic and as a Bayesian network."
         ) from None
     datasets, models = ({node[name] for node in compared} for name in ("dataset", "model"))
-    return Times(f"{parts.listed(sorted(datasets))}: {parts.listed(sorted(models))}")
+    shown = f"{parts.listed(sorted(datasets))}: {parts.listed(sorted(models))}"
+    ticket, (source, target) = TRANSPLANTS[0], TRANSPLANTED
+    found = _main([node for node in nodes if node["branch"] == ticket], source)
+    spared = _main(trunks, target)
+    saving = [{**found, "branch": ticket}, found, spared] if found and spared else []
+    return Times(shown, saving)
+
+
+def _main(nodes: Sequence[Node], inference: str) -> Where | None:
+    """The trunk, by scorer and rewind, that stands for the pruned nodes of an inference."""
+    pruned = [n for n in nodes if n["inference"] == inference and n["level"] > 0]
+    if not pruned:
+        return None
+    rewinds = {node["rewind"] for node in pruned}
+    return {
+        "inference": inference,
+        "scorer": scorers(pruned)[inference],
+        "rewind": next(name for name in REWINDS if name in rewinds),
+        "branch": None,
+    }
