@@ -13,21 +13,24 @@ import pandas as pd
 
 from bayesian_lottery.findings.claims import branches, depth, trunks
 from bayesian_lottery.findings.claims.branches import TICKET
+from bayesian_lottery.findings.claims.options import Options
 from bayesian_lottery.findings.claims.subjects import (
     CONVOLUTIONAL,
     INFERENCES,
-    Options,
     Subject,
     subjects,
 )
 from bayesian_lottery.findings.claims.verdicts import (
     NOT_TESTED,
+    UNDECIDED,
     Evidence,
     NotTested,
     Region,
     beats,
+    correct,
     equals,
     judge,
+    more_seeds,
 )
 
 _DIGITS = 6  # of the numbers in the table
@@ -49,7 +52,12 @@ COLUMNS = {
     "holds_above": "float64",
     "holds_below": "float64",
     "seeds": "Int64",
+    "p": "float64",
+    "q": "float64",
     "verdict": "string",
+    "verdict_corrected": "string",
+    "more_seeds": "Int64",
+    "more_hours": "float64",
     "reason": "string",
 }
 
@@ -195,7 +203,10 @@ def table(runs: pd.DataFrame, layers: pd.DataFrame, options: Mapping | None = No
         for name, claim in CLAIMS.items()
         for row in _rows(claim, found)
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    corrected, q = correct(frame["verdict"].tolist(), frame["p"], 1 - settings.confidence)
+    frame = frame.assign(verdict_corrected=corrected, q=q).astype(COLUMNS)
+    return frame.assign(**{name: [_digits(v) for v in frame[name]] for name in ("p", "q")})
 
 
 def _rows(claim: Claim, found: list[Subject]) -> Iterator[dict]:
@@ -227,6 +238,21 @@ def _row(claim: Claim, subject: Subject) -> dict:
         "confidence": subject.options.confidence,
         **{name: bound for name, bound in bounds.items() if math.isfinite(bound)},
         "seeds": found.seeds,
+        "p": evidence.p,
         "verdict": verdict,
+        **(_more(subject, evidence) if verdict == UNDECIDED else {}),
         "reason": reason,
     }
+
+
+def _more(subject: Subject, evidence: Evidence) -> dict:
+    """How many more seeds would decide, and the hours that they take."""
+    seeds = more_seeds(evidence.interval, evidence.region, subject.options.confidence)
+    if seeds is None:
+        return {}
+    return {"more_seeds": seeds, "more_hours": _digits(seeds * subject.seed_hours)}
+
+
+def _digits(value: float) -> float:
+    """Three significant digits."""
+    return float(f"{value:.3g}")

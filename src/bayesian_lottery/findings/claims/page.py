@@ -15,6 +15,8 @@ HEADINGS = {
     "evidence": "estimate [interval]",
     "seeds": "seeds",
     "verdict": "verdict",
+    "corrected": "corrected for the number of claims",
+    "more": "more seeds that would decide",
     "reason": "reason",
 }
 STYLE = """
@@ -28,7 +30,10 @@ th { position: sticky; top: 0; background: white; }
 def page(table: pd.DataFrame) -> str:
     """`claims.table` as HTML, verdict by verdict."""
     order = table["verdict"].map({verdict: rank for rank, verdict in enumerate(VERDICTS)})
-    shown = table.assign(evidence=[_evidence(row) for row in table.itertuples()])
+    columns = {"evidence": _evidence, "corrected": _corrected, "more": _more}
+    shown = table.assign(
+        **{name: [words(row) for row in table.itertuples()] for name, words in columns.items()}
+    )
     shown = shown.iloc[order.argsort(kind="stable")][list(HEADINGS)].rename(columns=HEADINGS)
     body = shown.to_html(index=False, na_rep="", border=0)
     return (
@@ -42,3 +47,11 @@ def _evidence(row) -> str:
         return ""
     interval = "" if pd.isna(row.low) else f" [{row.low:.4g}, {row.high:.4g}]"
     return f"{row.estimate:.4g}{interval}"
+
+
+def _corrected(row) -> str:
+    return "" if pd.isna(row.q) else f"{row.verdict_corrected}, q = {row.q:.2g}"
+
+
+def _more(row) -> str:
+    return "" if pd.isna(row.more_seeds) else f"{row.more_seeds:,} ({row.more_hours:,.3g} h)"

@@ -7,63 +7,25 @@ has the index seed.
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 
 import pandas as pd
 
-from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.findings import results
-from bayesian_lottery.findings.claims.verdicts import Evidence, NotTested, Region, interval
+from bayesian_lottery.findings.claims.options import POINT, POSTERIOR, Options
+from bayesian_lottery.findings.claims.verdicts import (
+    Evidence,
+    NotTested,
+    Region,
+    interval,
+    p_value,
+)
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
-from bayesian_lottery.tickets.scores import scorers_for
 
-# The inferences that the papers speak of.
-POINT, POSTERIOR = "deterministic", "bayesian"
 INFERENCES = {name: KINDS[name].words for name in (POINT, POSTERIOR)}  # in words
 CONVOLUTIONAL = ("resnet", "vgg")  # the families of convolutional networks in the paper
-CURRICULA = {"main": None, "low_lr": "low_lr", "warmup": "warmup"}
 ABOUT = 2  # "about 10 %" is less than twice, and more than half as much
-
-
-@dataclass(frozen=True)
-class Options:
-    """The section `claims` of the configuration; the schema describes each key."""
-
-    margin: float = 0.01
-    mace_margin: float = 0.01
-    confidence: float = 0.95
-    statistic: str = "peak"
-    scorer: str = "snr"
-    density: float = 0.1
-    sparse: float = 0.05
-    curricula: Mapping[str, str | None] = field(default_factory=dict)
-
-    def __post_init__(self):
-        if self.statistic not in results.STATISTICS:
-            raise choice("claims.statistic", self.statistic, results.STATISTICS)
-        if self.scorer not in (known := scorers_for(KINDS[POSTERIOR].offers)):
-            raise choice("claims.scorer", self.scorer, known)
-        for name in ("margin", "mace_margin", "confidence", "density", "sparse"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value < 1:
-                raise InputError(f"claims.{name}: {value!r} must be a number above 0 and below 1.")
-        for name in self.curricula:
-            if name not in CURRICULA:
-                raise choice("claims.curricula", name, CURRICULA)
-
-    @classmethod
-    def of(cls, given: Mapping) -> "Options":
-        """Options from the configuration; an `InputError` names a key that is not known."""
-        known = [option.name for option in fields(cls)]
-        for name in given:
-            if name not in known:
-                raise choice("claims", name, known)
-        return cls(**given)
-
-    def curriculum(self, name: str) -> str | None:
-        """What the study calls the curriculum "main", "low_lr" or "warmup"; None is not said."""
-        return {**CURRICULA, **self.curricula}[name]
 
 
 @dataclass(frozen=True)
@@ -75,6 +37,7 @@ class Subject:
         trunks: rows of runs, each trunk whole (`results.trunk_rows`).
         branches: the other rows of runs.
         layers: rows of layers, trunks only.
+        seed_hours: what one more seed of all these runs would take, one after another.
         peers: all subjects of the study, this one too.
     """
 
@@ -85,6 +48,7 @@ class Subject:
     branches: pd.DataFrame
     layers: pd.DataFrame
     options: Options
+    seed_hours: float
     peers: "list[Subject]"
 
     @property
@@ -142,7 +106,7 @@ class Subject:
             raise NotTested("no seed has both sides of the comparison")
         variance = values["variance"].iloc[0]
         mean = interval(values["value"], self.options.confidence, variance)
-        return Evidence(statistic, mean, region)
+        return Evidence(statistic, mean, region, p_value(mean, region))
 
     def average(self, levels: pd.DataFrame, statistic: str, region: Region) -> Evidence:
         """The evidence of a series, averaged over its levels."""
@@ -166,6 +130,7 @@ def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list
                 _of_model(branches, dataset, model),
                 _of_model(layers, dataset, model),
                 options,
+                _seed_hours(own),
                 peers,
             )
         )
@@ -174,6 +139,12 @@ def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list
 
 def _of_model(table: pd.DataFrame, dataset: Hashable, model: Hashable) -> pd.DataFrame:
     return table[(table["dataset"] == dataset) & (table["model"] == model)]
+
+
+def _seed_hours(runs: pd.DataFrame) -> float:
+    """The sum over a seed's nodes of the seconds measured, averaged over the seeds, in hours."""
+    node = [name for name in results.COORDINATES if name != "seed"]
+    return runs.groupby(node, dropna=False)["seconds"].mean().sum() / 3600
 
 
 def _main_curriculum(runs: pd.DataFrame, options: Options) -> str:

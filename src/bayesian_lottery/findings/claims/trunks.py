@@ -20,6 +20,7 @@ from bayesian_lottery.findings.claims.verdicts import (
     interval,
     judge,
     matches,
+    p_value,
 )
 
 _ADVERSE = (SUPPORTED, UNDECIDED, CONTRADICTED)  # in rising order
@@ -54,17 +55,26 @@ def lowest_matching_density(subject: Subject) -> Evidence:
     """How far down the ticket of every level matches the dense network.
 
     The upper limit is as far as every level is shown to match, the estimate as far as every mean
-    is within the margin, the lower limit as far as no level is shown not to match.
+    is within the margin, the lower limit as far as no level is shown not to match. The p-value is
+    that of all levels to the first below the limit matching, or of one of them not.
     """
     options, region = subject.options, matches(subject.options.margin)
     levels = subjects.shared_levels(subject.measured(subject.trunk("bayesian")))
     start = subjects.dense(levels)
     reached = {"high": 1.0, "estimate": 1.0, "low": 1.0}
     going = set(reached)
+    limit = ABOUT * options.density
+    density = 1.0
+    within: list[float] = []  # p-values of the levels that decide, by where their estimates lie
+    beyond: list[float] = []
     for level in sorted(subjects.pruned(levels).index.unique("level")):
         ticket = subjects.at(levels, level)
         values = subjects.minus(ticket, start)["value"]
         found = interval(values, options.confidence)
+        if density >= limit:
+            density = float(ticket["density"].mean())
+            side = within if found.estimate > region.above else beyond
+            side.append(p_value(found, region))
         verdict, _ = judge(found, region)
         holds = {
             "high": verdict == SUPPORTED,
@@ -82,7 +92,9 @@ def lowest_matching_density(subject: Subject) -> Evidence:
         f"level, matches the dense network in {options.statistic} accuracy"
     )
     found = Interval(**reached, seeds=seeds, caveat=caveat)
-    return Evidence(statistic, found, Region(below=ABOUT * options.density))
+    all_match = max(within) if within and not beyond and density < limit else 1.0
+    p = math.nan if caveat else min(all_match, *beyond, 1.0)
+    return Evidence(statistic, found, Region(below=limit), p)
 
 
 def snr_equals_mu(subject: Subject) -> Evidence:

@@ -1,6 +1,7 @@
 """From one number a seed to a verdict: intervals, the regions that claims name, what follows."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,10 @@ class Region:
 
     above: float = -math.inf
     below: float = math.inf
+
+    def distance(self, value: float) -> float:
+        """How far a value is from the nearest bound, on either side of it."""
+        return min(abs(value - self.above), abs(value - self.below))
 
     def __str__(self) -> str:
         bounds = {"above": self.above, "below": self.below}
@@ -61,6 +66,7 @@ class Interval:
     """An estimate and its confidence interval; NaN bounds are not known.
 
     Attributes:
+        error: the standard error of a mean over seeds; 0 if they agree, NaN if it is no such mean.
         caveat: why the interval can carry no verdict; empty if it can.
     """
 
@@ -68,16 +74,24 @@ class Interval:
     low: float
     high: float
     seeds: int
+    error: float = math.nan
     caveat: str = ""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a claim's function finds: the statistic in words, its interval, where it should lie."""
+    """What a claim's function finds.
+
+    Attributes:
+        statistic: in words.
+        region: where it should lie.
+        p: of its verdict; see `p_value`.
+    """
 
     statistic: str
     interval: Interval
     region: Region
+    p: float
 
 
 def interval(values: ArrayLike, confidence: float, passes_variance: float = math.nan) -> Interval:
@@ -93,25 +107,26 @@ def interval(values: ArrayLike, confidence: float, passes_variance: float = math
     """
     means = np.asarray(values, dtype=float)
     seeds, estimate = len(means), float(np.mean(means))
-    caveat = ""
+    error, caveat = math.nan, ""
     if seeds == 1:
         # A deterministic network's passes agree exactly; they know no error.
         known = passes_variance > 0
-        error = math.sqrt(passes_variance) if known else math.nan
-        reach = stats.norm.ppf((1 + confidence) / 2) * error
+        passes = math.sqrt(passes_variance) if known else math.nan
+        reach = stats.norm.ppf((1 + confidence) / 2) * passes
         caveat = "one seed; " + (
             "the interval is of its repeated passes, which say nothing of other seeds"
             if known
             else "it gives no interval"
         )
     elif np.ptp(means) < _EQUAL:
-        reach = 0.0
+        reach = error = 0.0
         if 2.0 ** (1 - seeds) > 1 - confidence:
             caveat = f"all {seeds} seeds gave the same value, which is too few to know its spread"
     else:
         error = float(np.std(means, ddof=1)) / math.sqrt(seeds)
         reach = stats.t.ppf((1 + confidence) / 2, seeds - 1) * error
-    return Interval(estimate, float(estimate - reach), float(estimate + reach), seeds, caveat)
+    low, high = float(estimate - reach), float(estimate + reach)
+    return Interval(estimate, low, high, seeds, error, caveat)
 
 
 def judge(found: Interval, region: Region) -> tuple[str, str]:
@@ -128,3 +143,61 @@ def judge(found: Interval, region: Region) -> tuple[str, str]:
         return CONTRADICTED, note
     crossed = [b for b in (region.above, region.below) if found.low <= b <= found.high]
     return UNDECIDED, f"the interval holds {' and '.join(f'{b:g}' for b in crossed)}"
+
+
+def p_value(found: Interval, region: Region) -> float:
+    """The least alpha at which an interval of confidence 1 - alpha decides, one way or the other.
+
+    With n seeds, the estimate at a distance of the nearest bound of the region, and its standard
+    error, that is 2 P(T > distance / error), T of Student's distribution with n - 1 degrees of
+    freedom: two-sided, for either verdict may come out. For seeds that agree exactly it is the sign
+    test's 2^(1-n). NaN where there is no error over seeds, as for one seed.
+    """
+    if math.isnan(found.error):
+        return math.nan
+    if found.error == 0:
+        return 2.0 ** (1 - found.seeds)
+    distance = region.distance(found.estimate)
+    return float(2 * stats.t.sf(distance / found.error, found.seeds - 1))
+
+
+def more_seeds(found: Interval, region: Region, confidence: float) -> int | None:
+    """How many seeds, besides those there are, would decide the claim if it stays as it is.
+
+    With the estimate at a distance of the nearest bound and the standard deviation s of the seeds
+    there are, N seeds decide if the interval's half width is less: t(N - 1) s / sqrt(N) < distance.
+    It is the least such N, less the seeds that there are. For seeds that agree exactly it is as
+    many as the sign test takes. None where no spread is known, or the estimate is on a bound.
+    """
+    distance = region.distance(found.estimate)
+    if math.isnan(found.error) or distance < _EQUAL:
+        return None
+    if found.error == 0:
+        return max(0, math.ceil(1 - math.log2(1 - confidence)) - found.seeds)
+    ratio = found.error * math.sqrt(found.seeds) / distance
+    tail = (1 + confidence) / 2
+    seeds = max(found.seeds + 1, math.ceil((stats.norm.ppf(tail) * ratio) ** 2))  # t is wider
+    while seeds <= (stats.t.ppf(tail, seeds - 1) * ratio) ** 2:
+        seeds += 1
+    return seeds - found.seeds
+
+
+def correct(verdicts: Sequence[str], p_values: ArrayLike, rate: float) -> tuple[list, np.ndarray]:
+    """Verdicts corrected for their number, and the q-values that say so.
+
+    By Benjamini & Hochberg (1995, Journal of the Royal Statistical Society B 57): the q-values are
+    the p-values adjusted, and a verdict whose q is above `rate` becomes undecided. Of the verdicts
+    that remain, a share of at most `rate` is expected to be wrong. A NaN, which belongs to a claim
+    that was not put to the test, counts for nothing.
+    """
+    p = np.asarray(p_values, dtype=float)
+    q = np.full_like(p, math.nan)
+    tested = ~np.isnan(p)
+    if tested.any():
+        q[tested] = stats.false_discovery_control(np.minimum(p[tested], 1), method="bh")
+    decided = (SUPPORTED, CONTRADICTED)
+    corrected = [
+        UNDECIDED if verdict in decided and not value <= rate else verdict
+        for verdict, value in zip(verdicts, q, strict=True)
+    ]
+    return corrected, q

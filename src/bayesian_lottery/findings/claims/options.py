@@ -1,0 +1,52 @@
+"""The section `claims` of the configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.findings import results
+from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.tickets.scores import scorers_for
+
+POINT, POSTERIOR = "deterministic", "bayesian"  # the inferences that the papers speak of
+CURRICULA = {"main": None, "low_lr": "low_lr", "warmup": "warmup"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The section `claims` of the configuration; the schema describes each key."""
+
+    margin: float = 0.01
+    mace_margin: float = 0.01
+    confidence: float = 0.95
+    statistic: str = "peak"
+    scorer: str = "snr"
+    density: float = 0.1
+    sparse: float = 0.05
+    curricula: Mapping[str, str | None] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.statistic not in results.STATISTICS:
+            raise choice("claims.statistic", self.statistic, results.STATISTICS)
+        if self.scorer not in (known := scorers_for(KINDS[POSTERIOR].offers)):
+            raise choice("claims.scorer", self.scorer, known)
+        for name in ("margin", "mace_margin", "confidence", "density", "sparse"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < 1:
+                raise InputError(f"claims.{name}: {value!r} must be a number above 0 and below 1.")
+        for name in self.curricula:
+            if name not in CURRICULA:
+                raise choice("claims.curricula", name, CURRICULA)
+
+    @classmethod
+    def of(cls, given: Mapping) -> "Options":
+        """Options from the configuration; an `InputError` names a key that is not known."""
+        known = [option.name for option in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise choice("claims", name, known)
+        return cls(**given)
+
+    def curriculum(self, name: str) -> str | None:
+        """What the study calls the curriculum "main", "low_lr" or "warmup"; None is not said."""
+        return {**CURRICULA, **self.curricula}[name]
