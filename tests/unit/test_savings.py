@@ -19,7 +19,7 @@ def test_table_1_and_claim_8_say_the_same(tmp_path):
     for node in nodes:
         node["cost"]["seconds"] *= factor.get(node["node"]["scorer"], 1) + node["node"]["level"] / 9
     short = [n for n in nodes if n["node"]["seed"] < 2 or n["node"]["level"] < 4]
-    runs, layers = results.tables(synthetic.write(tmp_path, short))
+    runs, layers, _ = results.tables(synthetic.write(tmp_path, short))
 
     table = figures.draw("table1", {"runs": runs}, {})
     judged = claims.table(runs, layers)

@@ -86,7 +86,7 @@ def test_the_table_corrects_and_prices(tmp_path):
     nodes = list(synthetic.study(seeds=(0, 1, 2), levels=12))
     for node in nodes:
         node["cost"]["seconds"] = 36.0 * (1 + node["node"]["seed"])
-    runs, layers = results.tables(synthetic.write(tmp_path, nodes))
+    runs, layers, _ = results.tables(synthetic.write(tmp_path, nodes))
     table = claims.table(runs, layers, {"margin": 0.002})
     decided = table["verdict"].isin([SUPPORTED, CONTRADICTED])
     assert decided.any() and table.loc[decided, "more_seeds"].isna().all()
