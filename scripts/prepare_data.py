@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 
 from bayesian_lottery import errors
 from bayesian_lottery.data import sources
@@ -18,8 +19,15 @@ def main() -> None:
         " and test_fraction",
     )
     parser.add_argument("--out", required=True, help="the safetensors file to write")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        help="processes that decode images (default: OMP_NUM_THREADS, which Snakemake sets to the"
+        " rule's threads, else as many as there are cores)",
+    )
     options = parser.parse_args()
-    sources.prepare(options.name, options.settings, options.out)
+    sources.prepare(options.name, options.settings, options.out, options.threads)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,11 @@ import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from bayesian_lottery.errors import InputError
+
+LARGE = 2 * 10**9  # bytes of a file that takes seconds to read through
 
 
 @contextlib.contextmanager
@@ -124,20 +127,28 @@ def write_tensors(path: str | Path, tensors: dict, metadata: object = None) -> N
             raise OSError(str(error).rpartition("error: ")[2]) from None
 
 
-def read_tensors(path: str | Path, device: object = "cpu") -> tuple[dict, dict]:
+def read_tensors(
+    path: str | Path, device: object = "cpu", verified: bool = False
+) -> tuple[dict, dict]:
     """Read a safetensors file as (torch tensors on `device`, metadata).
+
+    Args:
+        path: the file.
+        device: where to. On the CPU nothing is copied: tensors are parts of the mapped file.
+        verified: whether the checksum of this file has been verified before, so that it need not be
+            now. Its format always is, and with it its length.
 
     Raises:
         InputError: the file is missing, cannot be read, is truncated, not safetensors, or not what
             was written (`Damaged`).
     """
-    tensors, metadata = _read_safetensors(path, "pt")
+    tensors, metadata = _read_safetensors(path, "pt", verified)
     return {name: tensor.to(device) for name, tensor in tensors.items()}, metadata
 
 
 def read_arrays(path: str | Path) -> tuple[dict, dict]:
     """`read_tensors`, as numpy arrays and without torch."""
-    return _read_safetensors(path, "numpy")
+    return _read_safetensors(path, "numpy", verified=False)
 
 
 def read_shapes(path: str | Path) -> tuple[dict[str, list[int]], dict]:
@@ -151,13 +162,36 @@ def read_shapes(path: str | Path) -> tuple[dict[str, list[int]], dict]:
     return shapes, content.get("content") if _has_checksum(content) else content
 
 
-def _read_safetensors(path: str | Path, framework: str) -> tuple[dict, dict]:
+def is_large(path: str | Path) -> bool:
+    """Whether a file is there and so large that reading all of it in every job takes too long."""
+    try:
+        return os.stat(path).st_size > LARGE
+    except OSError:
+        return False
+
+
+def digest(path: str | Path) -> bytes:
+    """SHA-256 of a file's content; of a large safetensors file of its header, checksum included."""
+    with open(path, "rb") as file:
+        if is_large(path) and b'\\"checksum\\": ' in (header := _header(file)):
+            return hashlib.sha256(header).digest()
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _header(file: BinaryIO) -> bytes:
+    """The header of a safetensors file, which begins with its length; at most 100 MB, as there."""
+    return file.read(min(int.from_bytes(file.read(8), "little"), 100_000_000))
+
+
+def _read_safetensors(path: str | Path, framework: str, verified: bool) -> tuple[dict, dict]:
     with _opened(path, framework) as (file, content):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if not _has_checksum(content):
         return tensors, content
     checksum, content = content.get("checksum"), content.get("content")
-    _verify(path, checksum, _checksum(tensors, content))
+    if not verified:
+        _verify(path, checksum, _checksum(tensors, content))
     return tensors, content
 
 

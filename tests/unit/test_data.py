@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from bayesian_lottery import files
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.training import checkpoints
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -108,6 +109,32 @@ def test_an_inconsistent_data_set_is_not_written(tmp_path):
     with pytest.raises(InputError, match="class d"):
         decoded.save(tmp_path / "d.safetensors", small(classes=("a", "b", "c", "d")), "test")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_large_file_is_verified_when_it_is_written_and_not_when_it_is_loaded(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(files, "LARGE", 100)
+    path = tmp_path / "toy.safetensors"
+    decoded.save(path, small(), "somewhere")
+    before = checkpoints.fingerprint({}, [path])
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # a pixel
+    path.write_bytes(content)
+    decoded.load(path)
+    assert checkpoints.fingerprint({}, [path]) == before
+    path.write_bytes(content[:-1])
+    with pytest.raises(files.Damaged):
+        decoded.load(path)
+    decoded.save(path, small(classes=("a", "b", "d")), "somewhere")
+    assert checkpoints.fingerprint({}, [path]) != before, "it is of another content"
+
+    def write(path, *_):
+        path.write_bytes(content)
+
+    monkeypatch.setattr(files, "write_tensors", write)
+    with pytest.raises(files.Damaged):
+        decoded.save(path, small(), "somewhere")
 
 
 # Statistics and normalising

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from bayesian_lottery.data import decoded, sources
-from bayesian_lottery.data.sources import published
+from bayesian_lottery.data.sources import pictures, published
 from bayesian_lottery.errors import InputError
 
 TARS = (".tar", ".tar.gz", ".tar.xz", ".tar.bz2")
@@ -307,6 +307,62 @@ def test_what_is_left_out_is_counted_by_its_ending(tmp_path, capfd, packed):
     )
     assert len(prepared(tmp_path, settings(where)).train) == 6
     assert "5 files are left out" in capfd.readouterr().err
+
+
+# What prepare_data.py has written since its first version, for the folders of these tests.
+BYTES = {
+    "digits": "99a02f0e4cf2d229e8aafd6843627ea3f7d6762be467212dce24fa7ecfac30bf",
+    "folder": "e5cd76402f162ea37f56b9281c5ef7a498ab0f70ea813f08b40ba266a6ae0602",
+    "classes": "8ef5ad4752a4197b9b28de8f67b0e80eea55e61bbc2dd466b0f774b9283e1c93",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_are_byte_for_byte_those_of_before(tmp_path, workers, monkeypatch):
+    monkeypatch.setattr(pictures, "CHUNK", 2)
+    folder, classes = (
+        write_folder(tmp_path / "a"),
+        write_folder(tmp_path / "b", ("",), size=(12, 8)),
+    )
+    write_image(classes / "dog" / "z.png", 9, size=(7, 9), mode="L")
+    given = {
+        "digits": {"source": "digits"},
+        "folder": settings(folder),
+        "classes": settings(classes, size=4, test_fraction=0.34),
+    }
+    for name, expected in BYTES.items():
+        sources.prepare("pets", given[name], tmp_path / name, workers)
+        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == expected, name
+    packed = settings(pack(folder, tmp_path / "pets.tar.gz", backwards=True))
+    sources.prepare("pets", packed, tmp_path / "packed", workers)
+    assert (tmp_path / "packed").read_bytes() == (tmp_path / "folder").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {*"ab", "pets.tar.gz", "packed", *BYTES}
+
+
+@pytest.mark.slow
+def test_the_first_unfit_image_is_named_by_several_processes_too(tmp_path):
+    root = write_folder(tmp_path / "root")
+    make_damaged_image(root)
+    for workers in (1, 2):
+        with pytest.raises(InputError, match=r"train/cat/0.png cannot be decoded"):
+            sources.prepare("pets", settings(root), tmp_path / "out", workers)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_killed_parent(tmp_path):
+    image = write_folder(tmp_path / "root") / "train" / "cat" / "1.png"
+    (tmp_path / "program.py").write_text(f"""
+import os
+from bayesian_lottery.data.sources import pictures
+if __name__ == "__main__":
+    for _ in pictures.decode_all("pets", [(("cat", "1.png"), "{image}")] * 100, None, 2):
+        os.kill(os.getpid(), 9)
+""")
+    # Its output ends when the last process that has inherited it ends.
+    run = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, timeout=60)
+    assert run.returncode == -9
 
 
 # Refusals

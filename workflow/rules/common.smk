@@ -149,6 +149,12 @@ def prepare_settings(wildcards):
     return json.dumps({name: settings[name] for name in used if name in settings})
 
 
+def decoding_threads(wildcards):
+    """As many as there are cores, up to 16, for a folder of images; the program is told by
+    OMP_NUM_THREADS, which Snakemake sets."""
+    return 16 if config["datasets"][wildcards.dataset]["source"] == "imagefolder" else 1
+
+
 def shown(name, wildcards):
     return figure_plan(name).shown
 

@@ -7,6 +7,7 @@ rule prepare_data:
         "<benchmarks>/data/{dataset}.tsv"
     conda:
         "../envs/lottery.yaml"
+    threads: decoding_threads
     params:
         settings=prepare_settings,
     message:

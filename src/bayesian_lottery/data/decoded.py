@@ -51,7 +51,8 @@ def save(path: str | Path, images: Images, source: str) -> None:
     """Write `images` as one safetensors file, atomically; `source` says where they came from.
 
     Raises:
-        InputError: `load` would refuse the file; nothing is written.
+        InputError: `load` would refuse the file, and nothing is written; or it was written, and
+            what can be read is something else.
     """
     _validate(path, images)
     metadata = {
@@ -68,15 +69,18 @@ def save(path: str | Path, images: Images, source: str) -> None:
         "test_labels": images.test.labels,
     }
     files.write_tensors(path, tensors, metadata)
+    files.read_tensors(path)  # verifies it, large or not
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> Images:
     """Read a file that `save` wrote, with every tensor on `device`; labels become int64.
 
+    The checksum of a large file is not verified again; `save` has done that.
+
     Raises:
         InputError: the file is missing, truncated, or not a consistent data set.
     """
-    tensors, metadata = files.read_tensors(path, str(device))
+    tensors, metadata = files.read_tensors(path, device, verified=files.is_large(path))
     try:
         train, test = (
             Split(tensors[f"{half}_images"], _integers(tensors[f"{half}_labels"]))
@@ -148,9 +152,11 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
         that is constant gets the deviation 1, so that it normalises to 0 and not to NaN.
     """
     count = images.numel() // images.shape[1]
-    total = images.sum((0, 2, 3), dtype=torch.int64).double()
-    # In pieces: the squares need four times the memory of the images.
-    squares = sum(piece.int().square_().sum((0, 2, 3)) for piece in images.split(4096)).double()
+    total = squares = images.new_zeros(images.shape[1], dtype=torch.int64)
+    for piece in images.split(4096):  # as whole numbers they take four times the memory
+        total = total + (numbers := piece.int()).sum((0, 2, 3))
+        squares = squares + numbers.square_().sum((0, 2, 3))
+    total, squares = total.double(), squares.double()
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt() / 255
     return (mean / 255).float(), torch.where(std > 1e-6, std, 1.0).float()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesian_lottery.computation import VERSION
-from bayesian_lottery.files import Damaged, read_tensors, write_tensors
+from bayesian_lottery.files import Damaged, digest, read_tensors, write_tensors
 from bayesian_lottery.training import devices
 
 
@@ -33,11 +33,10 @@ class Checkpointing:
 def fingerprint(settings: object, files: Sequence[str | Path]) -> str:
     """A digest of all that a run's numbers depend on: its settings (JSON), its input files and the
     version of the computation."""
-    digest = hashlib.sha256(json.dumps([VERSION, settings], sort_keys=True).encode())
+    whole = hashlib.sha256(json.dumps([VERSION, settings], sort_keys=True).encode())
     for path in files:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+        whole.update(digest(path))
+    return whole.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,18 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from bayesian_lottery.data.decoded import Images, Split, hold_out
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import packs
 from bayesian_lottery.inference.networks import Network
+from bayesian_lottery.meter import Meter
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.training import checkpoints, devices, evaluation, shifts
 from bayesian_lottery.training.batches import Batches
@@ -108,7 +109,7 @@ def train(
     for network in networks:
         network.template.train()
     saved_at = clock = time.perf_counter()
-    progress, pace = Progress(steps, first_step), devices.Pace(device)
+    meter, pace = Meter("step", steps, first_step), devices.Pace(device)
     with checkpoints.listening() as requests:
         for step in range(first_step, steps):
             rate = curriculum.learning_rate_at(step, batches.per_epoch)
@@ -129,7 +130,7 @@ def train(
                 for one in zip(records, testers, streams, strict=True):
                     _test(*one, step + 1, images, validation, settings)
                 clock = time.perf_counter()
-            progress.show(step + 1, records[0].history)
+            meter.show(step + 1, partial(_state, records[0].history))
 
             due = checkpointing and time.perf_counter() - saved_at >= checkpointing.seconds
             if checkpointing and (due or requests.save):
@@ -139,7 +140,7 @@ def train(
                 saved_at = clock = time.perf_counter()
             if requests.stop:
                 raise checkpoints.Stopped(f"stopped after step {step + 1} of {steps}")
-    progress.close()
+    meter.close()
 
     for record, tester, stream in zip(records, testers, streams, strict=True):
         clock = time.perf_counter()
@@ -230,29 +231,12 @@ def _refuse_divergence(row: dict, stream, checkpointing: Checkpointing | None) -
         )
 
 
-class Progress:
-    """A bar in a terminal; elsewhere a line every ten seconds at the most. Both with an ETA."""
-
-    def __init__(self, steps: int, first_step: int):
-        self.steps, self.first_step = steps, first_step
-        self.started = self.shown = time.perf_counter()
-        self.bar = tqdm(total=steps, initial=first_step, unit="step", disable=None)
-
-    def show(self, step: int, history: list[dict]) -> None:
-        self.bar.update()
-        now = time.perf_counter()
-        if not self.bar.disable or (now - self.shown < 10 and step < self.steps):
-            return
-        self.shown = now
-        left = (now - self.started) / (step - self.first_step) * (self.steps - step)
-        minutes, seconds = divmod(round(left), 60)
-        state = ""
-        if history:
-            row = history[-1]
-            state = f", epoch {row['epoch']}, loss {row['loss']:.4f}"
-            if "test_accuracy" in row:
-                state += f", test accuracy {row['test_accuracy']:.4f}"
-        print(f"step {step}/{self.steps}{state}, {minutes}m{seconds:02}s left", flush=True)
-
-    def close(self) -> None:
-        self.bar.close()
+def _state(history: list[dict]) -> str:
+    """What the log says of the last epoch beside its steps."""
+    if not history:
+        return ""
+    row = history[-1]
+    state = f", epoch {row['epoch']}, loss {row['loss']:.4f}"
+    if "test_accuracy" in row:
+        state += f", test accuracy {row['test_accuracy']:.4f}"
+    return state

@@ -94,11 +94,12 @@ def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, in
     return source.image_shape, source.classes
 
 
-def prepare(name: str, settings: Mapping, out: str | Path) -> None:
+def prepare(name: str, settings: Mapping, out: str | Path, workers: int = 1) -> None:
     """Decode the data set `name` into the file `out`, downloading it if its root lacks it.
 
     Args:
         settings: as for `check`.
+        workers: processes that decode single images.
 
     Raises:
         InputError: the settings or the data are wrong, or there is no network to download from.
@@ -106,10 +107,18 @@ def prepare(name: str, settings: Mapping, out: str | Path) -> None:
     from bayesian_lottery import randomness
     from bayesian_lottery.data import decoded
 
+    def divide(whole: decoded.Split) -> tuple[decoded.Split, decoded.Split]:
+        """Class by class, and the same on every machine."""
+        return decoded.hold_out(whole, fraction, randomness.generator("sources", "test"))
+
     source, root = _validated(name, settings)
     fraction = _test_fraction(settings)
     if source.decode is None:
-        classes, parts = folders.decode(name, root, settings.get("size"), fraction)
+        scratch = Path(out).parent
+        scratch.mkdir(parents=True, exist_ok=True)
+        classes, parts = folders.decode(
+            name, root, settings.get("size"), fraction, divide, scratch, workers
+        )
     else:
         try:
             classes, parts = source.decode(root)
@@ -119,11 +128,7 @@ def prepare(name: str, settings: Mapping, out: str | Path) -> None:
                 f" downloading it failed ({' '.join(str(error).split())}); without a network, put"
                 " it there."
             ) from None
-    if len(parts) == 1:  # divided class by class, and the same on every machine
-        stream = randomness.generator("sources", "test")
-        train, test = decoded.hold_out(parts[0], fraction, stream)
-    else:
-        train, test = parts
+    train, test = parts if len(parts) == 2 else divide(parts[0])
     mean, std = decoded.channel_statistics(train.images)
     decoded.save(
         out, decoded.Images(name, classes, train, test, mean, std), str(settings["source"])

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 from bayesian_lottery.errors import InputError, few
 
@@ -30,30 +30,34 @@ UNPACKERS: Mapping[str, Callable[[BinaryIO], AbstractContextManager[Unpacked]]] 
 }
 
 Parts = tuple[str, ...]  # a path below the root, split at its slashes
+File = str | BinaryIO  # a path, which takes less memory than a Path, or the content
 
 
-def entries(name: str, root: Path) -> Iterator[tuple[Parts, Path | BinaryIO | None]]:
+def entries(name: str, root: Path) -> Iterator[tuple[Parts, File | None]]:
     """Every folder (with None) and every image (with what Pillow opens) of a folder or archive.
 
-    Says in the end how many files have other endings than images have.
+    Says on the way how far it is, and in the end how many files have other endings than images.
     """
-    from tqdm import tqdm
+    from bayesian_lottery.meter import Meter
 
-    interval = 0.5 if sys.stderr.isatty() else 10  # seconds; a log file needs few lines
-    options: dict[str, Any] = {"desc": f"reading {root.name}", "delay": 3, "mininterval": interval}
     others: Counter[str] = Counter()
     if root.is_dir():
-        yield from tqdm(list(_walk(root, others)), unit=" files", **options)
+        found = list(_walk(root, others))
+        meter = Meter("entry", len(found), stream=sys.stderr)
+        for done, (parts, path) in enumerate(found):
+            meter.show(done)
+            yield parts, path
+        meter.close()
         _report(name, others)
         return
     try:
-        with (
-            open(root, "rb") as file,
-            tqdm(total=root.stat().st_size, unit="B", unit_scale=True, **options) as progress,
-        ):
+        with open(root, "rb") as file:
+            meter = Meter("MB", root.stat().st_size // 10**6, stream=sys.stderr)
             for entry in _stream(name, file, others):
+                if file.tell() // 10**6 < meter.total:
+                    meter.show(file.tell() // 10**6)
                 yield entry
-                progress.update(file.tell() - progress.n)
+            meter.close()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise InputError(
             f"datasets.{name}.root: '{root}' is neither a folder nor a complete .tar, .tar.gz,"
@@ -72,7 +76,7 @@ def _report(name: str, others: Counter[str]) -> None:
         )
 
 
-def _walk(root: Path, others: Counter[str]) -> Iterator[tuple[Parts, Path | None]]:
+def _walk(root: Path, others: Counter[str]) -> Iterator[tuple[Parts, str | None]]:
     """The visible folders and images of a folder, as deep as a layout can be.
 
     Counts the endings of all other visible files in `others`.
@@ -87,7 +91,7 @@ def _walk(root: Path, others: Counter[str]) -> Iterator[tuple[Parts, Path | None
             if not _visible((*above, name)):
                 continue
             if _is_image(name):
-                yield (*above, name), Path(where, name)
+                yield (*above, name), os.path.join(where, name)
             else:
                 others[_ending(name)] += 1
         if len(above) == 3:

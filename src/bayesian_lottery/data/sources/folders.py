@@ -5,12 +5,20 @@ A folder or archive is read once, front to back, whether to look at it or to dec
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+import tempfile
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from bayesian_lottery.data.sources import archives, pictures
-from bayesian_lottery.data.sources.archives import Parts
+from bayesian_lottery.data.sources.archives import File, Parts
 from bayesian_lottery.errors import InputError, few
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bayesian_lottery.data.decoded import Split
 
 LAYOUTS = "train/<class>/* and test/<class>/* (or val/, valid/), or <class>/* alone"
 TEST_FOLDERS = ("test", "val", "valid")  # the first that is there is used
@@ -41,36 +49,85 @@ def look(name: str, root: Path, size: int | None, fraction: float) -> tuple[pict
     return shape, len(classes)
 
 
-def decode(name: str, root: Path, size: int | None, fraction: float):
-    """Classes and images of a folder or archive, in one pass; images are ordered by file name.
+def decode(
+    name: str,
+    root: Path,
+    size: int | None,
+    fraction: float,
+    divide: Callable[[Split], tuple[Split, Split]],
+    scratch: Path,
+    workers: int,
+) -> tuple[tuple[str, ...], list[Split]]:
+    """Classes, and (training, test) images, of a folder or archive, in one pass.
 
-    Arguments are those of `look`.
+    Images are ordered by file name. They lie in nameless files in the folder `scratch`, not in
+    memory: while the output is written, the disk holds the images twice.
+
+    Args:
+        name, root, size, fraction: as `look` takes them.
+        divide: divides images that come in one part.
+        scratch: a folder on the disk of the output.
+        workers: processes that decode.
     """
-    import numpy as np
     import torch
 
-    from bayesian_lottery.data import decoded
+    from bayesian_lottery.data.decoded import Split
 
-    pixels, folders = {}, []
-    for parts, file in archives.entries(name, root):
-        if file is None:
-            folders.append(parts)
-        else:
-            pixels[parts] = pictures.decode(name, parts, file, size)
-    classes, halves = _arrange(name, root, fraction, pixels, folders)
-    used = {parts: pixels[parts].shape for half in halves for parts in half}
-    shape = pictures.common_shape(name, used)
-    labels = {label: index for index, label in enumerate(classes)}
+    shapes, folders = {}, []
 
-    def split(half: list[Parts]) -> decoded.Split:
-        images = np.empty((len(half), *shape), np.uint8)
-        for image, parts in zip(images, half, strict=True):
-            image[:] = pixels.pop(parts)  # a grey image among coloured ones fills all channels
-        return decoded.Split(
-            torch.from_numpy(images), torch.tensor([labels[parts[-2]] for parts in half])
-        )
+    def files() -> Iterator[tuple[Parts, File]]:
+        for parts, file in archives.entries(name, root):
+            if file is None:
+                folders.append(parts)
+            else:
+                yield parts, file
 
-    return classes, [split(half) for half in halves]
+    with tempfile.TemporaryFile(dir=scratch) as pixels:
+        for parts, image in pictures.decode_all(name, files(), size, workers):
+            pixels.write(image.tobytes())
+            shapes[parts] = image.shape
+        classes, halves = _arrange(name, root, fraction, shapes, folders)
+        shape = pictures.common_shape(name, {parts: shapes[parts] for h in halves for parts in h})
+        labels = {label: index for index, label in enumerate(classes)}
+        places = {parts: index for index, parts in enumerate(shapes)}
+        numbered = [  # images are numbers of places as yet
+            Split(
+                torch.tensor([places[parts] for parts in half]),
+                torch.tensor([labels[parts[-2]] for parts in half]),
+            )
+            for half in halves
+        ]
+        train, test = numbered if len(numbered) == 2 else divide(numbered[0])
+        stored = _Stored(pixels, list(shapes.values()))
+        return classes, [
+            Split(stored.collect(half.images.tolist(), shape, scratch), half.labels)
+            for half in (train, test)
+        ]
+
+
+class _Stored:
+    """Images one after another in a file, of the given shapes."""
+
+    def __init__(self, file: BinaryIO, shapes: list[pictures.Shape]):
+        import numpy as np
+
+        file.flush()
+        self.pixels, self.shapes = np.memmap(file, np.uint8, "r"), shapes
+        self.starts = np.cumsum([0, *map(math.prod, shapes)])
+
+    def collect(self, places: list[int], shape: pictures.Shape, scratch: Path) -> Tensor:
+        """The images at `places`, (N, C, H, W), in a nameless file of their own."""
+        import numpy as np
+        import torch
+
+        with tempfile.TemporaryFile(dir=scratch) as file:
+            for place in places:
+                image = self.pixels[self.starts[place] : self.starts[place + 1]]
+                # A grey image among coloured ones fills all channels.
+                file.write(np.broadcast_to(image.reshape(self.shapes[place]), shape).tobytes())
+            file.flush()
+            # Copy on write, which will not happen: torch warns of memory that cannot be written.
+            return torch.from_numpy(np.memmap(file, np.uint8, "c", shape=(len(places), *shape)))
 
 
 def _arrange(
