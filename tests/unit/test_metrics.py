@@ -50,6 +50,34 @@ def test_accuracy_ece_nll_against_torchmetrics_and_torch():
     )
 
 
+@pytest.mark.parametrize("distinct", [4, 1000])
+@pytest.mark.parametrize("share", [0.01, 0.4])
+def test_auc_and_average_precision_are_scikit_learns_with_ties_too(distinct, share):
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    stream = torch.Generator().manual_seed(0)
+    labels = (torch.rand(900, generator=stream) < share).long()
+    logits = torch.randn(3, 900, 2, generator=stream)
+    logits[..., 1] += labels
+    logits = (logits * distinct).round() / distinct
+    predictions = Predictions.of(logits[:1] if distinct == 4 else logits)
+    found = evaluate(predictions, labels, 10, stochastic=True, ranked=True)
+    scores = predictions.log_probabilities.diff(dim=1)[:, 0]
+    assert len(scores.unique()) < 100 or distinct == 1000
+    assert found["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
+    expected = average_precision_score(labels, scores)
+    assert found["average_precision"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_auc_and_average_precision_need_both_classes_and_tables_alone_have_them():
+    logits, labels = torch.randn(1, 20, 2), torch.zeros(20, dtype=torch.int64)
+    for one_class in (labels, labels + 1):
+        found = evaluate(Predictions.of(logits), one_class, 10, stochastic=False, ranked=True)
+        assert found["auc"] is None and found["average_precision"] is None
+    found = evaluate(Predictions.of(logits), labels, 10, stochastic=False)
+    assert tuple(found) == METRICS
+
+
 def test_empty_bins_do_not_count():
     confidence = torch.tensor([0.95, 0.95, 0.25])
     correct = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)

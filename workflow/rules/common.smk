@@ -145,7 +145,7 @@ def files(nodes):
 def prepare_settings(wildcards):
     """The settings of a data set that its decoded file depends on."""
     settings = config["datasets"][wildcards.dataset]
-    used = ("source", "root", "size", "test_fraction")
+    used = ("source", "root", "size", "test_fraction", "target", "numeric", "categorical")
     return json.dumps({name: settings[name] for name in used if name in settings})
 
 

@@ -1,4 +1,7 @@
-"""Image data sets as uint8 tensors on the training device, and whole-batch augmentation."""
+"""Data sets as tensors on the training device, and whole-batch augmentation.
+
+A table's rows stand in the place of images, as 1 x 1 pixels with a channel a column.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from bayesian_lottery.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (uint8, N x C x H x W) and their labels (int64, N)."""
+    """Images (uint8, N x C x H x W; of a table float32, N x columns x 1 x 1) and their labels
+    (int64, N)."""
 
     images: Tensor
     labels: Tensor
@@ -31,7 +35,10 @@ class Split:
 @dataclass(frozen=True, eq=False)
 class Images:
     """A data set: the label `i` means `classes[i]`; `mean` and `std` (float32, C) are those of
-    each channel over the training images, with pixels scaled to [0, 1]."""
+    each channel over the training images, with pixels scaled to [0, 1].
+
+    A table's rows are standardised already; `mean` and `std` are those by which each of its
+    `columns` was."""
 
     name: str
     classes: tuple[str, ...]
@@ -39,6 +46,12 @@ class Images:
     test: Split
     mean: Tensor
     std: Tensor
+    columns: tuple[str, ...] = ()
+
+    @property
+    def ranked(self) -> bool:
+        """Whether AUC and average precision are measured: of a table with two classes."""
+        return bool(self.columns) and len(self.classes) == 2
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -61,6 +74,7 @@ def save(path: str | Path, images: Images, source: str) -> None:
         "classes": list(images.classes),
         "mean": images.mean.tolist(),
         "std": images.std.tolist(),
+        **({"columns": list(images.columns)} if images.columns else {}),
     }
     tensors = {
         "train_images": images.train.images,
@@ -90,7 +104,10 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Images:
             torch.tensor(metadata[key], dtype=torch.float32, device=device)
             for key in ("mean", "std")
         )
-        images = Images(metadata["name"], tuple(metadata["classes"]), train, test, mean, std)
+        columns = tuple(metadata.get("columns", ()))
+        images = Images(
+            metadata["name"], tuple(metadata["classes"]), train, test, mean, std, columns
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a prepared data set ({error!r}).") from None
     _validate(path, images)
@@ -109,12 +126,17 @@ def _validate(path: str | Path, images: Images) -> None:
         if not condition:
             raise InputError(f"{path}: not a usable data set, {fault}.")
 
+    table = len(images.columns)
+    dtype, shape = (torch.float32, f"({table}, 1, 1)") if table else (torch.uint8, "(C, H, W)")
     for half, split in (("train", images.train), ("test", images.test)):
         require(
-            split.images.dtype == torch.uint8 and split.images.dim() == 4,
+            split.images.dtype == dtype
+            and split.images.dim() == 4
+            and (not table or split.images.shape[1:] == (table, 1, 1)),
             f"{half} images are {split.images.dtype} of shape {tuple(split.images.shape)}"
-            " and not uint8 of shape (N, C, H, W)",
+            f" and not {str(dtype).removeprefix('torch.')} of shape (N, {shape[1:]}",
         )
+        require(not table or bool(split.images.isfinite().all()), f"{half} rows are not finite")
         require(
             split.labels.dtype == torch.int64 and split.labels.shape == split.images.shape[:1],
             f"{half} labels are {split.labels.dtype} of shape {tuple(split.labels.shape)}"
@@ -186,8 +208,12 @@ def hold_out(split: Split, fraction: float, generator: torch.Generator) -> tuple
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 images (B x C x H x W) as float32 with zero mean and unit deviation a channel.
 
+    A table's rows, which are float32, are so already.
+
     `mean` and `std` (C) are those of pixels scaled to [0, 1], as `Images` holds them.
     """
+    if images.is_floating_point():
+        return images
     # In place: on a CPU, fresh memory costs 15 times what the arithmetic does.
     return images.float().sub_(255 * mean[:, None, None]).div_(255 * std[:, None, None])
 

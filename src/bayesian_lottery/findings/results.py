@@ -7,14 +7,14 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic
 from bayesian_lottery.study import LATER, node_metrics
-from bayesian_lottery.study.node_metrics import METRICS, STATISTICS
+from bayesian_lottery.study.node_metrics import METRICS, RANKING, STATISTICS
 
 # What names a node, in the order of the tables' columns and rows.
 COORDINATES = {
@@ -33,6 +33,9 @@ COORDINATES = {
 _SHARED_BY_DENSE = ["dataset", "model", "inference", "curriculum", "seed"]
 _PRUNED_BY = ["scorer", "rewind", *LATER]
 
+# Of images, and of results from before there were tables, the latter are null.
+_MEASURED = (*METRICS, *RANKING)
+
 # Column of the table of runs -> (key in metrics.json, dtype).
 _RUN_COLUMNS = {
     "density": ("density", "float64"),
@@ -41,7 +44,7 @@ _RUN_COLUMNS = {
     **{
         f"{statistic}_{name}": (f"results.{statistic}.{name}", dtype)
         for statistic in STATISTICS
-        for name, dtype in {"epoch": "Int64", **dict.fromkeys(METRICS, "float64")}.items()
+        for name, dtype in {"epoch": "Int64", **dict.fromkeys(_MEASURED, "float64")}.items()
     },
     "epochs": ("cost.epochs", "Int64"),
     "seconds": ("cost.seconds", "float64"),
@@ -63,7 +66,7 @@ _RUN_DTYPES = {
     "computation": "Int64",
     "sparsity": "float64",
     "passes": "Int64",
-    **{f"passes_{what}_{name}": "float64" for name in METRICS for what in ("mean", "sd")},
+    **{f"passes_{what}_{name}": "float64" for name in _MEASURED for what in ("mean", "sd")},
     **{name: dtype for name, (_, dtype) in EARLY_STOPPING.items()},
 }
 _LAYER_DTYPES = {
@@ -85,10 +88,13 @@ _SHIFT_DTYPES = {
 
 
 def _lookup(metrics: dict, key: str):
-    """The value at the dotted `key`; None if the key, or a part of it, is null."""
-    value = metrics
+    """The value at the dotted `key`; None if the key, or a part of it, is null, or of `RANKING` and
+    not there."""
+    value: Any = metrics
     for part in key.split("."):
-        value = None if value is None else value[part]
+        if value is None:
+            return None
+        value = value.get(part) if part in RANKING else value[part]
     return value
 
 
@@ -99,8 +105,8 @@ def _passes(metrics: dict) -> dict:
     so its deviation is 0; the deviation of a single stochastic pass is not known, and NaN.
     """
     columns: dict[str, float] = {}
-    for name in METRICS:
-        values = metrics["passes"][name]
+    for name in _MEASURED:
+        values = metrics["passes"].get(name)
         if values is None:
             continue
         columns["passes"] = len(values)
@@ -293,7 +299,7 @@ def summary(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
     """
     if value not in frame.columns:
         raise InputError(f"The table has no column {value!r}.")
-    metric = next((name for name in METRICS if value.endswith(f"_{name}")), None)
+    metric = next((name for name in _MEASURED if value.endswith(f"_{name}")), None)
     passes = frame[f"passes_sd_{metric}"] ** 2 if metric else math.nan
     groups = (
         frame.assign(_value=frame[value], _passes=passes)

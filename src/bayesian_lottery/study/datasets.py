@@ -22,11 +22,14 @@ class Images:
     test: int
     shape: tuple[int, int, int]
     classes: int
+    value_bytes: int = 1
 
     @property
     def stored_bytes(self) -> int:
-        """Of the decoded file: a byte a pixel and channel, eight a label."""
-        return (self.train + self.validation + self.test) * (math.prod(self.shape) + 8)
+        """Of the decoded file: a byte a pixel and channel (a table has four a column), eight a
+        label."""
+        row = self.value_bytes * math.prod(self.shape) + 8
+        return (self.train + self.validation + self.test) * row
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,16 @@ def images_of(config: Mapping, name: str) -> Images | Undecoded:
         InputError: its settings are wrong, or its decoded file is damaged.
     """
     settings, prepared = config["datasets"][name], Path(study.data_file(config, name))
+    source = sources.SOURCES.get(settings["source"], sources.Source())
     if prepared.exists():
         (train, test), shape, classes = _prepared(prepared)
     else:
         seen, count = sources.check(name, settings)
-        sizes = sources.SOURCES[settings["source"]].sizes
-        if sizes is None or seen is None or count is None:
+        if source.sizes is None or seen is None or count is None:
             return Undecoded(seen, count)
-        (train, test), shape, classes = sizes, seen, count
+        (train, test), shape, classes = source.sizes, seen, count
     held_out = round(train * settings["validation"])
-    return Images(train - held_out, held_out, test, shape, classes)
+    return Images(train - held_out, held_out, test, shape, classes, source.value_bytes)
 
 
 def _prepared(path: Path) -> tuple[tuple[int, int], tuple[int, int, int], int]:

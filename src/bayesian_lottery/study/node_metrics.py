@@ -18,6 +18,9 @@ from bayesian_lottery.study import LATER, Node
 # The names in `metrics.METRICS`, whose module needs torch; a test keeps the two equal.
 METRICS = ("accuracy", "nll", "brier", "ece", "mace", "entropy", "mutual_information")
 
+# What is measured besides, of tables with two classes: how well the second one is told apart.
+RANKING = ("auc", "average_precision")
+
 # Which epoch a result is from: the best on the test images, the last, or the best on the
 # validation images.
 STATISTICS = ("peak", "final", "selected")
@@ -122,6 +125,7 @@ def check(metrics: Any) -> None:
     _check_node(metrics)
     _check_counts(metrics)
     _check_results(metrics)
+    _check_ranking(metrics)
 
 
 def coordinates(metrics: Mapping) -> dict:
@@ -221,3 +225,21 @@ def _check_results(metrics: Mapping) -> None:
         _require(accuracy <= peak, f"{key}.accuracy", accuracy, f"at most the peak's, {peak:g}")
         fits = (mutual is None) == (passes["mutual_information"] is None)
         _require(fits, f"{key}.mutual_information", mutual, "null just where that of the passes is")
+
+
+def _check_ranking(metrics: Mapping) -> None:
+    """What is measured of some data sets only must be there of all results and passes, or of none;
+    null where it is not defined."""
+    results, passes = metrics["results"], metrics["passes"]
+    count = len(passes["accuracy"])
+    for name in RANKING:
+        for statistic in STATISTICS:
+            result, key = results[statistic], f"results.{statistic}.{name}"
+            if result is not None:
+                fits = (name in result) == (name in passes)
+                _require(fits, key, result.get(name), f"there just where passes.{name} is")
+                _check(key, result.get(name), (SHARE, None))
+        values = passes.get(name)
+        _check(f"passes.{name}", values, ([SHARE], None))
+        fits = values is None or len(values) == count
+        _require(fits, f"passes.{name}", values, f"{count} numbers, as passes.accuracy")

@@ -7,6 +7,7 @@ import torch
 from bayesian_lottery.data.decoded import Images, Split, normalise
 from bayesian_lottery.inference import kinds
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.study.node_metrics import RANKING
 from bayesian_lottery.training.engine import Engine
 from bayesian_lottery.training.metrics import METRICS, Predictions, evaluate
 
@@ -42,10 +43,12 @@ def one_pass(
     return predict(engine, images, split, samples, options["batch_size"], drawing)
 
 
-def judge(predictions: Predictions, split: Split, settings: Mapping) -> dict[str, float | None]:
-    """All metrics of `predictions` for `split`."""
-    stochastic = kinds.kind_of(settings).stochastic
-    return evaluate(predictions, split.labels, settings["evaluation"]["bins"], stochastic)
+def judge(
+    predictions: Predictions, images: Images, split: Split, settings: Mapping
+) -> dict[str, float | None]:
+    """All metrics of `predictions` for `split` of `images`."""
+    stochastic, bins = kinds.kind_of(settings).stochastic, settings["evaluation"]["bins"]
+    return evaluate(predictions, split.labels, bins, stochastic, images.ranked)
 
 
 def measure(
@@ -56,7 +59,7 @@ def measure(
     for name, split in {"test": images.test, "validation": validation}.items():
         if len(split):
             predictions = one_pass(engine, images, split, settings, (*stream, name, epoch))
-            values = judge(predictions, split, settings)
+            values = judge(predictions, images, split, settings)
             row |= {f"{name}_{metric}": value for metric, value in values.items()}
     return row
 
@@ -87,11 +90,11 @@ def final(
     values, probabilities = [], torch.empty(0)
     for index in range(repeats):
         predictions = one_pass(engine, images, images.test, settings, (*stream, "pass", index))
-        values.append(judge(predictions, images.test, settings))
+        values.append(judge(predictions, images, images.test, settings))
         if index == 0:
             probabilities = predictions.log_probabilities.exp().half().cpu()
     passes: dict[str, list[float] | None] = {}
-    for metric in METRICS:
+    for metric in values[0]:
         known = [value for row in values if (value := row[metric]) is not None]
         passes[metric] = known if len(known) == repeats else None
     return passes, probabilities
@@ -104,9 +107,10 @@ def summarise(history: list[dict]) -> dict[str, dict | None]:
     selected: the best validation accuracy, None without held-out images. Ties: the first epoch.
     """
     measured = [row for row in history if "test_accuracy" in row]
+    names = [*METRICS, *(metric for metric in RANKING if f"test_{metric}" in measured[-1])]
 
     def at(row: dict) -> dict:
-        return {"epoch": row["epoch"], **{metric: row[f"test_{metric}"] for metric in METRICS}}
+        return {"epoch": row["epoch"], **{metric: row[f"test_{metric}"] for metric in names}}
 
     validated = "validation_accuracy" in measured[-1]
     return {

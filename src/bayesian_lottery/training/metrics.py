@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bayesian_lottery.study.node_metrics import RANKING
+
 METRICS = ("accuracy", "nll", "brier", "ece", "mace", "entropy", "mutual_information")
 
 
@@ -53,14 +55,18 @@ def _entropy(log_probabilities: Tensor) -> Tensor:
     return -(log_probabilities.exp() * log_probabilities.clamp_min(-1e4)).sum(-1)
 
 
-def evaluate(predictions: Predictions, labels: Tensor, bins: int, stochastic: bool) -> dict:
+def evaluate(
+    predictions: Predictions, labels: Tensor, bins: int, stochastic: bool, ranked: bool = False
+) -> dict:
     """All metrics of `predictions` against `labels` (N,) int64.
 
     Returns:
         A float for each name in `METRICS`: accuracy; negative log-likelihood (nats an image); Brier
         score (sum over classes of squared errors, mean over images); ECE and MACE over `bins`
         equal-width bins of the confidence; entropy of the predictive distribution (nats);
-        mutual information of label and weights (nats), None unless `stochastic`.
+        mutual information of label and weights (nats), None unless `stochastic`. If `ranked`, of
+        two classes, also for each name in `RANKING`: `ranking` of the second class, None where it
+        is not defined.
     """
     log_probabilities = predictions.log_probabilities
     probabilities = log_probabilities.exp()
@@ -81,8 +87,34 @@ def evaluate(predictions: Predictions, labels: Tensor, bins: int, stochastic: bo
             (entropy - predictions.expected_entropy.mean()).clamp_min(0).double(),
         ]
     )
-    found = dict(zip(METRICS, values.tolist(), strict=True))
-    return found if stochastic else {**found, "mutual_information": None}
+    names: tuple[str, ...] = METRICS
+    if ranked:
+        names = (*METRICS, *RANKING)
+        odds = log_probabilities[:, 1] - log_probabilities[:, 0]  # they do not round to 1
+        values = torch.cat([values, torch.stack(ranking(odds, labels == 1))])
+    found = dict(zip(names, values.tolist(), strict=True))
+    undefined = {name: None for name in RANKING if math.isnan(found.get(name, 0))}
+    return found | undefined | ({} if stochastic else {"mutual_information": None})
+
+
+def ranking(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """(AUC, average precision) of scores (N,), the higher the more `positive` (N,) bool; float64.
+
+    AUC is the share of pairs of a positive and a negative in which the positive scores higher;
+    equal scores count half (Mann and Whitney, 1947). Average precision is the mean, over the
+    positives, of the precision at a threshold of their score. NaN where either class is missing.
+    """
+    order = scores.sort()
+    below = torch.searchsorted(order.values, scores)
+    up_to = torch.searchsorted(order.values, scores, right=True)
+    # Of whole numbers, of which GPUs have a deterministic sum: how many positives come before.
+    before = torch.cat([order.indices.new_zeros(1), positive[order.indices].long().cumsum(0)])
+    positives, negatives = positive.sum(), (~positive).sum()
+    higher = (up_to + below).double() / 2 - (before[up_to] + before[below]).double() / 2
+    auc = (higher * positive).sum() / (positives * negatives)
+    precision = (positives - before[below]).double() / (len(scores) - below)
+    average = (precision * positive).sum() / positives
+    return auc, torch.where(negatives > 0, average, math.nan)
 
 
 def calibration_errors(confidence: Tensor, correct: Tensor, bins: int) -> tuple[Tensor, Tensor]:

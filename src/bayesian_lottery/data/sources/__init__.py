@@ -1,4 +1,4 @@
-"""Where images come from: each source is decoded once, into the one file that `decoded` reads.
+"""Where data come from: each source is decoded once, into the one file that `decoded` reads.
 
 The Snakefile imports this package to check the configuration, so everything slow to import (torch,
 torchvision, scikit-learn, Pillow) is imported where it is used.
@@ -10,9 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from bayesian_lottery.data.sources import folders, published
+from bayesian_lottery.data.sources import folders, published, tables
 from bayesian_lottery.errors import InputError, choice, short
+
+if TYPE_CHECKING:
+    from bayesian_lottery.data.decoded import Images, Split
+
+Shape = tuple[int, int, int]  # (C, H, W)
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,12 @@ class Source:
         classes: how many. All three are None where only the data can tell.
         needs: the path below `root` that holds it, or to which it is downloaded, if it can be.
         decode: takes `root`; gives the classes' names and [training, test] images, or one part
-            that is still to be divided. None: `folders` does it, with more than a root.
+            that is still to be divided. None: `read` does it, with more than a root.
+        read: gives the whole data set.
+        look: gives the shape and number of classes that `read` will find, where only the data tell.
+        root: what `root` has to be, of data that cannot be downloaded.
+        options: the settings that this source has besides `root` and `test_fraction`.
+        value_bytes: what a pixel and channel, or a column, takes.
     """
 
     sizes: tuple[int, int] | None = None
@@ -33,6 +44,29 @@ class Source:
     classes: int | None = None
     needs: str | None = None
     decode: Callable[[Path], tuple[tuple[str, ...], list]] | None = None
+    read: Callable[[Request, Means], Images] | None = None
+    look: Callable[[Request], tuple[Shape, int]] | None = None
+    root: str | None = None
+    options: tuple[str, ...] = ()
+    value_bytes: int = 1
+
+
+class Request(NamedTuple):
+    """A data set to look at or to decode: its name, root and settings, and the share to test on."""
+
+    name: str
+    root: Path
+    settings: Mapping
+    fraction: float
+
+
+class Means(NamedTuple):
+    """What decoding takes: how to divide what comes in one part, a folder on the disk of the
+    output, and how many processes to use."""
+
+    divide: Callable[[Split], tuple[Split, Split]]
+    scratch: Path
+    workers: int
 
 
 def _digits(_: object):
@@ -46,6 +80,16 @@ def _digits(_: object):
     images = torch.from_numpy(digits.images)[:, None].mul(255 / 16).round().to(torch.uint8)
     split = decoded.Split(images, torch.from_numpy(digits.target).long())
     return tuple(map(str, digits.target_names)), [split]
+
+
+def _folder(given: Request, means: Means) -> Images:
+    """The images of a folder or archive, with the statistics of their channels."""
+    from bayesian_lottery.data import decoded
+
+    size = given.settings.get("size")
+    classes, (train, test) = folders.decode(given.name, given.root, size, given.fraction, *means)
+    statistics = decoded.channel_statistics(train.images)
+    return decoded.Images(given.name, classes, train, test, *statistics)
 
 
 CIFAR10, CIFAR100 = published.CIFAR10, published.CIFAR100
@@ -67,7 +111,28 @@ SOURCES = {
     "cifar100": Source(
         (50_000, 10_000), (3, 32, 32), 100, CIFAR100.archive, partial(published.cifar, CIFAR100)
     ),
-    "imagefolder": Source(),
+    "imagefolder": Source(
+        read=_folder,
+        look=lambda given: folders.look(
+            given.name, given.root, given.settings.get("size"), given.fraction
+        ),
+        root=f"a folder or tar archive of {folders.LAYOUTS}",
+        options=("size",),
+    ),
+    "table": Source(
+        read=lambda given, means: tables.decode(*given, means.divide),
+        look=lambda given: tables.look(*given),
+        root=tables.ROOT,
+        options=("target", "numeric", "categorical"),
+        value_bytes=4,
+    ),
+    "breast_cancer": Source(
+        (456, 113),
+        (30, 1, 1),
+        2,
+        read=lambda given, means: tables.breast_cancer(given.name, means.divide),
+        value_bytes=4,
+    ),
 }
 TEST_FRACTION = 0.2
 
@@ -89,8 +154,8 @@ def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, in
         InputError: one sentence that names the key, its value and what is allowed.
     """
     source, root = _validated(name, settings)
-    if source.decode is None:
-        return folders.look(name, root, settings.get("size"), _test_fraction(settings))
+    if source.look:
+        return source.look(Request(name, root, settings, _test_fraction(settings)))
     return source.image_shape, source.classes
 
 
@@ -113,13 +178,12 @@ def prepare(name: str, settings: Mapping, out: str | Path, workers: int = 1) -> 
 
     source, root = _validated(name, settings)
     fraction = _test_fraction(settings)
-    if source.decode is None:
+    if source.read:
         scratch = Path(out).parent
         scratch.mkdir(parents=True, exist_ok=True)
-        classes, parts = folders.decode(
-            name, root, settings.get("size"), fraction, divide, scratch, workers
-        )
-    else:
+        given = Request(name, root, settings, fraction)
+        images = source.read(given, Means(divide, scratch, workers))
+    elif source.decode:
         try:
             classes, parts = source.decode(root)
         except (OSError, RuntimeError, ValueError, AssertionError) as error:
@@ -128,11 +192,10 @@ def prepare(name: str, settings: Mapping, out: str | Path, workers: int = 1) -> 
                 f" downloading it failed ({' '.join(str(error).split())}); without a network, put"
                 " it there."
             ) from None
-    train, test = parts if len(parts) == 2 else divide(parts[0])
-    mean, std = decoded.channel_statistics(train.images)
-    decoded.save(
-        out, decoded.Images(name, classes, train, test, mean, std), str(settings["source"])
-    )
+        train, test = parts if len(parts) == 2 else divide(parts[0])
+        statistics = decoded.channel_statistics(train.images)
+        images = decoded.Images(name, classes, train, test, *statistics)
+    decoded.save(out, images, str(settings["source"]))
 
 
 def _test_fraction(settings: Mapping) -> float:
@@ -142,20 +205,25 @@ def _test_fraction(settings: Mapping) -> float:
 def _validated(name: str, settings: Mapping) -> tuple[Source, Path]:
     """The source and root that `settings` ask for, once each value has been found possible.
 
-    The digits, which need no root, get one that means nothing.
+    Sources that need no root get one that means nothing.
     """
     key, chosen = f"datasets.{name}", settings.get("source")
     if chosen not in SOURCES:
         raise choice(f"{key}.source", chosen, SOURCES)
     size, fraction = settings.get("size"), settings.get("test_fraction")
-    if size is not None and chosen != "imagefolder":
-        raise InputError(f"{key}.size: {size!r} given, but only the source imagefolder has it.")
+    for owner, source in SOURCES.items():
+        for option in source.options:
+            if settings.get(option) is not None and option not in SOURCES[chosen].options:
+                raise InputError(
+                    f"{key}.{option}: {short(settings[option])} given, but only the source {owner}"
+                    " has it."
+                )
     if size is not None and not (type(size) is int and size > 0):
         raise InputError(f"{key}.size: {size!r} is not a whole number of pixels above 0.")
     if fraction is not None and not (isinstance(fraction, float) and 0 < fraction < 1):
         raise InputError(f"{key}.test_fraction: {fraction!r} is not a number between 0 and 1.")
     source = SOURCES[chosen]
-    if chosen == "digits":
+    if not (source.needs or source.root):
         return source, Path()
     if not isinstance(settings.get("root"), str):
         raise InputError(f"{key}.root: missing; the source {chosen} needs a path here.")
@@ -166,11 +234,9 @@ def _validated(name: str, settings: Mapping) -> tuple[Source, Path]:
         raise InputError(
             f"{key}.root: {short(settings['root'])} cannot be looked at ({error})."
         ) from None
-    if source.needs is None and not readable:
+    if source.root and not readable:
         fault = "is neither a folder nor a file" if exists else "does not exist"
-        raise InputError(
-            f"{key}.root: {str(root)!r} {fault}; give a folder or tar archive of {folders.LAYOUTS}."
-        )
+        raise InputError(f"{key}.root: {str(root)!r} {fault}; give {source.root}.")
     if source.needs and exists and not root.is_dir():
         raise InputError(
             f"{key}.root: {str(root)!r} is a file; the source {chosen} needs a folder, one that"

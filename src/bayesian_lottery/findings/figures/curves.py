@@ -18,7 +18,10 @@ _METRICS = {  # label, factor
     "accuracy": ("test accuracy (%)", 100),
     "mace": ("test MACE", 1),
     "ece": ("test ECE", 1),
+    "auc": ("test AUC", 1),
+    "average_precision": ("test average precision", 1),
 }
+_FROM_ZERO = ("mace", "ece")  # errors, whose axis starts at 0
 _DENSE: dict[str, Any] = {"linestyle": "--", "linewidth": 0.8, "zorder": 1}
 
 
@@ -28,6 +31,9 @@ def draw(plan: Grid, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     known = runs.dropna(subset=f"{plan.statistic}_accuracy")
     if known.empty:
         raise NothingToShow(f"No run in the table has a {plan.statistic} result ({epoch}).")
+    for row in plan.rows:
+        if known[f"{plan.statistic}_{row.metric}"].isna().all():
+            raise NothingToShow(f"No run in the table has {_METRICS[row.metric][0]}.")
     cells = [cell for row in plan.rows for cell in row.cells]
     styles = style.lines(look for cell in cells for look in cell.looks)
 
@@ -83,9 +89,9 @@ def _panel(
         ends.append((label, x.iloc[-1], mean.iloc[-1], line.color))
         remaining += [*x]
     style.weights_axis(axes, remaining, per_cent=row.against == "density")
-    # A band may leave the range that the metric has; the axis does not. An error starts at 0.
+    # A band may leave the range that the metric has; the axis does not.
     low, high = axes.get_ylim()
-    axes.set_ylim(max(low, 0) if row.metric == "accuracy" else 0, min(high, 1.01 * factor))
+    axes.set_ylim(0 if row.metric in _FROM_ZERO else max(low, 0), min(high, 1.01 * factor))
     return ends
 
 

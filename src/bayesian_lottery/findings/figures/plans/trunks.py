@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from bayesian_lottery.errors import choice
 from bayesian_lottery.findings.figures import selection
 from bayesian_lottery.findings.figures.plans import parts
 from bayesian_lottery.findings.figures.plans.branches import TRANSPLANTED, TRANSPLANTS
@@ -15,15 +16,21 @@ from bayesian_lottery.findings.figures.selection import (
 from bayesian_lottery.findings.figures.shown import Cell, Curve, Grid, Layers, Row, Times
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
+from bayesian_lottery.study.node_metrics import RANKING
 from bayesian_lottery.tickets.rewinds import REWINDS
+
+METRICS = ("accuracy", *RANKING)  # that figure 1 can show
 
 
 def accuracy(nodes: Sequence[Node], options: Mapping) -> Grid:
-    """Figure 1: accuracy above MACE, a line a scorer.
+    """Figure 1: accuracy (or another `metric`) above MACE, a line a scorer.
 
-    Options: `dataset`, `models`, `curriculum`, `rewind` (see `selection.panels`), `statistic`.
+    Options: `metric`, `dataset`, `models`, `curriculum`, `rewind` (see `selection.panels`),
+    `statistic`.
     """
-    options = parts.checked(options, parts.CURVES)
+    options = parts.checked(options, {**parts.CURVES, "metric": "accuracy"})
+    if options["metric"] not in METRICS:
+        raise choice("figure option metric", options["metric"], METRICS)
     pruned = selection.pruned(nodes)
     shown = selection.panels(pruned, options)
 
@@ -36,7 +43,7 @@ def accuracy(nodes: Sequence[Node], options: Mapping) -> Grid:
         return Cell(curves, parts.dense(curves))
 
     cells = [cell(where) for where in shown]
-    rows = [Row(cells, metric) for metric in ("accuracy", "mace")]
+    rows = [Row(cells, metric) for metric in (options["metric"], "mace")]
     return parts.grid(shown, rows, options, pruned)
 
 
