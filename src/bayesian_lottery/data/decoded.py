@@ -37,8 +37,8 @@ class Images:
     """A data set: the label `i` means `classes[i]`; `mean` and `std` (float32, C) are those of
     each channel over the training images, with pixels scaled to [0, 1].
 
-    A table's rows are standardised already; `mean` and `std` are those by which each of its
-    `columns` was."""
+    A table's rows are standardised already; `mean` and `std` (float64) are those by which each of
+    its `columns` was."""
 
     name: str
     classes: tuple[str, ...]
@@ -100,11 +100,11 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Images:
             Split(tensors[f"{half}_images"], _integers(tensors[f"{half}_labels"]))
             for half in ("train", "test")
         )
-        mean, std = (
-            torch.tensor(metadata[key], dtype=torch.float32, device=device)
-            for key in ("mean", "std")
-        )
         columns = tuple(metadata.get("columns", ()))
+        dtype = torch.float64 if columns else torch.float32
+        mean, std = (
+            torch.tensor(metadata[key], dtype=dtype, device=device) for key in ("mean", "std")
+        )
         images = Images(
             metadata["name"], tuple(metadata["classes"]), train, test, mean, std, columns
         )

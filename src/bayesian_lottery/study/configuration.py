@@ -221,8 +221,11 @@ def _check_augment(name: str, augment: Mapping, shape: tuple[int, int, int]) -> 
             f"datasets.{name}.augment.crop: {crop} must be below the {min(shape[1:])} pixels of "
             "the images; what is cropped would be black."
         )
-    if augment["flip"] and shape[2] == 1:
-        raise InputError(f"datasets.{name}.augment.flip: true, but a row of a table has no sides.")
+    if augment.get("flip") and shape[2] == 1:
+        raise InputError(
+            f"datasets.{name}.augment.flip: true, but a single column of pixels, or a row of a "
+            "table, has no sides to swap."
+        )
 
 
 def _check_inferences(config: Mapping) -> None:

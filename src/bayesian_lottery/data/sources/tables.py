@@ -101,8 +101,8 @@ def encode(
         tuple(map(str, classes)),
         Split(whole[train.images], train.labels),
         Split(whole[test.images], test.labels),
-        torch.from_numpy(np.append(mean, np.zeros(added))).float(),
-        torch.from_numpy(np.append(std, np.ones(added))).float(),
+        torch.from_numpy(np.append(mean, np.zeros(added))),
+        torch.from_numpy(np.append(std, np.ones(added))),
         tuple(names),
     )
 
