@@ -61,7 +61,8 @@ class Trace(TorchDispatchMode):
         result = function(*args, **kwargs)
         on_gpu = any(_is_on_gpu(tensor) for tensor in (*_tensors(args), *_tensors((result,))))
         if function is aten._to_copy.default and _is_on_gpu(args[0]) != _is_on_gpu(result):
-            self.waits[_caller()] += 1
+            if not (kwargs.get("non_blocking") and getattr(args[0], "pinned", False)):
+                self.waits[_caller()] += 1
         elif on_gpu and not (function.is_view or function in FREE):
             self.operations += 1
             self.names[function._schema.name.removeprefix("aten::")] += 1
@@ -210,6 +211,13 @@ def _apply(module: nn.Module, function, recurse: bool = True) -> nn.Module:
     return module
 
 
+def _pin_memory(tensor: Tensor) -> Tensor:
+    """A copy in pinned memory, from which a GPU fetches without a wait; the driver allocates it."""
+    copy = tensor.clone()
+    copy.pinned = True  # type: ignore[attr-defined]
+    return copy
+
+
 @contextlib.contextmanager
 def fake_cuda() -> Iterator[Trace]:
     """Within the block "cuda" is there, and all tensors are fake."""
@@ -236,6 +244,7 @@ def fake_cuda() -> Iterator[Trace]:
         (torch, "Generator", Generator),
         (torch.autograd, "backward", backward),
         (torch.Tensor, "backward", lambda tensor, gradient=None: backward(tensor, gradient)),
+        (torch.Tensor, "pin_memory", _pin_memory),
         (FakeTensor, "tolist", tolist),
         (FakeTensor, "__deepcopy__", _deepcopy),
         (nn.Module, "_apply", _apply),

@@ -85,10 +85,12 @@ def settings_of(inference: str, estimator: str) -> dict:
     return settings
 
 
-def images_of() -> Images:
+def images_of(home: str) -> Images:
+    """Images that lie on the device `home`, for networks on the GPU."""
+
     def split(count: int) -> Split:
-        images = torch.zeros(count, 3, 32, 32, dtype=torch.uint8, device="cuda")
-        return Split(images, torch.zeros(count, dtype=torch.int64, device="cuda"))
+        images = torch.zeros(count, 3, 32, 32, dtype=torch.uint8, device=home)
+        return Split(images, torch.zeros(count, dtype=torch.int64, device=home))
 
     mean, std = torch.ones(2, 3, device="cuda").unbind()
     return Images("made up", tuple("0123456789"), split(BATCH * STEPS), split(BATCH), mean, std)
@@ -145,7 +147,9 @@ class Asked(NamedTuple):
     record: loop.Record
 
 
-def run(model: str, case: str, folder: Path, patches: pytest.MonkeyPatch) -> Asked:
+def run(
+    model: str, case: str, folder: Path, patches: pytest.MonkeyPatch, home: str = "cuda"
+) -> Asked:
     """Train, kill, restore, train on, test and score."""
     marks = []
 
@@ -158,7 +162,7 @@ def run(model: str, case: str, folder: Path, patches: pytest.MonkeyPatch) -> Ask
         marks.clear()
         streams = [["run", str(number)] for number in range(len(trained))]
         checkpointing = checkpoints.Checkpointing(folder / "checkpoint", 0, "the same")
-        return loop.train(trained, images_of(), settings, streams, checkpointing)[0]
+        return loop.train(trained, images_of(home), settings, streams, checkpointing)[0]
 
     keep_shapes(patches)
     patches.setattr(devices, "Pace", Pace)
@@ -182,6 +186,17 @@ def run(model: str, case: str, folder: Path, patches: pytest.MonkeyPatch) -> Ask
     return Asked(operations_then - operations, waits_then - waits, rest, trace, record)
 
 
+def expected_waits(case: str) -> dict[str, int]:
+    """Outside of steps: for the epoch's means; then for a test, a pass over the test images for the
+    error bars, and the predictions that are kept."""
+    trained = 2 if case.endswith("side by side") else 1
+    return {
+        "training.loop.train": 1,
+        "training.metrics.evaluate": 2 * trained,
+        "training.evaluation.final": trained,
+    }
+
+
 @pytest.mark.parametrize(("model", "case"), CASES)
 def test_a_gpu_would_be_asked_for_what_is_expected(model, case, monkeypatch, tmp_path):
     asked = run(model, case, tmp_path, monkeypatch)
@@ -189,18 +204,18 @@ def test_a_gpu_would_be_asked_for_what_is_expected(model, case, monkeypatch, tmp
     assert not asked.trace.not_channels_last
     assert not asked.trace.names.keys() & REFUSED
     # Estimators draw on the GPU, each sample by a generator that the CPU makes from its seed.
-    assert asked.step == ({"estimators.seeds": 1} if case in ESTIMATORS else {})
-    # The epoch's means; then a test, a pass over the test images for the error bars, and the
-    # predictions that are kept.
-    networks_trained = 2 if case.endswith("side by side") else 1
-    assert asked.rest == {
-        "training.train": 1,
-        "metrics.evaluate": 2 * networks_trained,
-        "evaluation.final": networks_trained,
-    }
+    assert asked.step == ({"inference.estimators.seeds": 1} if case in ESTIMATORS else {})
+    assert asked.rest == expected_waits(case)
     budget = json.loads(BUDGET_FILE.read_text())[model][case]
     assert asked.operations <= (1 + SLACK) * budget
     assert asked.operations >= (1 - SLACK) * budget, "fewer: write the budget anew"
+
+
+@pytest.mark.parametrize("case", ["bayesian", "deterministic, 2 side by side"])
+def test_a_data_set_in_main_memory_is_waited_for_nowhere(case, monkeypatch, tmp_path):
+    asked = run("resnet8_slim", case, tmp_path, monkeypatch, home="cpu")
+    assert asked.step == {} and not asked.trace.not_channels_last
+    assert asked.rest == expected_waits(case)
 
 
 def test_faults_are_found():
@@ -213,6 +228,8 @@ def test_faults_are_found():
             torch.randn(3, device="cuda", generator=torch.Generator())
         assert images.sum().item() == 1.0 and images.cpu().device.type == "cpu"
         assert trace.waits == {"outside": 2}
+        torch.zeros(3).to("cuda", non_blocking=True)  # pageable memory is waited for all the same
+        assert trace.waits == {"outside": 3}
         torch.conv2d(images, torch.zeros(4, 3, 3, 3, device="cuda"))
         assert trace.not_channels_last == {"outside": 1}
         with pytest.raises(Exception, match="nonzero"):

@@ -15,6 +15,9 @@ from torch.nn.functional import pad
 from bayesian_lottery import files
 from bayesian_lottery.errors import InputError
 
+# The share of a GPU's free memory that a data set may take; training copies its part of it.
+ROOM = 0.25
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -36,6 +39,9 @@ class Split:
 class Images:
     """A data set: the label `i` means `classes[i]`; `mean` and `std` (float32, C) are those of
     each channel over the training images, with pixels scaled to [0, 1].
+
+    `mean` and `std` are on the device that computes. The splits are there too, or, where they would
+    take too much of it, in main memory: `to_device` brings a batch over.
 
     A table's rows are standardised already; `mean` and `std` (float64) are those by which each of
     its `columns` was."""
@@ -87,14 +93,16 @@ def save(path: str | Path, images: Images, source: str) -> None:
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> Images:
-    """Read a file that `save` wrote, with every tensor on `device`; labels become int64.
+    """Read a file that `save` wrote, for computing on `device`; labels become int64.
 
-    The checksum of a large file is not verified again; `save` has done that.
+    The splits are on `device` if it has room, else in main memory. The checksum of a large file is
+    not verified again; `save` has done that.
 
     Raises:
         InputError: the file is missing, truncated, or not a consistent data set.
     """
-    tensors, metadata = files.read_tensors(path, device, verified=files.is_large(path))
+    home = _home(path, torch.device(device))
+    tensors, metadata = files.read_tensors(path, home, verified=files.is_large(path))
     try:
         train, test = (
             Split(tensors[f"{half}_images"], _integers(tensors[f"{half}_labels"]))
@@ -112,6 +120,29 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Images:
         raise InputError(f"{path}: not a prepared data set ({error!r}).") from None
     _validate(path, images)
     return images
+
+
+def _home(path: str | Path, device: torch.device) -> torch.device:
+    """Where the splits of a file are to be: on a GPU only if they leave most of it free."""
+    if device.type == "cpu" or not Path(path).exists():
+        return device
+    size, (free, _) = Path(path).stat().st_size, torch.cuda.mem_get_info(device)
+    if size <= ROOM * free:
+        return device
+    sizes = f"{size / 1e9:.1f} GB, of the GPU's {free / 1e9:.1f} GB"
+    print(f"the data set stays in main memory, for it takes {sizes}", flush=True)
+    return torch.device("cpu")
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on `device`.
+
+    From main memory to a GPU it goes by way of pinned memory, so that nothing waits for it: the CPU
+    prepares batches while the GPU computes the steps before.
+    """
+    if tensor.device.type == device.type:
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _integers(labels: Tensor) -> Tensor:

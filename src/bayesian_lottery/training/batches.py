@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from bayesian_lottery.data.decoded import Images, Split, augment, normalise
+from bayesian_lottery.data.decoded import Images, Split, augment, normalise, to_device
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.randomness import generator
 
@@ -14,7 +14,7 @@ class Batches:
     """Batches for networks that train side by side, each in an order of its own.
 
     Args:
-        images: the data set, on the device of training.
+        images: the data set.
         training: those of its images that are trained on.
         size: images a step and network. The last, smaller batch of an epoch is left out.
         options: `augment`'s.
@@ -51,14 +51,14 @@ class Batches:
             self.epoch, self.orders = epoch, self._orders(epoch)
         chosen = self.orders[:, index * self.size : (index + 1) * self.size]
         augmented = [
-            augment(self.training.images[rows], stream, **self.options)
+            augment(to_device(self.training.images[rows], self.device), stream, **self.options)
             for rows, stream in zip(chosen, self.generators, strict=True)
         ]
         inputs = normalise(torch.cat(augmented), self.images.mean, self.images.std)
-        return inputs, self.training.labels[chosen].flatten()
+        return inputs, to_device(self.training.labels[chosen].flatten(), self.device)
 
     def _orders(self, epoch: int) -> Tensor:
-        """The order of all images in an epoch, a row a network."""
+        """The order of all images in an epoch, a row a network; where the images are."""
         shuffles = [generator(*stream, "order", epoch) for stream in self.streams]
         orders = [torch.randperm(len(self.training), generator=each) for each in shuffles]
-        return torch.stack(orders).to(self.device)
+        return torch.stack(orders).to(self.training.labels.device)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from bayesian_lottery.data.decoded import Images, Split, normalise
+from bayesian_lottery.data.decoded import Images, Split, normalise, to_device
 from bayesian_lottery.inference import kinds
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.study.node_metrics import RANKING
@@ -27,7 +27,7 @@ def predict(
     network.template.eval()
     parts = []
     for batch in split.images.split(batch_size):
-        inputs = normalise(batch, images.mean, images.std)
+        inputs = normalise(to_device(batch, images.mean.device), images.mean, images.std)
         parts.append(Predictions.of(engine.logits(inputs, network.noise(samples, stream))))
     network.template.train()
     return Predictions.concatenate(parts)
@@ -48,7 +48,8 @@ def judge(
 ) -> dict[str, float | None]:
     """All metrics of `predictions` for `split` of `images`."""
     stochastic, bins = kinds.kind_of(settings).stochastic, settings["evaluation"]["bins"]
-    return evaluate(predictions, split.labels, bins, stochastic, images.ranked)
+    labels = to_device(split.labels, images.mean.device)
+    return evaluate(predictions, labels, bins, stochastic, images.ranked)
 
 
 def measure(

@@ -57,12 +57,13 @@ def gradients(
     )
     device, objective = images.mean.device, network.objective
     order = torch.randperm(len(training), generator=generator(*stream, "scoring", "batch"))
-    batch = training[order[: settings["curriculum"]["batch_size"]].to(device)]
+    batch = training[order[: settings["curriculum"]["batch_size"]].to(training.labels.device)]
     network.template.eval()
     drawing = generator(*stream, "scoring", "weights", device=device)
     noise = network.noise(objective.samples, drawing)
     engine = Engine(network, images.image_shape, Plan(**settings["compute"]))
-    inputs = decoded.normalise(batch.images, images.mean, images.std)
+    pixels, labels = (decoded.to_device(part, device) for part in (batch.images, batch.labels))
+    inputs = decoded.normalise(pixels, images.mean, images.std)
     network.module.zero_grad()
-    engine.gradients(inputs, batch.labels, noise, objective.likelihood, heat=0.0)
+    engine.gradients(inputs, labels, noise, objective.likelihood, heat=0.0)
     return network.gradients()
