@@ -214,3 +214,14 @@ def test_what_needs_pixels_is_refused(tmp_path, dataset, model, words):
     datasets = {"cancer": {"source": "breast_cancer", **dataset}}
     with pytest.raises(InputError, match=words):
         load(tmp_path, datasets=datasets, trunks=[{**STUDY["trunks"][0], "model": model}])
+
+
+@pytest.mark.parametrize(
+    "evaluation", [{"shifts": ["blur"]}, {"out_of_distribution": ["cancer", "digits"]}]
+)
+def test_shifts_of_images_are_refused_for_tables(tmp_path, evaluation):
+    datasets = {**STUDY["datasets"], "digits": {"source": "digits"}}
+    for trunk in (STUDY["trunks"][0], {**STUDY["trunks"][0], "dataset": "digits"}):
+        if "shifts" not in evaluation or trunk["dataset"] == "cancer":
+            with pytest.raises(InputError, match=r"it is of images, and cancer is a table"):
+                load(tmp_path, datasets=datasets, trunks=[trunk], evaluation=evaluation)

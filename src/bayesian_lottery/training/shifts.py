@@ -72,12 +72,15 @@ def measure(
 def _under(
     engine: Engine, images: Images, settings: Mapping, stream: Sequence, name: str, level: int
 ) -> dict[str, float | None]:
-    drawing = generator("shifts", images.name, name, level, device=images.mean.device)
-    test = images.test
-    pieces = [corrupt(piece, name, level, drawing) for piece in test.images.split(1000)]
+    test, device = images.test, images.mean.device
+    drawing = generator("shifts", images.name, name, level, device=device)
+    pieces = [
+        corrupt(decoded.to_device(piece, device), name, level, drawing)
+        for piece in test.images.split(1000)
+    ]
     shifted = Split(torch.cat(pieces), test.labels)
     predictions = evaluation.one_pass(engine, images, shifted, settings, (*stream, name, level))
-    values = evaluation.judge(predictions, shifted, settings)
+    values = evaluation.judge(predictions, images, shifted, settings)
     return {metric: values[metric] for metric in ("accuracy", "nll", "ece")}
 
 
