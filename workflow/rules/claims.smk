@@ -2,10 +2,7 @@ rule claims:
     input:
         runs="<results>/tables/runs.parquet",
         layers="<results>/tables/layers.parquet",
-        code=[
-            "src/bayesian_lottery/findings/savings.py",
-            *sorted(Path().glob("src/bayesian_lottery/findings/claims/*.py")),
-        ],
+        code=code("findings/savings.py", "findings/claims/*.py"),
     output:
         csv="<results>/tables/claims.csv",
         html=report(
@@ -15,6 +12,7 @@ rule claims:
         "<logs>/claims.log",
     benchmark:
         "<benchmarks>/claims.tsv"
+    localrule: True
     conda:
         "../envs/lottery.yaml"
     params:
@@ -22,5 +20,5 @@ rule claims:
     message:
         "Judge the paper's claims"
     shell:
-        "python scripts/claims.py --runs {input.runs:q} --layers {input.layers:q}"
+        program("claims") + " --runs {input.runs:q} --layers {input.layers:q}"
         " --options {params.options:q} --csv {output.csv:q} --html {output.html:q} > {log:q} 2>&1"

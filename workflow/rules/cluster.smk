@@ -14,7 +14,7 @@ if on_this_machine and "gpu" not in workflow.global_resources and gpus.visible_g
 # asked whether it will take the jobs.
 onstart:
     try:
-        cluster.check_writable(Path(config["results"]))
+        cluster.check_writable(Path(RESULTS))
         cluster.hold(Path(".snakemake/running"))
         on_slurm = workflow.executor_plugin.name == "slurm"
         if orphans := cluster.cancel_orphans(Path(), must_answer=on_slurm):

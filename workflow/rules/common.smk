@@ -1,20 +1,18 @@
 import json
-import os
 import shlex
 from functools import cache
 
-# src is relative to where Snakemake runs, as scripts are.
 # What bash itself says, such as that a program was killed, repeats the command: its start will do.
-shell.prefix(
-    "set -euo pipefail; exec 2> >(cut -c 1-240 >&2);"
-    " export PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}}; "
-)
+# A module leaves alone what holds for the other rules of its user as well.
+if MAIN:
+    found = "export PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}}; " if AT_HOME else ""
+    shell.prefix(f"set -euo pipefail; exec 2> >(cut -c 1-240 >&2); {found}")
 
 from snakemake.logging import logger
 
 from bayesian_lottery.study import configuration
 from bayesian_lottery.study import datasets
-from bayesian_lottery.study import extensions
+from bayesian_lottery.study import owners
 from bayesian_lottery.running import failures
 from bayesian_lottery.findings import figures
 from bayesian_lottery.running import resources
@@ -22,7 +20,7 @@ from bayesian_lottery import study
 from bayesian_lottery.findings.figures import FIGURES, NothingToShow
 from bayesian_lottery.models import MODELS
 
-if not workflow.output_settings.show_failed_logs:  # which prints all there is
+if MAIN and not workflow.output_settings.show_failed_logs:  # which prints all there is
     logger.addFilter(failures.shorten)
 
 
@@ -34,8 +32,8 @@ def figure_plan(name):
 
 def caption(name):
     """The caption of a figure, and one for those that have none of their own."""
-    own = Path(workflow.basedir) / f"report/{name}.rst"
-    return own if own.exists() else own.with_name("extension.rst")
+    added = owners.files_of([("figure", name)])
+    return f"../report/{'extension' if added else name}.rst"
 
 
 def missing(name):
@@ -46,18 +44,24 @@ def missing(name):
         return str(reason)
 
 
+def place_of_results():
+    """Where the rules write, which a module's `prefix` moves.
+
+    Snakemake moves all paths of rules, but no other; what functions give as inputs, too, and there
+    it does not see `results` as such.
+    """
+    move = workflow.modifier.path_modifier.replace_prefix
+    place = workflow.pathvars.apply(move("<results>"))
+    if place != move(config["results"]):
+        raise InputError(
+            f"results: {config['results']!r} in a module's prefix or path variables would be {place!r}"
+            " in one place and another path in others; give a relative path and at most a `prefix`."
+        )
+    return place
+
+
 try:
-    configuration.check_schema(config, Path(workflow.basedir) / "schemas/config.schema.yaml")
-    validate(config, "../schemas/config.schema.yaml")  # fills in the defaults
-    extensions.load(config["extensions"])
-    configuration.validate(config)
-    NODES = {node.folder: node for node in study.nodes(config)}
-    IMAGES = {
-        name: datasets.images_of(config, name) for name in {node.dataset for node in NODES.values()}
-    }
-    COORDINATES = [node.coordinates() for node in NODES.values()]
-    # Jobs do not look at the figures, which takes seconds for thousands of nodes.
-    LEFT_OUT = {name: missing(name) for name in FIGURES} if workflow.is_main_process else {}
+    configuration.complete(config, own("workflow/schemas/config.schema.yaml"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -66,6 +70,20 @@ pathvars:
     results=config["results"],
     logs=f"{config['results']}/logs",
     benchmarks=f"{config['results']}/benchmarks",
+
+
+try:
+    RESULTS = place_of_results()
+    PLACED = {**config, "results": RESULTS}  # for what is no path of a rule
+    NODES = {node.folder: node for node in study.nodes(config)}
+    IMAGES = {
+        name: datasets.images_of(PLACED, name) for name in {node.dataset for node in NODES.values()}
+    }
+    COORDINATES = [node.coordinates() for node in NODES.values()]
+    # Jobs do not look at the figures, which takes seconds for thousands of nodes.
+    LEFT_OUT = {name: missing(name) for name in FIGURES} if workflow.is_main_process else {}
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 
 
 FIGURE_FILES = [
@@ -121,7 +139,7 @@ def dense_metrics(*key):
     """The metrics files of the dense networks that are alike in `key`, whatever their seeds."""
     dense = [node for node in NODES.values() if node.level == 0 and not node.branch]
     like = [node for node in dense if study.alike(config, node) == key]
-    return [f"{config['results']}/{node.folder}/metrics.json" for node in like]
+    return [f"{RESULTS}/{node.folder}/metrics.json" for node in like]
 
 
 def modified(path):
@@ -132,6 +150,11 @@ def modified(path):
         return None
 
 
+def extension_files(node):
+    """The extensions that a node takes entries of, as inputs that get no module's prefix."""
+    return [local(path) for path in study.node_extensions(config, node)]
+
+
 def tasks(nodes):
     """What train.py is to compute, as JSON; a node trains again when this changes."""
     return json.dumps([study.task(config, node) for node in nodes])
@@ -139,7 +162,7 @@ def tasks(nodes):
 
 def files(nodes):
     """From which files to which, as JSON."""
-    return json.dumps([study.files(config, node) for node in nodes])
+    return json.dumps([study.files(PLACED, node) for node in nodes])
 
 
 def prepare_settings(wildcards):

@@ -5,6 +5,7 @@ rule prepare_data:
         "<logs>/data/{dataset}.log",
     benchmark:
         "<benchmarks>/data/{dataset}.tsv"
+    localrule: True
     conda:
         "../envs/lottery.yaml"
     threads: decoding_threads
@@ -13,7 +14,7 @@ rule prepare_data:
     message:
         "Decode {wildcards.dataset}"
     shell:
-        "python scripts/prepare_data.py --name {wildcards.dataset} --settings {params.settings:q}"
+        program("prepare_data") + " --name {wildcards.dataset} --settings {params.settings:q}"
         " --out {output:q} > {log:q} 2>&1"
 
 
@@ -26,10 +27,11 @@ rule initialise:
         "<logs>/initial/{dataset}/{model}/seed{seed}.log",
     benchmark:
         "<benchmarks>/initial/{dataset}/{model}/seed{seed}.tsv"
+    localrule: True
     conda:
         "../envs/lottery.yaml"
     message:
         "Draw the initial weights of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
     shell:
-        "python scripts/initialise.py --data {input.data:q} --model {wildcards.model}"
+        program("initialise") + " --data {input.data:q} --model {wildcards.model}"
         " --seed {wildcards.seed} --out {output:q} > {log:q} 2>&1"

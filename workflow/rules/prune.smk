@@ -26,7 +26,7 @@ for kind in KINDS:
         input:
             data=lambda wildcards: study.data_file(config, start_from(wildcards).dataset),
             weights="<results>/{node}/weights.safetensors",
-            extensions=lambda wildcards: study.node_extensions(config, start_from(wildcards)),
+            extensions=lambda wildcards: extension_files(start_from(wildcards)),
         output:
             "<results>/{node}/next_mask_{pruned}.safetensors",
         log:
@@ -52,7 +52,7 @@ for kind in KINDS:
         message:
             "Prune {wildcards.node} by {wildcards.pruned}"
         shell:
-            "python scripts/prune.py --task {params.task:q} --data {input.data:q}"
+            program("prune") + " --task {params.task:q} --data {input.data:q}"
             " --weights {input.weights:q} --extensions {input.extensions:q}"
             " --scorer {params.scorer} --device {resources.device} --output {output:q}"
             " > {log:q} 2>&1"

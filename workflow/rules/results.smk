@@ -4,7 +4,7 @@ from functools import partial
 rule aggregate:
     input:
         metrics=METRICS_FILES,
-        code="src/bayesian_lottery/findings/results.py",
+        code=code("findings/results.py"),
     output:
         runs_parquet="<results>/tables/runs.parquet",
         runs_csv=report(
@@ -18,12 +18,13 @@ rule aggregate:
         "<logs>/aggregate.log",
     benchmark:
         "<benchmarks>/aggregate.tsv"
+    localrule: True
     conda:
         "../envs/lottery.yaml"
     params:
         study=json.dumps(
             {
-                "results": config["results"],
+                "results": RESULTS,
                 "datasets": sorted({node.dataset for node in NODES.values()}),
                 "curricula": sorted({node.curriculum for node in NODES.values()}),
                 "trunks": [study.spelled(entry) for entry in config["trunks"]],
@@ -38,8 +39,10 @@ rule aggregate:
     message:
         "Gather the metrics of all runs into tables"
     shell:
-        "(python scripts/list_metrics.py --study {params.study:q}"
-        " | python scripts/aggregate.py --metrics-list /dev/stdin"
+        f"({program('list_metrics')}"
+        + " --study {params.study:q} | "
+        + program("aggregate")
+        + " --metrics-list /dev/stdin"
         " --runs-parquet {output.runs_parquet:q} --runs-csv {output.runs_csv:q}"
         " --layers-parquet {output.layers_parquet:q} --layers-csv {output.layers_csv:q}"
         " --shifts-parquet {output.shifts_parquet:q} --shifts-csv {output.shifts_csv:q}) > {log:q} 2>&1"
@@ -56,13 +59,9 @@ for name, figure in FIGURES.items():
         input:
             unpack(partial(mask_files, name)),
             table=f"<results>/tables/{figure.table}.parquet",
-            style="config/figures.mplstyle",
-            extensions=config["extensions"],
-            code=[
-                "src/bayesian_lottery/findings/results.py",
-                "src/bayesian_lottery/findings/savings.py",
-                *sorted(Path().glob("src/bayesian_lottery/findings/figures/**/*.py")),
-            ],
+            style=file("config/figures.mplstyle"),
+            extensions=[local(path) for path in config["extensions"]],
+            code=code("findings/results.py", "findings/savings.py", "findings/figures/**/*.py"),
         output:
             report(
                 f"<results>/figures/{name}.{figure.formats[0]}",
@@ -87,7 +86,7 @@ for name, figure in FIGURES.items():
         message:
             "Draw {params.name}, of {params.shown}"
         shell:
-            "python scripts/plot.py --figure {params.name} --{params.table} {input.table:q}"
+            program("plot") + " --figure {params.name} --{params.table} {input.table:q}"
             " --extensions {input.extensions:q}"
             " {params.files} --options {params.options:q} --style {input.style:q} --out {output:q}"
             " > {log:q} 2>&1"

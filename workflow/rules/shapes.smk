@@ -32,7 +32,7 @@ def alone(name, pattern, **outputs):
         nodes=lambda wildcards: [node_of(wildcards)],
         inputs=lambda wildcards: {
             **study.node_inputs(config, node_of(wildcards)),
-            "extensions": study.node_extensions(config, node_of(wildcards)),
+            "extensions": extension_files(node_of(wildcards)),
             "other_data": list(study.other_data(config, node_of(wildcards)).values()),
         },
         outputs={
@@ -97,7 +97,7 @@ def shapes_of_packs():
             outputs["masks"] += files.get("next_masks", {}).values()
             outputs["masks"] += [files["branch_mask"]] if node.branch else []
         inputs = {path for node in pack for path in study.node_inputs(config, node).values()}
-        inputs |= {path for node in pack for path in study.node_extensions(config, node)}
+        inputs |= {path for node in pack for path in extension_files(node)}
         inputs |= {path for node in pack for path in study.other_data(config, node).values()}
         yield Shape(
             name=f"train_pack_{number}",

@@ -35,6 +35,6 @@ for shape in SHAPES:
         message:
             f"Train {shape.words}"
         shell:
-            "python scripts/train.py --tasks {params.tasks:q} --files {params.files:q}"
+            program("train") + " --tasks {params.tasks:q} --files {params.files:q}"
             " --device {resources.device} --checkpoint-seconds {resources.checkpoint_seconds}"
             " > {log:q} 2>&1"

@@ -80,15 +80,15 @@ def load(
 
     Args:
         files: as `snakemake --configfile` takes them; later ones are laid over earlier ones.
-            Without trunks in any, all are laid over config/config.yaml.
+            Without trunks in any, all are laid over config/config.yaml, of the working directory
+            or else of the project.
         overrides: as `snakemake --config` takes them, KEY=VALUE.
-        schema: the configuration's JSON schema.
+        schema: the configuration's JSON schema, in the project's workflow/schemas.
 
     Raises:
         InputError: a file is missing, or the configuration is not allowed.
     """
     from snakemake.utils import update_config
-    from snakemake.utils import validate as fill_in_defaults
 
     config: dict = {}
     for path in files:
@@ -104,13 +104,26 @@ def load(
                 "or more letters, digits and _, and a value that is not blank."
             ) from None
     if "trunks" not in config:
-        given, config = config, configfiles.read("config/config.yaml")
+        default = Path("config/config.yaml")
+        workflows_own = Path(schema).parents[2] / default
+        given, config = config, configfiles.read(default if default.exists() else workflows_own)
         update_config(config, given)
+    complete(config, schema)
+    return config, nodes(config)
+
+
+def complete(config: dict, schema: str | Path) -> None:
+    """Check the configuration, fill in its defaults, and load its extensions.
+
+    Raises:
+        InputError: it is not allowed, in one sentence.
+    """
+    from snakemake.utils import validate as fill_in_defaults
+
     check_schema(config, schema)
     fill_in_defaults(config, str(Path(schema).resolve()))
     extensions.load(config["extensions"])
     validate(config)
-    return config, nodes(config)
 
 
 def check_schema(config: Mapping, schema_file: str | Path) -> None:
