@@ -14,6 +14,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, write_json
 from bayesian_lottery.findings import results
 from bayesian_lottery.findings.results import Tables
+from bayesian_lottery.study import LATER
 
 LARGEST = 1_000_000  # bytes of a study: what one may add to a repository
 
@@ -113,7 +114,7 @@ def _made(made: Mapping[str, Mapping]) -> str:
 def _accuracies(runs: pd.DataFrame) -> str:
     """Final accuracy and NLL of trunks, mean and deviation over seeds, at some densities."""
     trunks = results.trunk_rows(runs)
-    by = ["dataset", "model", "inference", "scorer", "rewind", "search", "curriculum", "level"]
+    by = ["dataset", "model", "inference", "scorer", "rewind", *LATER, "curriculum", "level"]
     groups = trunks.groupby(by, dropna=False).agg(
         density=("density", "mean"),
         accuracy=("final_accuracy", "mean"),
