@@ -184,5 +184,5 @@ def test_the_files_that_a_document_names_exist(path: Path) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
     folders = "benchmarks|config|docs|profiles|scripts|src|tests|workflow"
     named = re.findall(rf"`((?:{folders})/[\w./-]+)", text)
-    absent = {"profiles/default"}  # docs/slurm.md warns of it
+    absent = {"profiles/default"}  # of a user; docs/slurm.md warns of it
     assert [name for name in named if not (ROOT / name).exists() and name not in absent] == []

@@ -74,6 +74,7 @@ def checkout(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("commands")
     for name in ("benchmarks", "config", "profiles", "scripts", "slurm", "src", "workflow"):
         (folder / name).symlink_to(ROOT / name)
+    (folder / "lottery").symlink_to(ROOT)  # a clone, for who stands beside it
     return folder
 
 

@@ -37,6 +37,32 @@ def test_the_environment_pins_the_direct_dependencies_as_the_lock_does():
     assert versions(pip["pip"]) == {name: lock[name] for name in jobs_need}
 
 
+def test_the_environment_of_snakemake_pins_its_plugins_too():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    direct = {Requirement(line).name for line in project["dependencies"]}
+    lock = versions((ROOT / "requirements.lock").read_text().splitlines())
+    environment = yaml.safe_load((ROOT / "workflow/envs/snakemake.yaml").read_text())
+    python, _, pip = environment["dependencies"]
+    plugin = "snakemake-executor-plugin-slurm"
+    assert python == "python =3.11" and {plugin, f"{plugin}-jobstep"} <= direct
+    assert versions(pip["pip"]) == {name: lock[name] for name in direct}
+
+
+def test_the_container_installs_the_lock_as_it_is():
+    recipe = (ROOT / "workflow/envs/lottery.def").read_text()
+    installed = re.findall(r"pip install (.*)", recipe)
+    assert [line.split()[1:] for line in installed] == [
+        ["--requirement", "/opt/lottery/requirements.lock"],
+        ["--no-deps", "/opt/lottery"],
+    ]
+    copied = dict(re.findall(r"^    (\S+) (/opt/lottery/\S+)$", recipe, flags=re.MULTILINE))
+    assert copied == {name: f"/opt/lottery/{name}" for name in copied}
+    assert {"requirements.lock", "pyproject.toml", "src"} <= {*copied}
+    assert all((ROOT / name).exists() for name in copied)
+    (python,) = re.findall(r"^From: python:([\d.]+)-slim$", recipe, flags=re.MULTILINE)
+    assert python == "3.11"
+
+
 def lines_of(lock: str) -> dict[str, str]:
     """The lock's lines by the name of the package and, where there are several, its marker."""
     lines = (ROOT / lock).read_text().splitlines()

@@ -28,9 +28,9 @@ def file(path):
     A fetched copy is always new, so its time says nothing; it counts as another file with another
     tag or commit.
     """
-    if os.path.exists(path) or CLONE:
-        return local(path if os.path.exists(path) else own(path))
-    return ancient(local(own(path)))
+    if os.path.exists(path):
+        return local(path)
+    return local(own(path)) if CLONE else ancient(local(own(path)))
 
 
 def code(*patterns):
@@ -49,14 +49,15 @@ def program(name):
     script = f"scripts/{name}.py"
     if AT_HOME:
         return f"python {script}"
-    os.environ[f"LOTTERY_{name.upper()}"] = str(own(script))
-    return f'{SOURCE}python "$LOTTERY_{name.upper()}"'
+    variable = f"LOTTERY_{name.upper()}"
+    os.environ.update({variable: str(own(script))})
+    return f'{SOURCE}python "${variable}"'
 
 
 if CLONE:
     PACKAGE = CLONE / "src/bayesian_lottery"
     sys.path.insert(0, str((CLONE / "src").absolute()))
-    os.environ["LOTTERY_SOURCE"] = str(CLONE / "src")
+    os.environ.update(LOTTERY_SOURCE=str(CLONE / "src"))
     SOURCE = 'PYTHONPATH="$LOTTERY_SOURCE${{PYTHONPATH:+:$PYTHONPATH}}" '
 else:
     needed = tomllib.loads(Path(own("pyproject.toml")).read_text())["project"]["version"]
