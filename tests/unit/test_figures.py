@@ -462,6 +462,16 @@ def test_nothing_to_show_says_why(study, whole, tmp_path):
         draw("figure1", unsplit, statistic="selected")
 
 
+def test_another_metric_may_stand_above_mace(study):
+    runs = study["runs"].assign(peak_auc=study["runs"]["peak_accuracy"], passes_sd_auc=0.0)
+    figure = draw("figure1", {**study, "runs": runs}, metric="auc")
+    assert figure.axes[0].get_ylabel() == "Test AUC" and figure.axes[0].get_ylim()[0] > 0
+    with pytest.raises(NothingToShow, match="No run in the table has test AUC"):
+        draw("figure1", study, metric="auc")
+    with pytest.raises(InputError, match="metric: 'mace' is not known"):
+        draw("figure1", study, metric="mace")
+
+
 def test_wrong_requests_are_refused(study):
     with pytest.raises(InputError, match="figure1, figure2"):
         draw("figure0", study)

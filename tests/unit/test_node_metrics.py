@@ -56,6 +56,37 @@ def test_metrics_are_those_that_training_measures():
     assert node_metrics.METRICS == measuring.METRICS
 
 
+def ranked(results: object, passes: object) -> dict:
+    metrics = synthetic.metrics(3)
+    for statistic in node_metrics.STATISTICS:
+        metrics = changed(metrics, f"results.{statistic}.auc", results)
+    return changed(metrics, "passes.auc", passes)
+
+
+def test_auc_may_be_there_and_be_undefined():
+    count = len(synthetic.metrics(3)["passes"]["accuracy"])
+    for results_of, passes in ((0.9, [0.9] * count), (None, None)):
+        metrics = ranked(results_of, passes)
+        node_metrics.check(metrics)
+        assert results.row(metrics)["peak_auc"] == results_of
+    assert results.row(synthetic.metrics(3))["peak_auc"] is None, "of before there were tables"
+
+
+@pytest.mark.parametrize(
+    ("results_of", "passes", "words"),
+    [
+        (1.1, [0.9] * 10, "'results.peak.auc' is 1.1"),
+        (0.9, [0.9], "'passes.auc' is"),
+        (0.9, "high", "'passes.auc' is 'high'"),
+    ],
+)
+def test_a_forged_auc_is_refused(results_of, passes, words):
+    with pytest.raises(InputError, match=words):
+        node_metrics.check(ranked(results_of, passes))
+    with pytest.raises(InputError, match=r"there just where passes\.auc is"):
+        node_metrics.check(changed(synthetic.metrics(3), "results.peak.auc", 0.9))
+
+
 @pytest.mark.parametrize("key", NEEDED)
 def test_a_missing_key_is_named_with_its_file(tmp_path, key):
     path = forge(tmp_path, key, ...)
