@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bayesian_lottery import meter
 from bayesian_lottery.data import decoded, sources
 from bayesian_lottery.data.sources import pictures, published
 from bayesian_lottery.errors import InputError
@@ -338,6 +340,20 @@ def test_files_are_byte_for_byte_those_of_before(tmp_path, workers, monkeypatch)
     sources.prepare("pets", packed, tmp_path / "packed", workers)
     assert (tmp_path / "packed").read_bytes() == (tmp_path / "folder").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {*"ab", "pets.tar.gz", "packed", *BYTES}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+def test_a_log_says_how_far_decoding_is(tmp_path, capfd, monkeypatch, packed):
+    monkeypatch.setattr(meter, "SECONDS", 0)
+    root = write_folder(tmp_path / "root", size=(900, 900))
+    where = pack(root, tmp_path / "pets.tar") if packed else root
+    prepared(tmp_path, settings(where))
+    said = capfd.readouterr()
+    # Six folders and twelve files; or twelve noisy images of 2.4 MB.
+    assert re.search(
+        r"^MB 2[0-9]/2[0-9], \d+m\d\ds left$" if packed else r"^file 17/18, ", said.err, re.M
+    )
+    assert "12 images are decoded" in said.out
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def entries(name: str, root: Path) -> Iterator[tuple[Parts, File | None]]:
     others: Counter[str] = Counter()
     if root.is_dir():
         found = list(_walk(root, others))
-        meter = Meter("entry", len(found), stream=sys.stderr)
+        meter = Meter("file", len(found), stream=sys.stderr)
         for done, (parts, path) in enumerate(found):
             meter.show(done)
             yield parts, path

@@ -86,6 +86,7 @@ def decode(
         for parts, image in pictures.decode_all(name, files(), size, workers):
             pixels.write(image.tobytes())
             shapes[parts] = image.shape
+        print(f"{len(shapes)} images are decoded; now they are sorted and written", flush=True)
         classes, halves = _arrange(name, root, fraction, shapes, folders)
         shape = pictures.common_shape(name, {parts: shapes[parts] for h in halves for parts in h})
         labels = {label: index for index, label in enumerate(classes)}
