@@ -205,11 +205,12 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
         that is constant gets the deviation 1, so that it normalises to 0 and not to NaN.
     """
     count = images.numel() // images.shape[1]
-    total = squares = images.new_zeros(images.shape[1], dtype=torch.int64)
-    for piece in images.split(4096):  # as whole numbers they take four times the memory
-        total = total + (numbers := piece.int()).sum((0, 2, 3))
-        squares = squares + numbers.square_().sum((0, 2, 3))
-    total, squares = total.double(), squares.double()
+    histogram = images.new_zeros(images.shape[1], 256, dtype=torch.int64)
+    for piece in images.split(4096):
+        for counts, values in zip(histogram, piece.transpose(0, 1), strict=True):
+            counts += torch.bincount(values.flatten(), minlength=256)
+    values = torch.arange(256, device=images.device)
+    total, squares = ((histogram * weight).sum(1).double() for weight in (values, values.square()))
     mean = total / count
     std = (squares / count - mean.square()).clamp(min=0).sqrt() / 255
     return (mean / 255).float(), torch.where(std > 1e-6, std, 1.0).float()

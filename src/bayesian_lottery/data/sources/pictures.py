@@ -55,10 +55,12 @@ def decode(name: str, parts: Parts, file: File, size: int | None):
 
     with opened(name, parts, file) as image:
         channels, height, width = shape_of(image, size)
-        image = image.convert("L" if channels == 1 else "RGB")
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)  # antialiased
-    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+        mode = "L" if channels == 1 else "RGB"
+        if image.mode != mode:
+            image = image.convert(mode)
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)  # antialiased
+        return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def decode_all(
