@@ -117,8 +117,7 @@ def trained(
     if epochs:
         record = trained_by(network, images, epochs, options.samples[0], options)
         words = f"after {epochs} epochs, test accuracy {record.passes['accuracy'][0]:.3f}"
-    sizes = torch.cat([log_std.detach().flatten() for _, log_std in network.posteriors.values()])
-    signals = torch.cat([mean.detach().abs().flatten() for mean, _ in network.posteriors.values()])
+    sizes, signals = network.log_std.detach(), network.mean.detach().abs()
     ratio = (signals / sizes.exp()).median()
     return network.state(), f"{words}, median sigma {sizes.exp().median():.2g}, SNR {ratio:.2g}"
 
@@ -164,8 +163,7 @@ def tests(
                 )
                 passes = (record.passes[metric] for metric in ("accuracy", "nll", "ece"))
                 found.append([statistics.mean(values) for values in passes])
-                stds = [log_std.detach().exp() for _, log_std in network.posteriors.values()]
-                sigmas.append(float(torch.cat([std.flatten() for std in stds]).mean()))
+                sigmas.append(float(network.log_std.detach().exp().mean()))
             accuracy, nll, ece = zip(*found, strict=True)
             rows.append(
                 {
@@ -227,7 +225,7 @@ class Step:
         name, self.samples = case
         self.images, self.options = images, options
         self.network = build(model, images, options, **ESTIMATORS[name])
-        self.network.load(state, self.network.mask)
+        self.network.load(state, self.network.survivors.mask)
         plan = Plan(precision=options.precision)
         self.engine = Engine(self.network, images.image_shape, plan)
         self.noise = generator("noise", *case, device=options.device)
@@ -246,9 +244,9 @@ class Step:
         self.engine.gradients(inputs, batch.labels, noise, self.options.likelihood, 0.0)
         self.synchronise()
         seconds = time.perf_counter() - started
-        kinds = zip(*self.network.posteriors.values(), strict=True)
-        found = [torch.cat([p.grad.flatten() for p in kind]).cpu() for kind in kinds]
-        self.network.module.zero_grad()
+        found = [tensor.grad.cpu() for tensor in (self.network.mean, self.network.log_std)]
+        for tensor in self.network.tensors().values():
+            tensor.grad = None
         return *found, seconds
 
     def synchronise(self) -> None:

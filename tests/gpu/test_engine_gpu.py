@@ -25,10 +25,10 @@ def step(model, device, plan, dtype=torch.float32):
     stream = generator("batch")
     images = torch.randn(BATCH, *SHAPE, generator=stream).to(device, dtype)
     labels = torch.randint(10, (BATCH,), generator=stream).to(device)
-    noise = torch.randn(SAMPLES, network.kept.numel(), generator=stream).to(device, dtype)
+    noise = torch.randn(SAMPLES, len(network.survivors), generator=stream).to(device, dtype)
     engine = Engine(network, SHAPE, plan)
     logits, nll, divergence = engine.gradients(images, labels, noise, "categorical", 1e-5)
-    gradients = {n: p.grad.double().cpu() for n, p in network.module.named_parameters()}
+    gradients = {n: t.grad.double().cpu() for n, t in network.tensors().items() if t.requires_grad}
     return logits.double().cpu(), (nll + 1e-5 * divergence).double().cpu(), gradients
 
 

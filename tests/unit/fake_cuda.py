@@ -18,6 +18,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import bayesian_lottery
@@ -161,8 +162,11 @@ def backward(roots, gradients=None, **_) -> None:
 
     with torch.no_grad():
         for root, gradient in zip(roots, gradients, strict=True):
-            add(root.grad_fn, root.output_nr, gradient)
-        for node in _from_the_roots(root.grad_fn for root in roots):
+            if root.grad_fn is None:  # a leaf
+                root.grad = gradient if root.grad is None else root.grad + gradient
+            else:
+                add(root.grad_fn, root.output_nr, gradient)
+        for node in _from_the_roots(root.grad_fn for root in roots if root.grad_fn):
             slots = found.pop(node, None)
             if slots is None:
                 continue
@@ -170,7 +174,7 @@ def backward(roots, gradients=None, **_) -> None:
                 leaf, (gradient,) = node.variable, slots
                 leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
                 continue
-            passed = node(*slots)
+            passed = node.apply(*slots) if isinstance(node, BackwardCFunction) else node(*slots)
             passed = passed if isinstance(passed, tuple) else (passed,)
             for (following, index), gradient in zip(node.next_functions, passed, strict=True):
                 if following is not None and gradient is not None:

@@ -43,9 +43,10 @@ def step(model, plan, likelihood):
     computed = Engine(network, FAMILIES[model], plan).gradients(
         *batch(model), noise, likelihood, heat=1e-3
     )
-    gradients = {name: p.grad for name, p in network.module.named_parameters()}
-    buffers = {n: b for n, b in network.module.named_buffers() if "num_batches" not in n}
-    counts = {n: int(b) for n, b in network.module.named_buffers() if "num_batches" in n}
+    tensors = network.tensors()
+    gradients = {n: t.grad for n, t in tensors.items() if t.requires_grad}
+    buffers = {n: t for n, t in tensors.items() if not t.requires_grad and t.ndim}
+    counts = {n: int(t) for n, t in tensors.items() if "num_batches" in n}
     return (computed, gradients, buffers), counts
 
 
@@ -64,7 +65,7 @@ def test_passes_of_any_size_make_the_same_step(model, size, held, likelihood):
 @family
 def test_predictions_do_not_depend_on_the_passes(model):
     network = network_of(model)
-    network.template.eval()
+    network.survivors.template.eval()
     noise = network.noise(SAMPLES, generator("noise"))
     images, _ = batch(model)
     logits = [
@@ -81,7 +82,7 @@ def test_the_returned_loss_has_the_gradients_that_are_left(model):
     """Against finite differences along the gradient, through mean, sigma and norms."""
     network = network_of(model)
     noise, (images, labels) = network.noise(SAMPLES, generator("noise")), batch(model)
-    for norm in network.template.modules():
+    for norm in network.survivors.template.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.momentum = 0.0
     machine = Engine(network, FAMILIES[model], Plan(1, samples_held=2))
@@ -91,7 +92,7 @@ def test_the_returned_loss_has_the_gradients_that_are_left(model):
         return (nll + 0.01 * divergence).squeeze()
 
     loss()
-    parameters = list(network.module.parameters())
+    parameters = [t for t in network.tensors().values() if t.requires_grad]
     direction = [p.grad.clone() for p in parameters]
     slope = sum(g.square().sum() for g in direction)
     small, values = 1e-6 / slope, []
@@ -113,7 +114,8 @@ def test_bfloat16_leaves_master_weights_and_losses_in_float32():
         machine = Engine(network, FAMILIES["resnet8_slim"], Plan(1, precision=precision))
         results.append(machine.gradients(images.float(), labels, noise, "categorical", 1e-3))
         assert all(tensor.dtype == torch.float32 for tensor in results[-1])
-        assert all(p.grad.dtype == torch.float32 for p in network.module.parameters())
+        trained = [tensor for tensor in network.tensors().values() if tensor.requires_grad]
+        assert all(tensor.grad.dtype == torch.float32 for tensor in trained)
     assert not torch.equal(results[0][0], results[1][0])
     torch.testing.assert_close(results[1], results[0], rtol=0.05, atol=0.1)
 
@@ -138,9 +140,9 @@ def test_antithetic_samples_come_in_pairs_and_are_unbiased():
         found = []
         for _ in range(300):
             machine.gradients(images, labels, owner.noise(4, stream), "elbo", 0.0)
-            mean, log_std = owner.posteriors["classifier.weight"]
-            found.append(torch.cat([mean.grad.flatten(), log_std.grad.flatten()]))
-            owner.module.zero_grad()
+            gradients = [owner.survivors.named(t.grad) for t in (owner.mean, owner.log_std)]
+            found.append(torch.cat([g["classifier.weight"].flatten() for g in gradients]))
+            owner.mean.grad = owner.log_std.grad = None
         rows[name] = torch.stack(found)
     difference = rows["antithetic"].mean(0) - rows["independent"].mean(0)
     error = sum(values.var(0) / len(values) for values in rows.values()).sqrt()

@@ -44,8 +44,9 @@ def step(model, estimator, plan):
     noise = network.noise(SAMPLES, generator("noise"))
     engine = Engine(network, FAMILIES[model], plan)
     computed = engine.gradients(*batch(model), noise, "categorical", heat=1e-3)
-    gradients = {name: p.grad for name, p in network.module.named_parameters()}
-    return computed, gradients, dict(network.module.named_buffers())
+    tensors = network.tensors()
+    gradients = {name: t.grad for name, t in tensors.items() if t.requires_grad}
+    return computed, gradients, {n: t for n, t in tensors.items() if not t.requires_grad}
 
 
 # The means
@@ -57,7 +58,7 @@ def perceptron(estimator):
         torch.default_generator.manual_seed(0)
         template = MLP((1, 2, 3), 3, (5, 4)).double()
     network = networks.build("bayesian", template, {**OPTIONS, "estimator": estimator})
-    mask = {name: torch.ones_like(layer) for name, layer in network.mask.items()}
+    mask = {name: torch.ones_like(layer) for name, layer in network.survivors.mask.items()}
     mask["hidden.0.weight"][0, 1] = mask["hidden.1.weight"][2] = False
     network.load(network.state(), mask)
     images = torch.randn(4, 1, 2, 3, generator=generator("images"), dtype=torch.float64)
@@ -72,7 +73,7 @@ def draws(estimator, repeats=400, samples=50):
     network, images = perceptron(estimator)
     stream = generator(estimator)
     factors = torch.randn(len(images), 3, generator=generator("factors"), dtype=torch.float64)
-    parameters = [p for kind in zip(*network.posteriors.values(), strict=True) for p in kind]
+    parameters = [network.mean, network.log_std]
     rows = []
     for _ in range(repeats):
         noise = network.noise(samples, stream)
@@ -240,8 +241,7 @@ def test_without_sigma_it_is_the_network_of_the_means(model, estimator):
     network, reference = network_of(model, estimator), network_of(model, "weights")
     images, _ = batch(model)
     for owner in (network, reference):
-        for _, log_std in owner.posteriors.values():
-            log_std.data.fill_(-torch.inf)
+        owner.log_std.data.fill_(-torch.inf)
     found, expected = (
         owner.logits(images, owner.weights(), owner.noise(SAMPLES, generator("noise")))
         for owner in (network, reference)
@@ -266,7 +266,7 @@ def test_evaluation_samples_weights(model, estimator):
     found = []
     for kind in (estimator, "weights"):
         network = network_of(model, kind)
-        network.template.eval()
+        network.survivors.template.eval()
         noise = network.noise(SAMPLES, generator("noise"))
         found.append(Engine(network, FAMILIES[model], Plan()).logits(batch(model)[0], noise))
     assert torch.equal(*found)
@@ -274,23 +274,14 @@ def test_evaluation_samples_weights(model, estimator):
 
 @each_estimator
 @each_model
-def test_pruned_weights_have_no_effect_and_no_gradient(model, estimator):
-    """One layer has no survivors, others have rows without any."""
+def test_layers_and_rows_without_survivors_leave_gradients_finite(model, estimator):
     empty = next(iter(models.prunable(models.build(model, FAMILIES[model], 10))))
-    results = []
-    for value in (0.0, 5.0):
-        network = network_of(model, estimator, density=0.1, empty=[empty])
-        for name, layer in network.mask.items():
-            for parameter in network.posteriors[name]:
-                parameter.data[~layer] = value
-        noise = network.noise(SAMPLES, generator("noise"))
-        engine = Engine(network, FAMILIES[model], Plan())
-        results.append(engine.gradients(*batch(model), noise, "categorical", 1e-3))
-        for parameter in network.module.parameters():
-            assert parameter.grad is None or parameter.grad.isfinite().all()
-        for name, layer in network.mask.items():
-            assert all((p.grad[~layer] == 0).all() for p in network.posteriors[name])
-    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    network = network_of(model, estimator, density=0.1, empty=[empty])
+    noise = network.noise(SAMPLES, generator("noise"))
+    engine = Engine(network, FAMILIES[model], Plan())
+    results = engine.gradients(*batch(model), noise, "categorical", 1e-3)
+    assert all(result.isfinite().all() for result in results)
+    assert all(t.grad.isfinite().all() for t in network.tensors().values() if t.requires_grad)
 
 
 @each_estimator
@@ -305,8 +296,8 @@ def test_bfloat16_is_close_to_float32(model, estimator):
         noise = network.noise(SAMPLES, generator("noise"))
         engine = Engine(network, FAMILIES[model], Plan(1, precision=precision))
         results.append(engine.gradients(images.float(), labels, noise, "categorical", 1e-3))
-        assert all(p.grad.dtype == torch.float32 for p in network.module.parameters())
-        assert all(p.grad.isfinite().all() for p in network.module.parameters())
+        gradients = [t.grad for t in network.tensors().values() if t.requires_grad]
+        assert all(g.dtype == torch.float32 and g.isfinite().all() for g in gradients)
     torch.testing.assert_close(results[1][1:], results[0][1:], rtol=0.05, atol=0.05)
 
 
@@ -315,7 +306,7 @@ def test_layers_are_themselves_again_even_after_an_error():
     noise = network.noise(SAMPLES, generator("noise"))
     with pytest.raises(RuntimeError):
         network.logits(torch.zeros(2, 5, 28, 28), network.weights(), noise)
-    assert not any("forward" in vars(layer) for layer in network.template.modules())
+    assert not any("forward" in vars(layer) for layer in network.survivors.template.modules())
 
 
 def test_unknown_estimators_are_refused():

@@ -176,11 +176,11 @@ def run(
         (operations, waits), (operations_then, waits_then) = marks
         rest = trace.waits - waits_then
         for network in trained:
-            network.load(network.state(), masks.ones(models.prunable(network.template)))
+            network.load(network.state(), masks.ones(models.prunable(network.survivors.template)))
             moments = network.moments()
             for scorer in SCORERS.values():
                 if scorer.fits(kinds.kind_of(settings).offers):
-                    for name in network.mask:
+                    for name in network.survivors.mask:
                         scores = scorer.score(*(moments[need][name] for need in scorer.needs))
                         assert scores.device.type == "cuda"
     return Asked(operations_then - operations, waits_then - waits, rest, trace, record)

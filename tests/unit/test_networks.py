@@ -1,7 +1,5 @@
 """Networks in training against torch-blue's own forward pass, losses and gradients."""
 
-import copy
-
 import pytest
 import torch
 from torch_blue.vi import AnalyticalKullbackLeiblerLoss, KullbackLeiblerLoss
@@ -16,12 +14,13 @@ from bayesian_lottery.tickets import masks
 from bayesian_lottery.training.engine import data_term, log_likelihoods
 
 MODELS = ["lenet_100_50", "resnet8_slim", "vit_nano"]
+SHAPES = {"lenet_300_100": (1, 8, 16)}  # whose layers are sparse enough for sparse products
 SAMPLES, BATCH = 3, 6
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}  # a large sigma, so that noise matters
 
 
 def template(model):
-    return models.build(model, (1, 8, 8), 10, seed=1).double()
+    return models.build(model, SHAPES.get(model, (1, 8, 8)), 10, seed=1).double()
 
 
 def random_mask(model, density=0.6, empty=()):
@@ -32,15 +31,20 @@ def random_mask(model, density=0.6, empty=()):
     }
 
 
-def bayesian_network(model, mask=None):
-    network = networks.build("bayesian", template(model), OPTIONS)
-    network.load(network.state(), mask or masks.ones(models.prunable(network.template)))
+def network_of(kind, model, mask=None):
+    network = networks.build(kind, template(model), OPTIONS)
+    network.load(network.state(), mask or masks.ones(models.prunable(network.survivors.template)))
     return network
 
 
-def batch():
+def bayesian_network(model, mask=None):
+    return network_of("bayesian", model, mask)
+
+
+def batch(model="lenet_100_50"):
     stream = generator("images")
-    images = torch.randn(BATCH, 1, 8, 8, dtype=torch.float64, generator=stream)
+    shape = SHAPES.get(model, (1, 8, 8))
+    images = torch.randn(BATCH, *shape, dtype=torch.float64, generator=stream)
     return images, torch.randint(10, (BATCH,), generator=stream)
 
 
@@ -48,52 +52,75 @@ def our_logits(network, noise, images):
     return network.logits(images, network.weights(), noise)
 
 
-def torch_blue_logits(network, noise, images, monkeypatch):
-    """torch-blue's own forward, a sample at a time, with each variable's noise handed in."""
-    module = bayesian.convert(template_of(network), **OPTIONS).double()
+def posteriors(module):
+    """(mean, log sigma) of torch-blue's every random variable, by the plain model's name."""
+    found = {}
+    for path, layer in module.named_modules():
+        # Through __dict__: torch-blue's __getattr__ would draw a sample of a variable asked for.
+        for variable in layer.__dict__.get("variational_distribution", {}):
+            mean = layer._parameters.get(f"_{variable}_mean")
+            if mean is not None:
+                found[f"{path}.{variable}"] = (mean, layer._parameters[f"_{variable}_log_std"])
+    return found
+
+
+def torch_blue_of(model, network):
+    """torch-blue's module with a network's state."""
+    module = bayesian.convert(template(model), **OPTIONS)
     module.load_state_dict(network.state())
-    module.train(network.template.training)
+    return module.train(network.survivors.template.training)
+
+
+def torch_blue_logits(model, network, noise, images, monkeypatch):
+    """torch-blue's own forward, a sample at a time, with each variable's noise handed in."""
+    module = torch_blue_of(model, network)
     if module.training:  # torch-blue cannot vmap a norm that updates running statistics
         for layer in module.modules():
             if isinstance(layer, BatchNorm2d):
                 layer.running_mean = layer.running_var = None
-    posteriors = bayesian.posteriors(module)
-    parts = noise.split([mean.numel() for mean, _ in posteriors.values()], dim=1)
-    draws = {
-        id(mean): part.reshape(SAMPLES, *mean.shape)
-        for (mean, _), part in zip(posteriors.values(), parts, strict=True)
-    }
-    outputs, log_probs = [], []
-    for sample in range(SAMPLES):
+    draws = [network.survivors.named(row) for row in noise]
+    names = {id(mean): name for name, (mean, _) in posteriors(module).items()}
+    outputs = []
+    for sample in draws:
         monkeypatch.setattr(
             MeanFieldNormal,
             "_normal_sample",
-            staticmethod(lambda mean, std, s=sample: mean + std * draws[id(mean)][s]),
+            staticmethod(lambda mean, std, s=sample: mean + std * s[names[id(mean)]]),
         )
-        output = module(images, samples=1)
-        outputs.append(output.as_subclass(torch.Tensor)[0])
-        log_probs.append(output.log_probs)
+        outputs.append(module(images, samples=1).as_subclass(torch.Tensor)[0])
     monkeypatch.undo()
-    return module, torch.stack(outputs), torch.stack(log_probs).mean(0)
-
-
-def template_of(network):
-    return copy.deepcopy(network.template)
+    return module, torch.stack(outputs)
 
 
 def noise_for(network):
     return network.noise(SAMPLES, generator("noise"))
 
 
+def gradients_of(network):
+    """Of every tensor that a network trains, by torch-blue's name or the plain model's."""
+    survivors, found = network.survivors, {}
+    for name in survivors.shapes:
+        mean, log_std = bayesian.parameter_names(name)
+        found[mean] = survivors.named(network.mean.grad)[name]
+        found[log_std] = survivors.named(network.log_std.grad)[name]
+    parameters = {n: p for n, p in survivors.others.items() if isinstance(p, torch.nn.Parameter)}
+    return found | {name: parameter.grad for name, parameter in parameters.items()}
+
+
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("model", MODELS)
-def test_outputs_losses_and_gradients_are_torch_blues(model, masked, training, monkeypatch):
-    network = bayesian_network(model, random_mask(model) if masked else None)
-    network.template.train(training)
-    noise, (images, labels) = noise_for(network), batch()
+@pytest.mark.parametrize("density", [1, 0.1, 0.01, "an empty layer"])
+@pytest.mark.parametrize("model", [*MODELS, "lenet_300_100"])
+def test_outputs_losses_and_gradients_are_torch_blues(model, density, training, monkeypatch):
+    first = next(iter(models.prunable(template(model))))
+    sparse = random_mask(model, density) if density in (0.1, 0.01) else None
+    mask = random_mask(model, 0.1, [first]) if density == "an empty layer" else sparse
+    network = bayesian_network(model, mask)
+    assert bool(network.survivors.patterns) == (model == "lenet_300_100" and density != 1)
+    network.survivors.template.train(training)
+    noise, (images, labels) = noise_for(network), batch(model)
+    assert noise.shape == (SAMPLES, len(network.survivors))
     ours = our_logits(network, noise, images)
-    module, theirs, _ = torch_blue_logits(network, noise, images, monkeypatch)
+    module, theirs = torch_blue_logits(model, network, noise, images, monkeypatch)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
 
     size = 1000
@@ -105,85 +132,74 @@ def test_outputs_losses_and_gradients_are_torch_blues(model, masked, training, m
 
     our_loss.backward()
     their_loss.backward()
-    reference = dict(module.named_parameters())
-    for name, parameter in network.module.named_parameters():
-        theirs_here = (
-            torch.zeros_like(parameter) if reference[name].grad is None else reference[name].grad
-        )
+    found = gradients_of(network)
+    assert found.keys() == dict(module.named_parameters()).keys()
+    for name, parameter in module.named_parameters():
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         layer, _, variable = name.rpartition(".")
-        mask = network.mask.get(f"{layer}.weight") if "weight_" in variable else None
-        if mask is not None:
-            theirs_here = torch.where(mask, theirs_here, 0)
-            assert (parameter.grad[~mask] == 0).all()
-        torch.testing.assert_close(parameter.grad, theirs_here, rtol=1e-6, atol=1e-8)
+        mask = network.survivors.mask.get(f"{layer}.weight") if "weight_" in variable else None
+        expected = expected if mask is None else torch.where(mask, expected, 0)
+        torch.testing.assert_close(found[name], expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_divergence_is_torch_blues_closed_form_and_its_sampled_one_on_average(model):
     network = bayesian_network(model)
-    loss = AnalyticalKullbackLeiblerLoss(network.module, Categorical(), dataset_size=1)
-    torch.testing.assert_close(network.divergence(network.weights()), loss.prior_matching())
-    network.module.return_log_probs = True
-    output = network.module.eval()(torch.zeros(1, 1, 8, 8, dtype=torch.float64), samples=20)
+    module, (found,) = torch_blue_of(model, network), network.divergence(network.weights())
+    loss = AnalyticalKullbackLeiblerLoss(module, Categorical(), dataset_size=1)
+    torch.testing.assert_close(found, loss.prior_matching())
+    module.return_log_probs = True
+    output = module.eval()(torch.zeros(1, 1, 8, 8, dtype=torch.float64), samples=20)
     log_prior, log_posterior = output.log_probs.mean(0)
-    torch.testing.assert_close(
-        log_posterior - log_prior, network.divergence(network.weights()), rtol=0.05, atol=0
-    )
+    torch.testing.assert_close(log_posterior - log_prior, found, rtol=0.05, atol=0)
 
 
 def test_divergence_counts_survivors_and_biases_only():
     mask = random_mask("lenet_100_50")
     network = bayesian_network("lenet_100_50", mask)
     expected = 0.0
-    for name, (mean, log_std) in network.posteriors.items():
-        normal = torch.distributions.Normal(mean, log_std.exp())
+    for name, (mean, log_std) in posteriors(torch_blue_of("lenet_100_50", network)).items():
+        normal = torch.distributions.Normal(mean, log_std.exp(), validate_args=False)
         prior = torch.distributions.Normal(torch.zeros_like(mean), OPTIONS["prior_std"])
         terms = torch.distributions.kl_divergence(normal, prior)
         expected += terms[mask[name]].sum() if name in mask else terms.sum()
-    torch.testing.assert_close(network.divergence(network.weights()), expected)
+    torch.testing.assert_close(network.divergence(network.weights())[0], expected)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, "lenet_300_100"])
 def test_without_sigma_it_is_the_deterministic_network(model):
-    mask = random_mask(model)
-    plain = networks.build("deterministic", template(model))
-    plain.load(plain.state(), mask)
-    network = bayesian_network(model, mask)
-    with torch.no_grad():
-        for _, log_std in network.posteriors.values():
-            log_std.fill_(-torch.inf)
-    images, _ = batch()
+    mask = random_mask(model, 0.1)
+    plain, network = network_of("deterministic", model, mask), bayesian_network(model, mask)
+    network.log_std.data.fill_(-torch.inf)
+    images, _ = batch(model)
     logits = our_logits(network, noise_for(network), images)
-    expected = our_logits(plain, plain.noise(1, None), images)
+    expected = our_logits(plain, plain.noise(1), images)
     torch.testing.assert_close(logits, expected.expand_as(logits), rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_means_start_at_the_deterministic_weights_and_sigma_at_the_kaiming_scale(model):
-    plain = template(model)
-    network = networks.build("bayesian", plain, {"initial_std": 0.01, "prior_std": 1.0})
-    weights = plain.state_dict()
-    for name, (mean, log_std) in network.posteriors.items():
+    weights = template(model).state_dict()
+    network = networks.build("bayesian", template(model), {"initial_std": 0.01, "prior_std": 1.0})
+    for name, (mean, log_std) in posteriors(torch_blue_of(model, network)).items():
         assert torch.equal(mean, weights[name])
         fan_in = weights[name.replace("bias", "weight")][0].numel()
         expected = torch.full_like(mean, 0.01 / fan_in**0.5)
         torch.testing.assert_close(log_std.exp(), expected, rtol=1e-3, atol=0)
-    others = bayesian.unsampled(network.module)
+    others = network.survivors.others
     assert all(torch.equal(value, weights[name]) for name, value in others.items())
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, "lenet_300_100"])
 def test_a_layer_without_survivors_is_silent_and_finite(model):
     empty = next(iter(models.prunable(template(model))))
-    network = bayesian_network(model, random_mask(model, empty=[empty]))
-    images, labels = batch()
+    network = bayesian_network(model, random_mask(model, 0.1, empty=[empty]))
+    images, labels = batch(model)
     logits = our_logits(network, noise_for(network), images)
     loss = data_term(log_likelihoods(logits, labels), "elbo")
     (loss + network.divergence(network.weights())).backward()
     assert loss.isfinite()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in network.module.parameters())
-    mean, log_std = network.posteriors[empty]
-    assert (mean.grad == 0).all() and (log_std.grad == 0).all()
+    assert all(t.grad is None or t.grad.isfinite().all() for t in network.tensors().values())
 
 
 @pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
@@ -197,7 +213,7 @@ def test_training_leaves_pruned_weights_at_zero_and_state_round_trips(inference)
         logits = our_logits(network, noise_for(network), images)
         (
             data_term(log_likelihoods(logits, labels), "categorical")
-            + 1e-3 * network.divergence(network.weights())
+            + 1e-3 * network.divergence(network.weights())[0]
         ).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -216,32 +232,57 @@ def test_training_leaves_pruned_weights_at_zero_and_state_round_trips(inference)
 
 
 def test_log_sigma_has_no_weight_decay():
-    network = bayesian_network("lenet_100_50")
+    network = bayesian_network("resnet8_slim")
     groups = network.parameter_groups(0.5)
-    log_stds = {id(log_std) for _, log_std in network.posteriors.values()}
-    assert {id(p) for p in groups[1]["params"]} == log_stds and groups[1]["weight_decay"] == 0
+    assert groups[1]["params"] == [network.log_std] and groups[1]["weight_decay"] == 0
     assert groups[0]["weight_decay"] == 0.5
-    assert sum(len(g["params"]) for g in groups) == len(list(network.module.parameters()))
+    trained = [t for t in network.tensors().values() if isinstance(t, torch.nn.Parameter)]
+    assert {id(p) for g in groups for p in g["params"]} == {id(p) for p in trained}
 
 
-def test_masked_weights_do_not_matter_whatever_their_value():
-    mask = random_mask("lenet_100_50")
-    network = networks.build("deterministic", template("lenet_100_50"))
+@pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+def test_all_that_grows_with_a_network_falls_with_its_density(inference):
+    """The optimiser's state, noise and what a checkpoint has, but for biases and the classifier."""
+    sizes = []
+    for density in (1, 0.1, 0.01):
+        network = network_of(inference, "lenet_300_100", random_mask("lenet_300_100", density))
+        images, labels = batch("lenet_300_100")
+        optimizer = torch.optim.Adam(network.parameter_groups(0.1))
+        logits = our_logits(network, noise_for(network), images)
+        data_term(log_likelihoods(logits, labels), "elbo").backward()
+        optimizer.step()
+        moments = optimizer.state_dict()["state"].values()
+        kept = [*network.tensors().values(), *(state["exp_avg"] for state in moments)]
+        sizes.append(sum(tensor.numel() for tensor in [*kept, noise_for(network)]))
+    assert sizes[1] < 0.15 * sizes[0] and sizes[2] < 0.05 * sizes[0]
+
+
+def test_moments_move_with_a_mask():
+    """What dynamic sparse training needs: vectors to dense tensors by name, and back."""
+    network = network_of("deterministic", "lenet_100_50", random_mask("lenet_100_50"))
+    parameter, count = network.weight, len(network.survivors)
+    moment = torch.randn(count, dtype=torch.float64, generator=generator("moment"))
+    dense = network.survivors.named(moment)
+    mask = {name: layer.clone() for name, layer in network.survivors.mask.items()}
+    layer = mask["hidden.0.weight"].view(-1)
+    gone, come = layer.nonzero()[0].item(), (~layer).nonzero()[0].item()
+    layer[gone], layer[come] = False, True
     network.load(network.state(), mask)
-    images, _ = batch()
-    before = our_logits(network, network.noise(1, None), images)
-    with torch.no_grad():
-        for name, layer in mask.items():
-            network.module.get_parameter(name)[~layer] = 1e6
-    assert torch.equal(our_logits(network, network.noise(1, None), images), before)
+    moved = network.survivors.collect(dense)
+    assert network.weight is parameter and moved.shape == moment.shape
+    again = network.survivors.named(moved)
+    dense["hidden.0.weight"].view(-1)[gone] = 0
+    torch.testing.assert_close(again, dense, rtol=0, atol=0)
+    assert network.state()["hidden.0.weight"].view(-1)[come] == 0
 
 
 def test_states_that_do_not_fit_are_refused_with_both_shapes():
     small, large = template("resnet8_slim"), template("lenet_100_50")
+    state = large.state_dict()
     network = networks.build("deterministic", small)
     with pytest.raises(InputError, match="absent"):
-        network.load(large.state_dict(), network.mask)
+        network.load(state, network.survivors.mask)
     broken = network.state()
-    broken[next(iter(network.mask))][...] = torch.nan
+    broken[next(iter(network.survivors.mask))][...] = torch.nan
     with pytest.raises(InputError, match="NaN"):
-        network.load(broken, network.mask)
+        network.load(broken, network.survivors.mask)

@@ -33,12 +33,14 @@ def network_of(model, inference, member, dtype=torch.float64, classifier=False):
     return network
 
 
-def steps(network, model, images, labels, samples, noise):
+def steps(network, model, images, labels, samples, streams):
     """Three steps; what the last one returned."""
     engine = Engine(network, FAMILIES[model], Plan(samples_per_pass=2))
     optimizer = torch.optim.Adam(network.parameter_groups(1e-3), lr=1e-2)
     for _ in range(3):
-        results = engine.gradients(images, labels, noise(samples), "categorical", 1e-3)
+        results = engine.gradients(
+            images, labels, network.noise(samples, *streams), "categorical", 1e-3
+        )
         optimizer.step()
         optimizer.zero_grad()
     return results
@@ -57,14 +59,13 @@ def test_each_network_takes_the_steps_that_it_would_take_alone(model, classifier
     together = [member_of(member) for member in range(MEMBERS)]
     pack = packs.pack(together)
     streams = [generator("noise", member) for member in range(MEMBERS)]
-    noise = partial(pack.noise_from, generators=streams)
     logits, nll, divergence = steps(
-        pack, model, images.flatten(0, 1), labels.flatten(), samples, noise
+        pack, model, images.flatten(0, 1), labels.flatten(), samples, streams
     )
     for member, network in enumerate(together):
         alone = member_of(member)
-        noise = partial(alone.noise, generator=generator("noise", member))
-        expected = steps(alone, model, images[member], labels[member], samples, noise)
+        streams = [generator("noise", member)]
+        expected = steps(alone, model, images[member], labels[member], samples, streams)
         own = logits[:, member * BATCH : (member + 1) * BATCH]
         found = own, nll[member : member + 1], divergence[member : member + 1]
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)

@@ -131,19 +131,18 @@ def test_auroc_is_torchmetrics(metrics, small):
         pytest.skip("the Bayesian network's passes draw weights")
     from bayesian_lottery import models
     from bayesian_lottery.files import read_tensors
-    from bayesian_lottery.inference import networks
 
     node = small.node(MODEL)
     images = decoded.load(small.data)
-    network = networks.build("deterministic", models.build(MODEL, images.image_shape, 10))
+    network = models.build(MODEL, images.image_shape, 10)
     state, _ = read_tensors(small.path(node, "weights.safetensors"))
-    network.module.load_state_dict(state)
-    network.module.eval()
+    network.load_state_dict(state)
+    network.eval()
     foreign = decoded.load(study.data_file(small.config, "colours")).test.images
     sets = [images.test.images, shifts.adapt(foreign, images.image_shape)]
     inputs = [decoded.normalise(each, images.mean, images.std) for each in sets]
     with torch.no_grad():
-        logits = [network.module(each)[None] for each in inputs]
+        logits = [network(each)[None] for each in inputs]
     scores = torch.cat([Predictions.of(each).entropy() for each in logits])
     expected = binary_auroc(
         scores / scores.max(), torch.tensor([0] * len(sets[0]) + [1] * len(sets[1]))

@@ -175,7 +175,7 @@ def units_in(template: nn.Module) -> int:
 
 
 def narrow(template: nn.Module, widths: Mapping[str, Sequence[int]]) -> None:
-    """Give layers of `template` fewer units, in place; the values they keep mean nothing.
+    """Give layers of `template` fewer units, in place; their values become 0.
 
     Args:
         widths: (outputs, inputs) of convolutions and linear layers, (channels,) of batch norms, by
@@ -193,7 +193,7 @@ def narrow(template: nn.Module, widths: Mapping[str, Sequence[int]]) -> None:
             part = tensor.detach()
             for dim, size in enumerate(sizes[: tensor.dim()]):
                 part = part.narrow(dim, 0, size)
-            part = part.clone()
+            part = torch.zeros_like(part, device="cpu")
             setattr(layer, key, nn.Parameter(part) if isinstance(tensor, nn.Parameter) else part)
 
 
@@ -227,7 +227,7 @@ def network_of(
         InputError: the state's names or shapes are not the network's.
     """
     network = networks.build(kind, template, options)
-    networks.check_shapes(what, state, network.module.state_dict())
+    networks.check_shapes(what, state, network.state())
     mask = {name: _survivors(state, name) for name in models.prunable(template, classifier=True)}
     network.load(state, mask)
     template.eval()
@@ -238,12 +238,11 @@ def noise_for(whole: Network, kept: Kept, noise: Tensor) -> Tensor:
     """The part (S, n') of the whole network's `noise` (S, n) that belongs to what `cut` keeps."""
     if noise.shape[1] == 0:  # deterministic
         return noise
-    sizes = [shape.numel() for shape in whole.shapes.values()]
-    parts = torch.arange(sum(sizes)).split(sizes)
-    places = {n: part.view(s) for part, (n, s) in zip(parts, whole.shapes.items(), strict=True)}
-    for units, remaining in zip(groups_of(whole.template), kept, strict=True):
+    places = whole.survivors.named(torch.arange(noise.shape[1]), fill=-1)
+    for units, remaining in zip(groups_of(whole.survivors.template), kept, strict=True):
         _select(places, units, remaining, _count(places, units))
-    return noise[:, torch.cat([places[name].flatten() for name in whole.shapes])]
+    columns = torch.cat([part.flatten() for part in places.values()])
+    return noise[:, columns[columns >= 0]]
 
 
 def load(path: str | Path) -> tuple[Network, dict]:

@@ -51,11 +51,11 @@ def export(
     state, _ = read_tensors(weights)
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     template = models.build(settings["model"], known.image_shape, len(known.classes)).double()
+    smaller = copy.deepcopy(template)
     whole = compact.network_of(weights, template, in_double(state), kind, options)
 
     state, kept = compact.cut(template, state, multiple)
     widths = compact.widths_of(template, state)
-    smaller = copy.deepcopy(template)
     compact.narrow(smaller, widths)
     small = compact.network_of(weights, smaller, in_double(state), kind, options)
     tested = decoded.normalise(known.test.images[:images], known.mean, known.std).double()

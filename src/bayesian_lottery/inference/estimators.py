@@ -24,8 +24,7 @@ Every sample's draws come from a generator seeded for it, so that a pass can be 
 not depend on which samples share it.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -33,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bayesian_lottery.models.layers import Conv2d
+from bayesian_lottery.models.layers import Conv2d, forward_replaced
 
 Generators = Sequence[torch.Generator]
 Variables = tuple[Tensor, Tensor | None]  # of a layer: weight and bias
@@ -77,7 +76,8 @@ def outputs(
         apart = _affine(layer, inputs, means) + perturbation(layer, inputs, stds, generators)
         return _together(layer, apart)
 
-    with _forward_replaced(template, {name.rpartition(".")[0] for name in mean}, forward):
+    layers = {name.rpartition(".")[0] for name in mean}
+    with forward_replaced(template, {name: partial(forward, name) for name in layers}):
         return functional_call(template, dict(others), (images,))
 
 
@@ -162,18 +162,3 @@ def _affine(layer: nn.Module, inputs: Tensor, variables: Variables) -> Tensor:
     x = inputs.flatten(0, 1).movedim(-1, 1)
     output = F.conv2d(x, *variables, layer.stride, layer.padding, layer.dilation)
     return output.movedim(1, -1).unflatten(0, inputs.shape[:2])
-
-
-@contextlib.contextmanager
-def _forward_replaced(
-    template: nn.Module, names: set[str], forward: Callable[[str, nn.Module, Tensor], Tensor]
-) -> Iterator[None]:
-    """Let `forward` (name, layer, input) compute the layers `names` of `template`."""
-    layers = {name: template.get_submodule(name) for name in names}
-    try:
-        for name, layer in layers.items():
-            layer.forward = partial(forward, name, layer)
-        yield
-    finally:
-        for layer in layers.values():
-            vars(layer).pop("forward", None)

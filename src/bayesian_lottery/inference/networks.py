@@ -1,30 +1,28 @@
-"""A network in training: parameters under a mask, and a forward pass over weight samples.
+"""A network in training: what an inference knows of its survivors, and how it predicts.
 
-Two classes with one interface. Both call the same plain model (`template`), by `functional_call`,
-with the weights of the moment: the masked parameters of a deterministic network, masked draws from
-the posterior of a Bayesian one. Samples ride in the channel dimension (see `models.layers`).
+Every kind of inference is a `Network`. The two here own vectors over the survivors of a mask (see
+`survivors`): the weights of a deterministic network; mean and log sigma of a Bayesian one. Noise,
+gradients, the optimiser's state and checkpoints are of the same length. Saved states have the
+dense tensors of the plain model, or of torch-blue's.
 
 A step calls `weights` once, `noise` once, and `logits` as often as it takes, each time with some of
 the noise's rows: `engine` decides how many.
 """
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from bayesian_lottery.errors import InputError, choice
-from bayesian_lottery.inference import bayesian, estimators
+from bayesian_lottery.inference import bayesian, estimators, packs
 from bayesian_lottery.inference.kinds import KINDS
-from bayesian_lottery.models import CLASSIFIER, prunable
-from bayesian_lottery.models.layers import unfold_samples
-from bayesian_lottery.tickets import masks
+from bayesian_lottery.inference.survivors import State, Survivors
 from bayesian_lottery.tickets.masks import Mask
 
-State = dict[str, Tensor]
 Weights = tuple[Tensor, ...]
 
 ESTIMATORS = ("weights", *estimators.ESTIMATORS)
@@ -45,35 +43,37 @@ class Objective:
 
 
 class Network(Protocol):
-    """What the training loop needs of a network."""
+    """What the training loop needs of a network; all that a kind of inference has to be.
 
-    module: nn.Module
-    template: nn.Module
-    mask: Mask
+    One that can train beside others of its kind has `together`, too (see `packs`).
+    """
+
+    survivors: Survivors
     objective: Objective
-    members: int  # 1; more in a pack (see `packs`)
-    shapes: Mapping[str, torch.Size]  # of what a row of noise is for, by name, in its order
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
-        """Take `state`'s values, prune to `mask`."""
+        """Take `state`'s values, prune to `mask`. Tensors stay the same objects."""
+
+    def state(self) -> State:
+        """Copies of all parameters and buffers, dense, pruned weights zero: what is saved."""
+
+    def tensors(self) -> State:
+        """All that training changes, by name, to be read or written: what a checkpoint has."""
+
+    def parameter_groups(self, weight_decay: float) -> list[dict]:
+        """Parameter groups for the optimiser."""
 
     def weights(self) -> Weights:
-        """The parameters under the mask, ready for any number of `logits`."""
+        """What `logits` makes weights of, computed once for all samples of a step."""
 
-    def noise(self, samples: int, generator: torch.Generator) -> Tensor:
-        """What makes `samples` weight samples, a row each; one empty row when deterministic."""
+    def noise(self, samples: int, *generators: torch.Generator) -> Tensor:
+        """What makes `samples` weight samples, a row each, from a generator for each network."""
 
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
         """Logits (S, B, K) of float images (B, C, H, W), for the S rows of `noise`."""
 
     def divergence(self, weights: Weights) -> Tensor:
-        """KL of the surviving weights' posterior from the prior, in nats; 0 when deterministic."""
-
-    def parameter_groups(self, weight_decay: float) -> list[dict]:
-        """Parameter groups for the optimiser."""
-
-    def state(self) -> State:
-        """Copies of all parameters and buffers, pruned weights zero: what is saved."""
+        """KL of each network's posterior from the prior, in nats, (networks,)."""
 
     def moments(self) -> dict[str, State]:
         """What scorers rank: of each name that the kind offers the tensors, by prunable weight."""
@@ -93,12 +93,6 @@ def build(kind: str, template: nn.Module, options: Mapping | None = None) -> Net
     return KINDS[kind].load()(template, options or {})
 
 
-def _classes(template: nn.Module) -> int:
-    classifier = template.get_submodule("classifier")
-    assert isinstance(classifier, nn.Linear)  # of every model
-    return classifier.out_features
-
-
 def check_shapes(what: object, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Raise `InputError`, naming both shapes, unless `given` has the names and shapes `wanted`."""
     for name in [*wanted, *given]:
@@ -108,91 +102,112 @@ def check_shapes(what: object, given: Mapping[str, Tensor], wanted: Mapping[str,
             raise InputError(f"{what}: {name} has shape {theirs}, the network's has {ours}.")
 
 
+def take(vector: Tensor, survivors: Survivors, tensors: Mapping[str, Tensor]) -> None:
+    """Let `vector` be the survivors' values of the variables' tensors.
+
+    Raises:
+        InputError: one of them is NaN or infinite.
+    """
+    row = survivors.collect(tensors)
+    for name, part in zip(tensors, row.split(survivors.counts), strict=True):
+        _refuse_non_finite(name, part)
+    if row.shape == vector.shape:
+        vector.data.copy_(row)  # in place, since it may be part of a pack's
+    else:
+        vector.data = row
+    vector.grad = None
+
+
+def take_others(survivors: Survivors, state: Mapping[str, Tensor]) -> None:
+    """Let norms, embeddings and buffers have `state`'s values."""
+    for name, tensor in survivors.others.items():
+        _refuse_non_finite(name, state[name])
+        tensor.data.copy_(state[name])
+
+
 def _refuse_non_finite(name: str, values: Tensor) -> None:
     if not values.isfinite().all():
         raise InputError(f"weights: {name} has surviving values that are NaN or infinite.")
 
 
-def _gradients(tensors: Mapping[str, Tensor]) -> State:
-    return {name: tensor.grad for name, tensor in tensors.items() if tensor.grad is not None}
-
-
-def _parameters(tensors: Mapping[str, Tensor]) -> list[nn.Parameter]:
+def _trained(tensors: Mapping[str, Tensor]) -> list[nn.Parameter]:
     return [tensor for tensor in tensors.values() if isinstance(tensor, nn.Parameter)]
 
 
-class DeterministicNetwork:
-    """An ordinary network; pruned weights are exactly zero and get no gradient."""
+def prunable_of(survivors: Survivors, row: Tensor | None) -> State:
+    """The prunable weights' tensors of a row (n,), 0 where pruned; none of None."""
+    tensors = {} if row is None else survivors.named(row)
+    return {name: tensors[name] for name in survivors.mask if name in tensors}
 
-    members = 1
+
+class DeterministicNetwork:
+    """An ordinary network. Its saved state is the plain model's."""
+
     objective = Objective()
-    shapes: Mapping[str, torch.Size] = {}
 
     @classmethod
     def of(cls, template: nn.Module, options: Mapping) -> "DeterministicNetwork":
         return cls(template)
 
-    def __init__(self, template: nn.Module):
-        self.template = self.module = template
-        self.tensors = {**dict(template.named_parameters()), **dict(template.named_buffers())}
-        self._set_mask(masks.ones(prunable(template)))
+    @classmethod
+    def together(cls, networks: Sequence["DeterministicNetwork"]) -> "DeterministicNetwork":
+        """Networks side by side; theirs become parts of it."""
+        pack = copy.copy(networks[0])
+        pack.survivors = Survivors.together([network.survivors for network in networks])
+        pack.weight = packs.stack([network.weight for network in networks])
+        return pack
 
-    def _set_mask(self, mask: Mask) -> None:
-        device = next(self.module.parameters()).device
-        self.mask = {name: layer.to(device) for name, layer in mask.items()}
+    def __init__(self, template: nn.Module):
+        state = {name: tensor.detach() for name, tensor in template.state_dict().items()}
+        self.names = list(state)
+        self.survivors = Survivors(template)
+        self.weight: Tensor = nn.Parameter(self.survivors.collect(state))
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
-        check_shapes("weights", state, self.module.state_dict())
-        masks.check(mask, prunable(self.template, CLASSIFIER in mask))
-        self._set_mask(mask)
-        device = next(self.module.parameters()).device
-        values = {name: tensor.to(device) for name, tensor in state.items()}
-        values = masks.apply(self.mask, values)
-        for name, value in values.items():
-            _refuse_non_finite(name, value)
-        self.module.load_state_dict(values)
+        check_shapes("weights", state, self.state())
+        self.survivors.keep(mask)
+        take(self.weight, self.survivors, {name: state[name] for name in self.survivors.shapes})
+        take_others(self.survivors, state)
+
+    def state(self) -> State:
+        found = {**self.survivors.named(self.weight.detach()), **self.survivors.others}
+        return {name: found[name].detach().clone() for name in self.names}
+
+    def tensors(self) -> State:
+        return {"weight": self.weight, **self.survivors.others}
+
+    def parameter_groups(self, weight_decay: float) -> list[dict]:
+        return [{"params": _trained(self.tensors()), "weight_decay": weight_decay}]
 
     def weights(self) -> Weights:
-        return tuple(self.tensors[name] * layer for name, layer in self.mask.items())
+        return (self.weight,)
 
-    def noise(self, samples: int, generator: torch.Generator) -> Tensor:
+    def noise(self, samples: int, *generators: torch.Generator) -> Tensor:
         return torch.empty(1, 0)
 
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
-        tensors = {**self.tensors, **dict(zip(self.mask, weights, strict=True))}
-        output = functional_call(self.template, tensors, (images,))
-        return unfold_samples(output, _classes(self.template))
+        return self.survivors.logits(images, weights[0][None])
 
     def divergence(self, weights: Weights) -> Tensor:
-        return torch.zeros((), device=weights[0].device)
-
-    def parameter_groups(self, weight_decay: float) -> list[dict]:
-        return [{"params": _parameters(self.tensors), "weight_decay": weight_decay}]
-
-    def state(self) -> State:
-        return masks.apply(self.mask, {k: v.clone() for k, v in self.module.state_dict().items()})
+        return weights[0].new_zeros(self.survivors.members)
 
     def moments(self) -> dict[str, State]:
-        state = self.module.state_dict()
-        return {"weight": {name: state[name] for name in self.mask}}
+        return {"weight": prunable_of(self.survivors, self.weight.detach())}
 
     def gradients(self) -> State:
-        return _gradients({name: self.tensors[name] for name in self.mask})
+        return prunable_of(self.survivors, self.weight.grad)
 
 
 class BayesianNetwork:
     """Mean-field normal posteriors over every weight and bias of the linear and conv layers.
 
-    `module` is torch-blue's and owns the parameters. A pruned weight has (mu, sigma) = (0, 0) when
-    saved, log sigma = -inf. In memory its log sigma keeps a finite value that the mask hides from
-    every sample and from the KL, since -inf has no usable gradient.
+    Its saved state is that of torch-blue's module, in which a pruned weight has (mu, sigma) =
+    (0, 0), log sigma = -inf.
 
     With an estimator other than "weights" (see `estimators`), `noise` and `logits` follow it while
     `template` is in training mode, and sample weights while it is in evaluation mode. `antithetic`
     makes weight samples in pairs of opposite noise.
     """
-
-    members = 1
 
     @classmethod
     def of(cls, template: nn.Module, options: Mapping) -> "BayesianNetwork":
@@ -200,6 +215,24 @@ class BayesianNetwork:
         own = ("initial_std", "prior_std", "estimator", "antithetic")
         objective = Objective(**{k: options[k] for k in vars(Objective()) if k in options})
         return cls(template, objective, **{k: options[k] for k in own if k in options})
+
+    @classmethod
+    def together(cls, networks: Sequence["BayesianNetwork"]) -> "BayesianNetwork":
+        """Networks side by side; theirs become parts of it.
+
+        Raises:
+            InputError: their estimator trains one network at a time.
+        """
+        pack = copy.copy(networks[0])
+        if pack.estimator != "weights":
+            raise InputError(
+                f"bayesian.estimator: {pack.estimator!r} trains one network at a time, not "
+                f"{len(networks)} side by side."
+            )
+        pack.survivors = Survivors.together([network.survivors for network in networks])
+        pack.mean = packs.stack([network.mean for network in networks])
+        pack.log_std = packs.stack([network.log_std for network in networks])
+        return pack
 
     def __init__(
         self,
@@ -212,100 +245,92 @@ class BayesianNetwork:
     ):
         if estimator not in ESTIMATORS:
             raise choice("bayesian.estimator", estimator, ESTIMATORS)
-        self.template = template
+        module = bayesian.convert(template, initial_std, prior_std)
+        self.names = list(module.state_dict())
         self.objective = objective
         self.estimator = estimator
-        self.module = bayesian.convert(template, initial_std, prior_std)
         self.prior_std = prior_std
         self.antithetic = antithetic
-        self.posteriors = bayesian.posteriors(self.module)
-        self.shapes: Mapping[str, torch.Size] = {
-            name: mean.shape for name, (mean, _) in self.posteriors.items()
-        }
-        self.others = {**dict(self.module.named_buffers()), **bayesian.unsampled(self.module)}
-        self._set_mask(masks.ones(prunable(template)))
-
-    def _set_mask(self, mask: Mask) -> None:
-        device = next(self.module.parameters()).device
-        self.mask = {name: layer.to(device) for name, layer in mask.items()}
-        # 1 and 0 in the weights' type, since a bool would be converted each step. Biases: all 1.
-        kept = [
-            self.mask[name].flatten().to(mean.dtype)
-            if name in self.mask
-            else mean.new_ones(mean.numel())
-            for name, (mean, _) in self.posteriors.items()
-        ]
-        self.kept = torch.cat(kept)
+        self.survivors = Survivors(template, sparse=estimator == "weights")
+        mean, log_std = _posteriors(module.state_dict(), self.survivors)
+        self.mean: Tensor = nn.Parameter(self.survivors.collect(mean))
+        self.log_std: Tensor = nn.Parameter(self.survivors.collect(log_std))
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
-        check_shapes("weights", state, self.module.state_dict())
-        masks.check(mask, prunable(self.template, CLASSIFIER in mask))
-        self._set_mask(mask)
-        values = {name: tensor.to(self.kept.device) for name, tensor in state.items()}
-        for name, layer in self.mask.items():
-            mean, log_std = bayesian.parameter_names(name)
-            values[mean] = torch.where(layer, values[mean], 0)
-            values[log_std] = torch.where(layer, values[log_std], 0)
-        for name, value in values.items():
-            _refuse_non_finite(name, value)
-        self.module.load_state_dict(values)
+        check_shapes("weights", state, self.state())
+        self.survivors.keep(mask)
+        mean, log_std = _posteriors(state, self.survivors)
+        take(self.mean, self.survivors, mean)
+        take(self.log_std, self.survivors, log_std)
+        take_others(self.survivors, state)
+
+    def state(self) -> State:
+        mean = self.survivors.named(self.mean.detach())
+        log_std = self.survivors.named(self.log_std.detach(), fill=-torch.inf)
+        found = dict(self.survivors.others)
+        for name in mean:
+            names = bayesian.parameter_names(name)
+            found |= dict(zip(names, (mean[name], log_std[name]), strict=True))
+        return {name: found[name].detach().clone() for name in self.names}
+
+    def tensors(self) -> State:
+        return {"mean": self.mean, "log_std": self.log_std, **self.survivors.others}
+
+    def parameter_groups(self, weight_decay: float) -> list[dict]:
+        # Decay would pull log sigma towards 0, that is sigma towards 1.
+        return [
+            {
+                "params": [self.mean, *_trained(self.survivors.others)],
+                "weight_decay": weight_decay,
+            },
+            {"params": [self.log_std], "weight_decay": 0.0},
+        ]
 
     def weights(self) -> Weights:
-        """Mean, sigma and log sigma of all variables, each (n,); the first two 0 where pruned."""
-        mean = torch.cat([mean.flatten() for mean, _ in self.posteriors.values()])
-        log_std = torch.cat([log_std.flatten() for _, log_std in self.posteriors.values()])
-        return mean * self.kept, log_std.exp() * self.kept, log_std
+        """Mean, sigma and log sigma of the survivors, each (n,)."""
+        return self.mean, self.log_std.exp(), self.log_std
 
     def _samples_weights(self) -> bool:
-        return self.estimator == "weights" or not self.template.training
+        return self.estimator == "weights" or not self.survivors.template.training
 
-    def noise(self, samples: int, generator: torch.Generator) -> Tensor:
+    def noise(self, samples: int, *generators: torch.Generator) -> Tensor:
         if not self._samples_weights():
-            return estimators.seeds(samples, generator)
-        shape = (samples + 1) // 2 if self.antithetic else samples, self.kept.numel()
-        device, dtype = self.kept.device, self.kept.dtype
-        noise = torch.randn(shape, generator=generator, device=device, dtype=dtype)
+            return estimators.seeds(samples, *generators)
+        drawn = (samples + 1) // 2 if self.antithetic else samples
+        device, dtype = self.mean.device, self.mean.dtype
+        parts = [
+            torch.randn(drawn, n, generator=each, device=device, dtype=dtype)
+            for n, each in zip(self.survivors.sizes, generators, strict=True)
+        ]
+        noise = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
         return torch.cat([noise, -noise])[:samples] if self.antithetic else noise
 
     def logits(self, images: Tensor, weights: Weights, noise: Tensor) -> Tensor:
         mean, std, _ = weights
         if self._samples_weights():
-            draws = bayesian.sample(mean, std, noise, self.shapes)
-            output = functional_call(self.template, {**self.others, **draws}, (images,))
-        else:
-            means, stds = (bayesian.named(row[None], self.shapes) for row in (mean, std))
-            output = estimators.outputs(
-                self.estimator, self.template, images, means, stds, self.others, noise
-            )
-        return unfold_samples(output, _classes(self.template))
+            return self.survivors.logits(images, bayesian.sample(mean, std, noise))
+        means, stds = (self.survivors.weights(row[None]) for row in (mean, std))
+        template, others = self.survivors.template, self.survivors.others
+        output = estimators.outputs(self.estimator, template, images, means, stds, others, noise)
+        return self.survivors.unfold(output)
 
     def divergence(self, weights: Weights) -> Tensor:
-        mean, std, log_std = weights
-        return bayesian.divergence(mean, std, log_std, self.kept, self.prior_std)
-
-    def parameter_groups(self, weight_decay: float) -> list[dict]:
-        # Decay would pull log sigma towards 0, that is sigma towards 1.
-        log_stds = [log_std for _, log_std in self.posteriors.values()]
-        decayed = [mean for mean, _ in self.posteriors.values()] + _parameters(self.others)
-        return [
-            {"params": decayed, "weight_decay": weight_decay},
-            {"params": log_stds, "weight_decay": 0.0},
-        ]
-
-    def state(self) -> State:
-        values = {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
-        for name, layer in self.mask.items():
-            mean, log_std = bayesian.parameter_names(name)
-            values[mean] = torch.where(layer, values[mean], 0)
-            values[log_std] = torch.where(layer, values[log_std], -torch.inf)
-        return values
+        mean, std, log_std = (row.split(self.survivors.sizes) for row in weights)
+        each = zip(mean, std, log_std, strict=True)
+        return torch.stack([bayesian.divergence(*rows, self.prior_std) for rows in each])
 
     def moments(self) -> dict[str, State]:
-        prunable = {name: self.posteriors[name] for name in self.mask}
         return {
-            "mean": {name: mean.detach() for name, (mean, _) in prunable.items()},
-            "std": {name: log_std.detach().exp() for name, (_, log_std) in prunable.items()},
+            "mean": prunable_of(self.survivors, self.mean.detach()),
+            "std": prunable_of(self.survivors, self.log_std.detach().exp()),
         }
 
     def gradients(self) -> State:
-        return _gradients({name: self.posteriors[name][0] for name in self.mask})
+        return prunable_of(self.survivors, self.mean.grad)
+
+
+def _posteriors(state: Mapping[str, Tensor], survivors: Survivors) -> tuple[State, State]:
+    """Mean and log sigma of every variable, by the plain model's name, in torch-blue's state."""
+    names = {name: bayesian.parameter_names(name) for name in survivors.shapes}
+    mean = {name: state[mean].detach() for name, (mean, _) in names.items()}
+    return mean, {name: state[log_std].detach() for name, (_, log_std) in names.items()}

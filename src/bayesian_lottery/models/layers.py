@@ -14,6 +14,10 @@ S is read off shapes, never off values, so that the layers compile and can be ca
 graphs; no layer changes an activation in place, so that torch-blue can vmap over them.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,14 +44,20 @@ class Linear(nn.Linear):
     """Linear map of (..., I), shared by the samples, or (..., S·I) to (..., S·O)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] == self.in_features:
-            return _affine(x, self.weight, self.bias)
-        weight = self.weight.view(-1, self.out_features, self.in_features).transpose(1, 2)
-        bias = self.bias.view(-1, 1, self.out_features)
-        # (S, N, I): a strided view where x is contiguous, since bmm takes any leading strides.
-        inputs = x.reshape(-1, weight.shape[0], self.in_features).transpose(0, 1)
-        outputs = torch.baddbmm(bias, inputs, weight)
-        return outputs.transpose(0, 1).reshape(*x.shape[:-1], -1)
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """What a `Linear` computes with weights (S·O, I) and biases (S·O,)."""
+    features = weight.shape[1]
+    if x.shape[-1] == features:
+        return _affine(x, weight, bias)
+    samples = x.shape[-1] // features
+    # (S, N, I): a strided view where x is contiguous, since bmm takes any leading strides.
+    inputs = x.reshape(-1, samples, features).transpose(0, 1)
+    weights = weight.unflatten(0, (samples, -1)).transpose(1, 2)
+    outputs = torch.baddbmm(bias.view(samples, 1, -1), inputs, weights)
+    return outputs.transpose(0, 1).reshape(*x.shape[:-1], -1)
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -153,3 +163,18 @@ class Attention(nn.Module):
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(-2))
         attended = F.scaled_dot_product_attention(query, key, value)
         return self.projection(attended.transpose(1, 2).flatten(2))
+
+
+@contextlib.contextmanager
+def forward_replaced(
+    model: nn.Module, forwards: Mapping[str, Callable[[nn.Module, Tensor], Tensor]]
+) -> Iterator[None]:
+    """Let functions of layer and input compute the layers of `model` that they are named for."""
+    layers = {name: model.get_submodule(name) for name in forwards}
+    try:
+        for name, layer in layers.items():
+            layer.forward = partial(forwards[name], layer)
+        yield
+    finally:
+        for layer in layers.values():
+            vars(layer).pop("forward", None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bayesian_lottery.computation import VERSION
 from bayesian_lottery.files import Damaged, digest, read_tensors, write_tensors
@@ -43,7 +43,7 @@ def fingerprint(settings: object, files: Sequence[str | Path]) -> str:
 class State:
     """All that changes from step to step, besides the records and totals of an epoch."""
 
-    module: nn.Module
+    tensors: dict[str, Tensor]
     optimizer: torch.optim.Optimizer
     generators: dict[str, list[torch.Generator]]
 
@@ -80,10 +80,8 @@ class State:
         if not self._fits(tensors, progress, totals):
             _set_aside(checkpointing.path, "it lacks tensors, or has others than this network")
             return None
-        prefix = "module."
-        self.module.load_state_dict(
-            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        )
+        for name, tensor in self.tensors.items():
+            tensor.data.copy_(tensors[f"network.{name}"])
         _load_optimizer(self.optimizer, tensors)
         for name, stream in self._streams().items():
             stream.set_state(tensors[name].cpu())
@@ -109,9 +107,9 @@ class State:
 
     def _fixed(self, totals: Tensor) -> dict[str, Tensor]:
         """What is saved at any step; the optimiser's state begins with the first."""
-        module = {f"module.{name}": tensor for name, tensor in self.module.state_dict().items()}
+        network = {f"network.{name}": tensor.detach() for name, tensor in self.tensors.items()}
         streams = {name: stream.get_state() for name, stream in self._streams().items()}
-        return {**module, **streams, "totals": totals}
+        return {**network, **streams, "totals": totals}
 
     def _streams(self) -> dict[str, torch.Generator]:
         return {

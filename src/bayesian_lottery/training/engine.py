@@ -68,9 +68,10 @@ class Engine:
     def __init__(self, network: Network, image_shape: tuple[int, int, int], plan: Plan):
         self.network = network
         self.plan = plan
-        self.device = next(network.module.parameters()).device
-        self.norms = [m for m in network.template.modules() if isinstance(m, BatchNorm2d)]
-        self.multiply_adds = multiply_adds(network.template, image_shape)
+        template = network.survivors.template
+        self.device = next(iter(network.tensors().values())).device
+        self.norms = [m for m in template.modules() if isinstance(m, BatchNorm2d)]
+        self.multiply_adds = multiply_adds(template, image_shape)
         self.reduced = devices.precision(plan.precision, self.device) == "bfloat16"
         self.eager_steps = EAGER_STEPS if plan.capture and self.device.type == "cuda" else math.inf
         self.recording: Recording | None = None
@@ -110,7 +111,7 @@ class Engine:
     ) -> tuple[Tensor, Tensor, Tensor]:
         weights = self.network.weights()
         divergence = self.network.divergence(weights)
-        batch = len(images) // self.network.members
+        batch = len(images) // self.network.survivors.members
         # Passes end in leaves: there their gradients meet before they go on to the parameters.
         leaves = tuple(tensor.detach().requires_grad_() for tensor in weights)
         parts = self._parts(len(images), len(noise))
@@ -143,7 +144,7 @@ class Engine:
         torch.autograd.backward(tensors, gradients)
         logits = torch.cat(computed)
         nll = data_term(log_likelihoods(logits, labels).unflatten(1, (-1, batch)), likelihood)
-        return logits, nll, divergence.detach().expand(len(nll))
+        return logits, nll, divergence.detach()
 
     @torch.inference_mode()
     def logits(self, images: Tensor, noise: Tensor) -> Tensor:

@@ -196,7 +196,10 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
         start(images, task.settings, task.inputs, stream, place)
         for task, stream in zip(tasks, streams, strict=True)
     ]
-    masks_of = [{n: layer.cpu() for n, layer in network.mask.items()} for network in networks]
+    masks_of = [
+        {name: layer.cpu() for name, layer in network.survivors.mask.items()}
+        for network in networks
+    ]
 
     path = tasks[0].outputs.metrics.parent / "checkpoint.safetensors"
     files = [file for task in tasks for file in task.inputs.files()]
@@ -256,7 +259,7 @@ def prune_dense(
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     network = networks.build(kind, template.to(place), options)
     state, _ = read_tensors(weights)
-    networks.check_shapes(weights, state, network.module.state_dict())
+    networks.check_shapes(weights, state, network.state())
     network.load(state, mask)
     masks.save(output, prune(network, mask, scorer, images, settings, stream_of(node), level))
 

@@ -95,7 +95,7 @@ def train(
     totals = torch.zeros(len(TOTALS), len(networks), dtype=torch.float64, device=device)
     records, first_step = [Record() for _ in networks], 0
     state = checkpoints.State(
-        side_by_side.module,
+        side_by_side.tensors(),
         optimizer,
         {"augmentation": batches.generators, "weights": sampling},
     )
@@ -107,13 +107,13 @@ def train(
         print(f"resuming at step {first_step} of {steps}", flush=True)
 
     for network in networks:
-        network.template.train()
+        network.survivors.template.train()
     saved_at = clock = time.perf_counter()
     meter, pace = Meter("step", steps, first_step), devices.Pace(device)
     with checkpoints.listening() as requests:
         for step in range(first_step, steps):
             rate = curriculum.learning_rate_at(step, batches.per_epoch)
-            noise = side_by_side.noise_from(side_by_side.objective.samples, sampling)
+            noise = side_by_side.noise(side_by_side.objective.samples, *sampling)
             totals += take_step(engine, optimizer, rate, *batches.at(step), noise, heat)
             pace.step()
 
@@ -169,7 +169,7 @@ def take_step(
     optimizer.step()
     optimizer.zero_grad()
     hits = logits.softmax(-1).mean(0).argmax(-1) == labels
-    hits = hits.view(network.members, -1).float().mean(1)
+    hits = hits.view(network.survivors.members, -1).float().mean(1)
     return torch.stack([nll + heat * divergence, nll, divergence, hits])
 
 

@@ -35,7 +35,9 @@ def prune(
     sizes = {name: layer.numel() for name, layer in mask.items()}
     ranking = rankings.options_of(settings)
     contests = rankings.contests(*ranking, sizes, settings["prune_fraction"], level)
-    return patterns.prune(patterns.name_of(settings), mask, scores, contests, network.template)
+    return patterns.prune(
+        patterns.name_of(settings), mask, scores, contests, network.survivors.template
+    )
 
 
 def covers_classifier(settings: Mapping) -> bool:
@@ -58,12 +60,13 @@ def gradients(
     device, objective = images.mean.device, network.objective
     order = torch.randperm(len(training), generator=generator(*stream, "scoring", "batch"))
     batch = training[order[: settings["curriculum"]["batch_size"]].to(training.labels.device)]
-    network.template.eval()
+    network.survivors.template.eval()
     drawing = generator(*stream, "scoring", "weights", device=device)
     noise = network.noise(objective.samples, drawing)
     engine = Engine(network, images.image_shape, Plan(**settings["compute"]))
     pixels, labels = (decoded.to_device(part, device) for part in (batch.images, batch.labels))
     inputs = decoded.normalise(pixels, images.mean, images.std)
-    network.module.zero_grad()
+    for tensor in network.tensors().values():
+        tensor.grad = None
     engine.gradients(inputs, labels, noise, objective.likelihood, heat=0.0)
     return network.gradients()
