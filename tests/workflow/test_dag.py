@@ -72,8 +72,9 @@ def test_every_node_is_trained_once(checkout):
         "train_level_lrr": 2 * 2 * 3,
         "aggregate": 1,
         "claims": 1,
+        "explorer": 1,
         "all": 1,
-        "total": 32 + len(plots),
+        "total": 33 + len(plots),
     }
 
 

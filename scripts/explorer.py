@@ -1,0 +1,32 @@
+"""Make the explorer: one HTML file to look through a study's curves, runs and claims."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from bayesian_lottery import errors
+from bayesian_lottery.files import write_text
+from bayesian_lottery.findings import claims, explorer, results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True, help="table of runs (Parquet)")
+    parser.add_argument("--claims", type=Path, required=True, help="table of claims (CSV)")
+    parser.add_argument(
+        "--results", default="results", help="the study's folder of results, for its commands"
+    )
+    parser.add_argument(
+        "--configfiles", nargs="*", default=[], help="those of the study, for its commands"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="HTML file to write")
+    arguments = parser.parse_args()
+
+    runs = results.read(arguments.runs)
+    judged = pd.read_csv(arguments.claims, dtype=claims.COLUMNS)
+    write_text(arguments.out, explorer.page(runs, judged, arguments.results, arguments.configfiles))
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,25 @@
+# As users type them after --configfile. No parameter: to name the same study otherwise reruns nothing.
+CONFIGFILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
+
+
+rule explorer:
+    input:
+        runs="<results>/tables/runs.parquet",
+        claims="<results>/tables/claims.csv",
+        code=code("findings/results.py", "findings/explorer/*.*"),
+    output:
+        report("<results>/explorer.html", caption="../report/explorer.rst", category="Explorer"),
+    log:
+        "<logs>/explorer.log",
+    benchmark:
+        "<benchmarks>/explorer.tsv"
+    localrule: True
+    conda:
+        "../envs/lottery.yaml"
+    params:
+        results=RESULTS,
+    message:
+        "Make the explorer of curves, runs and claims"
+    shell:
+        program("explorer") + " --runs {input.runs:q} --claims {input.claims:q}"
+        " --results {params.results:q} --configfiles {CONFIGFILES:q} --out {output:q} > {log:q} 2>&1"
