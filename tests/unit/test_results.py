@@ -102,11 +102,12 @@ def test_files_keep_the_table(tmp_path):
     parquet, csv = tmp_path / "runs.parquet", tmp_path / "runs.csv"
     results.write(runs, parquet, csv)
     pd.testing.assert_frame_equal(results.read(parquet), runs)
-    pd.testing.assert_frame_equal(pd.read_csv(csv, dtype=runs.dtypes.to_dict()), runs)
+    pd.testing.assert_frame_equal(results.read(csv), runs)
     before = parquet.read_bytes()
     results.write(runs, parquet, csv)
     assert parquet.read_bytes() == before
-    for path in (csv, tmp_path / "absent.parquet"):
+    (tmp_path / "text.parquet").write_bytes(csv.read_bytes())
+    for path in (tmp_path / "text.parquet", tmp_path / "absent.parquet"):
         with pytest.raises(InputError, match=str(path)):
             results.read(path)
 

@@ -60,7 +60,7 @@ EARLY_STOPPING = {
     "early_stopping_accuracy": ("test_accuracy", "float64"),
     "early_stopping_nll": ("test_nll", "float64"),
 }
-_RUN_DTYPES = {
+RUN_DTYPES = {
     **COORDINATES,
     **{name: dtype for name, (_, dtype) in _RUN_COLUMNS.items()},
     "computation": "Int64",
@@ -69,7 +69,7 @@ _RUN_DTYPES = {
     **{f"passes_{what}_{name}": "float64" for name in _MEASURED for what in ("mean", "sd")},
     **{name: dtype for name, (_, dtype) in EARLY_STOPPING.items()},
 }
-_LAYER_DTYPES = {
+LAYER_DTYPES = {
     **COORDINATES,
     "layer": "Int64",
     "name": "string",
@@ -209,8 +209,8 @@ def tables(metrics_files: Iterable[str | Path]) -> Tables:
         raise InputError("The list of metrics files is empty; a table needs one at least.")
     by = list(COORDINATES)
     return Tables(
-        _frame(run_rows, _RUN_DTYPES, by),
-        _frame(layer_rows, _LAYER_DTYPES, [*by, "layer"]),
+        _frame(run_rows, RUN_DTYPES, by),
+        _frame(layer_rows, LAYER_DTYPES, [*by, "layer"]),
         _frame(shift_rows, _SHIFT_DTYPES, [*by, "shift", "strength"]),
     )
 
@@ -234,15 +234,20 @@ def write(frame: pd.DataFrame, parquet: str | Path, csv: str | Path | None = Non
             frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read(parquet: str | Path) -> pd.DataFrame:
-    """Read a table that `write` wrote; an `InputError` names a file that is none.
+def read(path: str | Path) -> pd.DataFrame:
+    """Read a table that `write` wrote, Parquet or CSV; an `InputError` names a file that is none.
 
     Columns of later coordinates, which a table of before lacks, are filled in.
     """
     try:
-        frame = pd.read_parquet(parquet)
+        if Path(path).suffix == ".csv":
+            frame = pd.read_csv(path, dtype=RUN_DTYPES | LAYER_DTYPES)
+        else:
+            frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise InputError(f"{parquet}: not a readable Parquet file ({error}).") from None
+        raise InputError(f"{path}: not a readable table ({error}).") from None
+    if "level" not in frame:
+        raise InputError(f"{path}: no table of nodes; it has no column level.")
     for name in LATER.keys() - set(frame.columns):
         frame[name] = pd.Series(LATER[name], frame.index, "string").where(frame["level"] > 0)
     return frame

@@ -134,7 +134,7 @@ async function draw() {
 
 function spec(rows, column) {
   const least = Math.min(...rows.map((row) => row.percent), 100);
-  const ticks = [100, 80, 60, 50, 40, 30, 20, 10, 5, 3, 2, 1, 0.5, 0.3, 0.2, 0.1, 0.03, 0.01];
+  const ticks = [100, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 3, 2, 1, 0.5, 0.3, 0.2, 0.1, 0.03, 0.01];
   const x = { field: "percent", type: "quantitative", title: "Weights remaining (%)",
     scale: { type: "log", reverse: true, domain: [Math.min(least / 1.05, 95), 105], nice: false },
     axis: { values: ticks.filter((tick) => tick >= least / 1.05), format: "~g", grid: false } };

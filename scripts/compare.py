@@ -1,0 +1,57 @@
+"""Compare two studies, node by node and claim by claim, and say what differs beyond seeds."""
+
+import argparse
+import json
+from pathlib import Path
+
+from bayesian_lottery import errors
+from bayesian_lottery.files import atomic, write_text
+from bayesian_lottery.findings import comparison
+from bayesian_lottery.findings.claims.options import Options
+
+
+def _options(text: str) -> dict:
+    options = json.loads(text)  # argparse reports a ValueError, which a JSON error is
+    if not isinstance(options, dict):
+        raise ValueError
+    return options
+
+
+_options.__name__ = "JSON object"  # argparse puts it in "invalid ... value"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in "ab":
+        parser.add_argument(
+            name,
+            type=Path,
+            help="a table of runs (Parquet or CSV, that of layers beside it), a folder of tables, "
+            "or the folder of a published study",
+        )
+    parser.add_argument(
+        "--options",
+        type=_options,
+        default={},
+        help="the configuration's section claims as a JSON object; its statistic is compared",
+    )
+    parser.add_argument("--csv", type=Path, help="table of all differences to write")
+    parser.add_argument("--page", type=Path, help="file for the page (default: print it)")
+    given = parser.parse_args()
+
+    statistic = Options.of(given.options).statistic
+    first, second = comparison.read(given.a), comparison.read(given.b)
+    nodes = comparison.compare(first, second, statistic)
+    judged = comparison.verdicts(first, second, given.options)
+    page = comparison.page(first, second, nodes, judged, statistic)
+    if given.csv:
+        with atomic(given.csv) as temporary:
+            nodes.to_csv(temporary, index=False, lineterminator="\n")
+    if given.page:
+        write_text(given.page, page)
+    else:
+        print(page)
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,78 @@
+"""Reading the tables that are compared, which may lack columns."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.findings import published, results
+
+_NEEDED = ("dataset", "model", "inference", "seed", "level")
+_OF_BRANCHES = ("branch", "replicate")  # a table without them has trunks alone
+
+
+class Side(NamedTuple):
+    """One of the two tables.
+
+    columns: those that the table of runs came with, before the rest was filled in with nulls.
+    """
+
+    name: str
+    columns: frozenset[str]
+    runs: pd.DataFrame
+    layers: pd.DataFrame
+
+
+def read(path: Path) -> Side:
+    """The tables of a study.
+
+    Args:
+        path: a table of runs (Parquet or CSV), with the table of layers beside it if there is one;
+            a folder of such tables; or the folder of a published study.
+
+    Raises:
+        InputError: there is none, or it lacks a column that pairing needs.
+    """
+    if path.is_dir() and published.units(path):
+        runs, layers = published.read(path)[:2]
+    else:
+        file = path / "runs.parquet" if path.is_dir() else path
+        beside = file.with_name(f"layers{file.suffix}")
+        runs = results.read(file)
+        layers = results.read(beside) if beside.exists() else pd.DataFrame()
+    for name in _NEEDED:
+        if name not in runs:
+            raise InputError(f"{path}: the table of runs has no column {name}.")
+    columns = frozenset(runs.columns) | {*_OF_BRANCHES}
+    return Side(
+        str(path),
+        columns,
+        _whole(runs, results.RUN_DTYPES, path),
+        _whole(layers, results.LAYER_DTYPES, path),
+    )
+
+
+def _whole(frame: pd.DataFrame, dtypes: dict, path: Path) -> pd.DataFrame:
+    """The table with all of its columns and no others; those that it lacks are null."""
+    try:
+        return frame.reindex(columns=list(dtypes)).astype(dtypes)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: a column is not of its type ({error}).") from None
+
+
+def shared(first: Side, second: Side) -> list[str]:
+    """The coordinates that both tables have, by which their nodes are paired.
+
+    Raises:
+        InputError: in one of them, two nodes have the same ones.
+    """
+    names = [name for name in results.COORDINATES if name in first.columns & second.columns]
+    for side in (first, second):
+        if side.runs.duplicated(names).any():
+            left = ", ".join(name for name in results.COORDINATES if name not in names)
+            raise InputError(
+                f"{side.name}: two nodes have the same {', '.join(names)}; "
+                + (f"the tables do not both say their {left}." if left else "give each node once.")
+            )
+    return names
