@@ -174,7 +174,10 @@ def backward(roots, gradients=None, **_) -> None:
                 leaf, (gradient,) = node.variable, slots
                 leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
                 continue
-            passed = node.apply(*slots) if isinstance(node, BackwardCFunction) else node(*slots)
+            if isinstance(node, BackwardCFunction):  # which has tensors first, then other values
+                passed = node.apply(*slots)[: len(node.next_functions)]
+            else:
+                passed = node(*slots)
             passed = passed if isinstance(passed, tuple) else (passed,)
             for (following, index), gradient in zip(node.next_functions, passed, strict=True):
                 if following is not None and gradient is not None:

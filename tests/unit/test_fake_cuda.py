@@ -2,8 +2,8 @@
 
 Networks are trained with a test at the end, killed after the first step, restored from the
 checkpoint, trained on, and scored: every model by both inferences; and of each family one model
-beside another of its kind, and with every estimator of the gradient, since its larger siblings are
-made of the same layers. Tensors that meet on two devices, and results whose shape depends on
+beside another of its kind, pruned, and with every estimator of the gradient, since its larger
+siblings are made of the same layers. Tensors that meet on two devices, and results whose shape depends on
 values, fail by themselves.
 
 `python tests/unit/test_fake_cuda.py` writes the budget of operations anew.
@@ -22,7 +22,7 @@ from families import FAMILIES
 
 from bayesian_lottery import models
 from bayesian_lottery.data.decoded import Images, Split
-from bayesian_lottery.inference import kinds, networks
+from bayesian_lottery.inference import kinds, networks, survivors
 from bayesian_lottery.inference.networks import ESTIMATORS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.tickets import masks
@@ -38,6 +38,8 @@ ALONE = {
     "bayesian": ("bayesian", "weights", 1),
 }
 OTHERS = {
+    "deterministic, pruned": ("deterministic", "weights", 1),
+    "bayesian, pruned": ("bayesian", "weights", 1),
     "deterministic, 2 side by side": ("deterministic", "weights", 2),
     "bayesian, 2 side by side": ("bayesian", "weights", 2),
     **{name: ("bayesian", name, 1) for name in ESTIMATORS if name != "weights"},
@@ -168,6 +170,8 @@ def run(
     patches.setattr(devices, "Pace", Pace)
     patches.setattr(engine, "multiply_adds", lambda *_: 0)  # slow here, and without effect on GPUs
     patches.setattr(loop, "hold_out", lambda split, *_: (split, split[:0]))  # looks at values
+    share = 10 if case.endswith("pruned") else 1  # since masks have no values, either
+    patches.setattr(survivors, "count", lambda layer: layer.numel() // share)
     with fake_cuda() as trace:
         trained, settings = build(model, case)
         with pytest.raises(Killed):

@@ -143,13 +143,10 @@ class Survivors:
 
     def collect(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The row (n,) of one network's variables, from tensors of their names and shapes."""
-        parts = [
-            tensors[name].flatten()
-            if kept == shape.numel()
-            else tensors[name][self.mask[name].to(tensors[name].device)]
-            for (name, shape), kept in zip(self.shapes.items(), self.counts, strict=True)
-        ]
-        return torch.cat(parts).to(self.like)
+        flat = torch.cat([tensors[name].flatten() for name in self.shapes]).to(self.like)
+        # The pruned ones meet in a last column. A scatter, since its shape depends on no value.
+        row = flat.new_zeros(len(self) + 1)
+        return row.scatter_(0, self.columns, flat)[:-1].clone()
 
     def named(self, row: Tensor, fill: float = 0.0) -> State:
         """The variables' tensors of a row (n,), with `fill` where they are pruned."""
