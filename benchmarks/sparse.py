@@ -97,7 +97,7 @@ def inference_of(
     stream = generator("inference")
 
     def run() -> None:
-        network.survivors.template.eval()
+        network.template.eval()
         engine.logits(inputs, network.noise(options.samples, stream))
 
     return run
@@ -116,7 +116,7 @@ def training_of(network: Network, images: decoded.Images, settings: dict) -> Cal
     heat, stream = posterior["heat"] / len(images.train), generator("training")
 
     def run() -> None:
-        network.survivors.template.train()
+        network.template.train()
         noise = network.noise(posterior["samples"], stream)
         engine.gradients(inputs, labels, noise, posterior["likelihood"], heat)
         optimizer.step()

@@ -225,7 +225,7 @@ class Step:
         name, self.samples = case
         self.images, self.options = images, options
         self.network = build(model, images, options, **ESTIMATORS[name])
-        self.network.load(state, self.network.survivors.mask)
+        self.network.load(state, self.network.mask)
         plan = Plan(precision=options.precision)
         self.engine = Engine(self.network, images.image_shape, plan)
         self.noise = generator("noise", *case, device=options.device)

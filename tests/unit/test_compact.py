@@ -46,7 +46,7 @@ def network_of(model, inference, mask, template=None):
     template = copy.deepcopy(template) if template else template_of(model)
     network = networks.build(inference, template, OPTIONS)
     network.load(network.state(), mask)
-    network.survivors.template.eval()
+    network.template.eval()
     return network
 
 
@@ -77,8 +77,8 @@ def none(model):
 
 def smaller(network, inference, multiple=1):
     """The compact network, and what was kept."""
-    state, kept = compact.cut(network.survivors.template, network.state(), multiple)
-    template = copy.deepcopy(network.survivors.template)
+    state, kept = compact.cut(network.template, network.state(), multiple)
+    template = copy.deepcopy(network.template)
     compact.narrow(template, compact.widths_of(template, state))
     return compact.network_of("state", template, state, inference, OPTIONS), kept
 
@@ -156,9 +156,9 @@ def test_widths_are_multiples_if_asked_for(model, inference):
 @family
 def test_nothing_to_cut_changes_nothing(model, inference):
     network = network_of(model, inference, dense(model))
-    state, kept = compact.cut(network.survivors.template, network.state())
+    state, kept = compact.cut(network.template, network.state())
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state().items())
-    assert sum(map(len, kept)) == compact.units_in(network.survivors.template)
+    assert sum(map(len, kept)) == compact.units_in(network.template)
 
 
 @either
@@ -257,15 +257,13 @@ def test_the_file_gives_back_the_same_predictions(tmp_path, model, inference):
     )
     small, metadata = compact.load(output)
     assert metadata["units"][1] < metadata["units"][0] and metadata["check"]["images"] == 8
-    assert metadata["parameters"][1] == sum(
-        p.numel() for p in small.survivors.template.parameters()
-    )
+    assert metadata["parameters"][1] == sum(p.numel() for p in small.template.parameters())
     assert metadata["widths"] == written["widths"] and metadata["node"]["level"] == 3
 
     images = images_for(model).float()
     noise = network.noise(SAMPLES, generator("noise"))
     expected = network.logits(images, network.weights(), noise)
-    _, kept = compact.cut(network.survivors.template, network.state())
+    _, kept = compact.cut(network.template, network.state())
     noise = compact.noise_for(network, kept, noise)
     found = small.logits(images, small.weights(), noise)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

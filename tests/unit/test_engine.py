@@ -65,7 +65,7 @@ def test_passes_of_any_size_make_the_same_step(model, size, held, likelihood):
 @family
 def test_predictions_do_not_depend_on_the_passes(model):
     network = network_of(model)
-    network.survivors.template.eval()
+    network.template.eval()
     noise = network.noise(SAMPLES, generator("noise"))
     images, _ = batch(model)
     logits = [
@@ -82,7 +82,7 @@ def test_the_returned_loss_has_the_gradients_that_are_left(model):
     """Against finite differences along the gradient, through mean, sigma and norms."""
     network = network_of(model)
     noise, (images, labels) = network.noise(SAMPLES, generator("noise")), batch(model)
-    for norm in network.survivors.template.modules():
+    for norm in network.template.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.momentum = 0.0
     machine = Engine(network, FAMILIES[model], Plan(1, samples_held=2))

@@ -58,7 +58,7 @@ def perceptron(estimator):
         torch.default_generator.manual_seed(0)
         template = MLP((1, 2, 3), 3, (5, 4)).double()
     network = networks.build("bayesian", template, {**OPTIONS, "estimator": estimator})
-    mask = {name: torch.ones_like(layer) for name, layer in network.survivors.mask.items()}
+    mask = {name: torch.ones_like(layer) for name, layer in network.mask.items()}
     mask["hidden.0.weight"][0, 1] = mask["hidden.1.weight"][2] = False
     network.load(network.state(), mask)
     images = torch.randn(4, 1, 2, 3, generator=generator("images"), dtype=torch.float64)
@@ -266,7 +266,7 @@ def test_evaluation_samples_weights(model, estimator):
     found = []
     for kind in (estimator, "weights"):
         network = network_of(model, kind)
-        network.survivors.template.eval()
+        network.template.eval()
         noise = network.noise(SAMPLES, generator("noise"))
         found.append(Engine(network, FAMILIES[model], Plan()).logits(batch(model)[0], noise))
     assert torch.equal(*found)
@@ -306,7 +306,7 @@ def test_layers_are_themselves_again_even_after_an_error():
     noise = network.noise(SAMPLES, generator("noise"))
     with pytest.raises(RuntimeError):
         network.logits(torch.zeros(2, 5, 28, 28), network.weights(), noise)
-    assert not any("forward" in vars(layer) for layer in network.survivors.template.modules())
+    assert not any("forward" in vars(layer) for layer in network.template.modules())
 
 
 def test_unknown_estimators_are_refused():

@@ -3,8 +3,8 @@
 Networks are trained with a test at the end, killed after the first step, restored from the
 checkpoint, trained on, and scored: every model by both inferences; and of each family one model
 beside another of its kind, pruned, and with every estimator of the gradient, since its larger
-siblings are made of the same layers. Tensors that meet on two devices, and results whose shape depends on
-values, fail by themselves.
+siblings are made of the same layers. Tensors that meet on two devices, and results whose shape
+depends on values, fail by themselves.
 
 `python tests/unit/test_fake_cuda.py` writes the budget of operations anew.
 """
@@ -23,7 +23,7 @@ from families import FAMILIES
 from bayesian_lottery import models
 from bayesian_lottery.data.decoded import Images, Split
 from bayesian_lottery.inference import kinds, networks, survivors
-from bayesian_lottery.inference.networks import ESTIMATORS
+from bayesian_lottery.inference.variational import ESTIMATORS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.scores import SCORERS
@@ -180,11 +180,11 @@ def run(
         (operations, waits), (operations_then, waits_then) = marks
         rest = trace.waits - waits_then
         for network in trained:
-            network.load(network.state(), masks.ones(models.prunable(network.survivors.template)))
+            network.load(network.state(), masks.ones(models.prunable(network.template)))
             moments = network.moments()
             for scorer in SCORERS.values():
                 if scorer.fits(kinds.kind_of(settings).offers):
-                    for name in network.survivors.mask:
+                    for name in network.mask:
                         scores = scorer.score(*(moments[need][name] for need in scorer.needs))
                         assert scores.device.type == "cuda"
     return Asked(operations_then - operations, waits_then - waits, rest, trace, record)

@@ -33,7 +33,7 @@ def random_mask(model, density=0.6, empty=()):
 
 def network_of(kind, model, mask=None):
     network = networks.build(kind, template(model), OPTIONS)
-    network.load(network.state(), mask or masks.ones(models.prunable(network.survivors.template)))
+    network.load(network.state(), mask or masks.ones(models.prunable(network.template)))
     return network
 
 
@@ -68,7 +68,7 @@ def torch_blue_of(model, network):
     """torch-blue's module with a network's state."""
     module = bayesian.convert(template(model), **OPTIONS)
     module.load_state_dict(network.state())
-    return module.train(network.survivors.template.training)
+    return module.train(network.template.training)
 
 
 def torch_blue_logits(model, network, noise, images, monkeypatch):
@@ -116,7 +116,7 @@ def test_outputs_losses_and_gradients_are_torch_blues(model, density, training, 
     mask = random_mask(model, 0.1, [first]) if density == "an empty layer" else sparse
     network = bayesian_network(model, mask)
     assert bool(network.survivors.patterns) == (model == "lenet_300_100" and density != 1)
-    network.survivors.template.train(training)
+    network.template.train(training)
     noise, (images, labels) = noise_for(network), batch(model)
     assert noise.shape == (SAMPLES, len(network.survivors))
     ours = our_logits(network, noise, images)
@@ -137,7 +137,7 @@ def test_outputs_losses_and_gradients_are_torch_blues(model, density, training, 
     for name, parameter in module.named_parameters():
         expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         layer, _, variable = name.rpartition(".")
-        mask = network.survivors.mask.get(f"{layer}.weight") if "weight_" in variable else None
+        mask = network.mask.get(f"{layer}.weight") if "weight_" in variable else None
         expected = expected if mask is None else torch.where(mask, expected, 0)
         torch.testing.assert_close(found[name], expected, rtol=1e-6, atol=1e-8)
 
@@ -263,7 +263,7 @@ def test_moments_move_with_a_mask():
     parameter, count = network.weight, len(network.survivors)
     moment = torch.randn(count, dtype=torch.float64, generator=generator("moment"))
     dense = network.survivors.named(moment)
-    mask = {name: layer.clone() for name, layer in network.survivors.mask.items()}
+    mask = {name: layer.clone() for name, layer in network.mask.items()}
     layer = mask["hidden.0.weight"].view(-1)
     gone, come = layer.nonzero()[0].item(), (~layer).nonzero()[0].item()
     layer[gone], layer[come] = False, True
@@ -281,8 +281,8 @@ def test_states_that_do_not_fit_are_refused_with_both_shapes():
     state = large.state_dict()
     network = networks.build("deterministic", small)
     with pytest.raises(InputError, match="absent"):
-        network.load(state, network.survivors.mask)
+        network.load(state, network.mask)
     broken = network.state()
-    broken[next(iter(network.survivors.mask))][...] = torch.nan
+    broken[next(iter(network.mask))][...] = torch.nan
     with pytest.raises(InputError, match="NaN"):
-        network.load(broken, network.survivors.mask)
+        network.load(broken, network.mask)

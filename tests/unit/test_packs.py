@@ -20,13 +20,15 @@ OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}
 inferences = pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
 
 
-def network_of(model, inference, member, dtype=torch.float64, classifier=False):
+def network_of(
+    model, inference, member, dtype=torch.float64, classifier=False, density=0.6, shape=None
+):
     """A network with its own weights and its own mask, which may cover the classifier."""
-    template = models.build(model, FAMILIES[model], 10, seed=member).to(dtype)
+    template = models.build(model, shape or FAMILIES[model], 10, seed=member).to(dtype)
     network = networks.build(inference, template, OPTIONS)
     stream = generator("mask", member)
     mask = {
-        name: torch.rand(shape, generator=stream) < 0.6
+        name: torch.rand(shape, generator=stream) < density
         for name, shape in models.prunable(template, classifier).items()
     }
     network.load(network.state(), mask)
@@ -71,7 +73,7 @@ def test_each_network_takes_the_steps_that_it_would_take_alone(model, classifier
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
         torch.testing.assert_close(network.state(), alone.state(), rtol=1e-8, atol=1e-10)
         if classifier:
-            layer = alone.survivors.mask[models.CLASSIFIER]
+            layer = alone.mask[models.CLASSIFIER]
             assert not layer.all()
             (moments, *_) = alone.moments().values()
             assert torch.equal(moments[models.CLASSIFIER] != 0, layer)
@@ -135,10 +137,16 @@ def test_a_training_together_measures_what_trainings_alone_do(images, inference)
 
 
 @inferences
-def test_a_pack_broken_off_resumes_bit_for_bit(images, inference, tmp_path, monkeypatch):
+@pytest.mark.parametrize("members", [MEMBERS, 1])
+def test_what_is_broken_off_resumes_bit_for_bit(images, inference, members, tmp_path, monkeypatch):
+    """A pack, by dense products; and a network alone, by sparse ones."""
+    model, density = ("lenet_100_50", 0.6) if members > 1 else ("lenet_300_100", 0.1)
+    build = partial(network_of, model, inference, dtype=torch.float32, shape=(1, 8, 8))
+
     def train(path):
-        found = [network_of("lenet_100_50", inference, m, torch.float32) for m in range(MEMBERS)]
-        streams = [["run", str(member)] for member in range(MEMBERS)]
+        found = [build(member, density=density) for member in range(members)]
+        assert bool(found[0].survivors.patterns) == (members == 1)
+        streams = [["run", str(member)] for member in range(members)]
         checkpointing = loop.Checkpointing(path, 0, "the same")
         records = loop.train(found, images, settings(inference), streams, checkpointing)
         for record in records:

@@ -40,7 +40,7 @@ def network_of(model, inference, settings):
 
 
 def pruned(network, inference, level, mask=None, **settings):
-    scorer, mask = SCORER[inference], network.survivors.mask if mask is None else mask
+    scorer, mask = SCORER[inference], network.mask if mask is None else mask
     settings = {"prune_fraction": 0.2, **settings}
     return pruning.prune(network, mask, scorer, None, settings, [], level)
 
@@ -69,8 +69,8 @@ def sets_of_weights(model, template):
 def test_units_go_whole_and_come_within_one_of_the_count(model, ranking):
     settings = {"pattern": "units", "ranking": ranking}
     network = network_of(model, "deterministic", settings)
-    units = list(sets_of_weights(model, network.survivors.template))
-    mask, size = network.survivors.mask, masks.size(network.survivors.mask)
+    units = list(sets_of_weights(model, network.template))
+    mask, size = network.mask, masks.size(network.mask)
     for level in range(1, 4):
         mask = pruned(network, "deterministic", level, mask, **settings)
         count, kept = rankings.left(size, 0.2, level), masks.survivors(mask)
@@ -87,7 +87,7 @@ def test_units_go_whole_and_come_within_one_of_the_count(model, ranking):
             else:
                 gone = {name: gone[name] | own[name] for name in gone}
         assert all(torch.equal(~mask[name], gone[name]) for name in mask), "part of a unit went"
-        assert len(left) == len(groups_of(network.survivors.template)), "a group without units"
+        assert len(left) == len(groups_of(network.template)), "a group without units"
         assert kept <= count or all(number == 1 for number in left.values())
         assert kept > count - largest
 
@@ -99,7 +99,7 @@ def test_units_that_went_can_be_cut_out(model, inference):
     network = network_of(model, inference, {"pattern": "units"})
     mask = pruned(network, inference, 3, pattern="units")
     network.load(network.state(), mask)
-    template, state = network.survivors.template, network.state()
+    template, state = network.template, network.state()
     expected = []
     for group in groups_of(template):
         columns = mask[f"{group.readers[0]}.weight"]
@@ -223,4 +223,4 @@ def test_no_pattern_revives_a_weight_or_takes_nan(pattern):
     assert masks.survivors(first) < masks.size(first)
     scores = {name: torch.full(layer.shape, torch.nan) for name, layer in first.items()}
     with pytest.raises(InputError, match="NaN"):
-        patterns.prune(pattern, first, scores, [], network.survivors.template)
+        patterns.prune(pattern, first, scores, [], network.template)

@@ -52,7 +52,7 @@ def test_the_gradient_is_that_of_a_batch_and_nothing_moves(model, inference):
     before = network.state()
     gradients = pruning.gradients(network, images, SETTINGS, STREAM)
     expected = gradients_by_hand(model, images)
-    assert gradients.keys() == network.survivors.mask.keys()
+    assert gradients.keys() == network.mask.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5)
     for name, value in network.state().items():
@@ -66,7 +66,7 @@ def test_the_gradient_is_that_of_a_batch_and_nothing_moves(model, inference):
 def test_pruned_at_once_a_level_keeps_as_many_as_pruned_level_by_level(fraction):
     """The counts are those of networks whose weights move in between; the masks are nested."""
     settings, network = {**SETTINGS, "prune_fraction": fraction}, network_of(*TRAINED)
-    dense = {name: layer.cpu() for name, layer in network.survivors.mask.items()}
+    dense = {name: layer.cpu() for name, layer in network.mask.items()}
     step = above = dense
     for level in range(1, 12):
         moved = {name: torch.rand(layer.shape) for name, layer in dense.items()}
@@ -91,7 +91,7 @@ def test_a_scorer_gets_what_it_needs_in_its_order(monkeypatch):
 
     monkeypatch.setitem(SCORERS, "saliency", Scorer(("gradient", "weight"), score, "|g w|"))
     images, network = images_of("lenet_100_50"), network_of("lenet_100_50", "deterministic")
-    mask = pruning.prune(network, network.survivors.mask, "saliency", images, SETTINGS, STREAM, 1)
+    mask = pruning.prune(network, network.mask, "saliency", images, SETTINGS, STREAM, 1)
     expected = gradients_by_hand("lenet_100_50", images)
     for (gradient, weight), name in zip(given, mask, strict=True):
         torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-6)

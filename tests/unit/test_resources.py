@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bayesian_lottery import models
-from bayesian_lottery.inference.networks import ESTIMATORS
+from bayesian_lottery.inference.variational import ESTIMATORS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.models.costs import COSTS, Cost
 from bayesian_lottery.running import cost

@@ -134,10 +134,9 @@ def test_auroc_is_torchmetrics(metrics, small):
 
     node = small.node(MODEL)
     images = decoded.load(small.data)
-    network = models.build(MODEL, images.image_shape, 10)
+    network = models.build(MODEL, images.image_shape, 10).eval()
     state, _ = read_tensors(small.path(node, "weights.safetensors"))
     network.load_state_dict(state)
-    network.eval()
     foreign = decoded.load(study.data_file(small.config, "colours")).test.images
     sets = [images.test.images, shifts.adapt(foreign, images.image_shape)]
     inputs = [decoded.normalise(each, images.mean, images.std) for each in sets]

@@ -65,7 +65,7 @@ def test_shuffles_move_the_mask_differently_by_stream(name):
         overlap = (one.mask[layer] & old).sum() / old.sum()
         assert overlap < 0.6  # chance gives about 0.3
         assert not torch.equal(one.mask[layer], two.mask[layer])
-        assert torch.equal(one.mask[layer], again.survivors.mask[layer])
+        assert torch.equal(one.mask[layer], again.mask[layer])
 
 
 def test_a_global_shuffle_is_uniform_over_layers():

@@ -239,7 +239,7 @@ def noise_for(whole: Network, kept: Kept, noise: Tensor) -> Tensor:
     if noise.shape[1] == 0:  # deterministic
         return noise
     places = whole.survivors.named(torch.arange(noise.shape[1]), fill=-1)
-    for units, remaining in zip(groups_of(whole.survivors.template), kept, strict=True):
+    for units, remaining in zip(groups_of(whole.template), kept, strict=True):
         _select(places, units, remaining, _count(places, units))
     columns = torch.cat([part.flatten() for part in places.values()])
     return noise[:, columns[columns >= 0]]

@@ -73,8 +73,8 @@ class Kind:
     Attributes:
         words: what sentences and legends call it.
         code: "module:object", called with a model and the options; gives a `networks.Network`.
-        offers: what of each weight a scorer can rank, in the order of
-            `Network.scoring_parameters`.
+        offers: what of each weight a scorer can rank, as
+            `Network.moments` gives it.
         options: a class of typed options.
         scorers: by which a dense network is pruned as its training ends; those that come later
             are not here, so that no trained network is trained again for them.
@@ -99,13 +99,13 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "deterministic": Kind(
         words="deterministic",
-        code="bayesian_lottery.inference.networks:DeterministicNetwork.of",
+        code="bayesian_lottery.inference.deterministic:DeterministicNetwork.of",
         offers=("weight",),
         scorers=("magnitude",),
     ),
     "bayesian": Kind(
         words="Bayesian",
-        code="bayesian_lottery.inference.networks:BayesianNetwork.of",
+        code="bayesian_lottery.inference.variational:BayesianNetwork.of",
         offers=("mean", "std"),
         options=Variational,
         scorers=("snr", "square", "mu"),

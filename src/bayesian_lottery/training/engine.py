@@ -68,7 +68,7 @@ class Engine:
     def __init__(self, network: Network, image_shape: tuple[int, int, int], plan: Plan):
         self.network = network
         self.plan = plan
-        template = network.survivors.template
+        template = network.template
         self.device = next(iter(network.tensors().values())).device
         self.norms = [m for m in template.modules() if isinstance(m, BatchNorm2d)]
         self.multiply_adds = multiply_adds(template, image_shape)
@@ -111,7 +111,7 @@ class Engine:
     ) -> tuple[Tensor, Tensor, Tensor]:
         weights = self.network.weights()
         divergence = self.network.divergence(weights)
-        batch = len(images) // self.network.survivors.members
+        batch = len(images) // self.network.members
         # Passes end in leaves: there their gradients meet before they go on to the parameters.
         leaves = tuple(tensor.detach().requires_grad_() for tensor in weights)
         parts = self._parts(len(images), len(noise))

@@ -24,12 +24,12 @@ def predict(
 ) -> Predictions:
     """Predictions for `split`, by `samples` weight samples a batch; running norm statistics."""
     network = engine.network
-    network.survivors.template.eval()
+    network.template.eval()
     parts = []
     for batch in split.images.split(batch_size):
         inputs = normalise(to_device(batch, images.mean.device), images.mean, images.std)
         parts.append(Predictions.of(engine.logits(inputs, network.noise(samples, stream))))
-    network.survivors.template.train()
+    network.template.train()
     return Predictions.concatenate(parts)
 
 

@@ -196,10 +196,7 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
         start(images, task.settings, task.inputs, stream, place)
         for task, stream in zip(tasks, streams, strict=True)
     ]
-    masks_of = [
-        {name: layer.cpu() for name, layer in network.survivors.mask.items()}
-        for network in networks
-    ]
+    masks_of = [{name: layer.cpu() for name, layer in network.mask.items()} for network in networks]
 
     path = tasks[0].outputs.metrics.parent / "checkpoint.safetensors"
     files = [file for task in tasks for file in task.inputs.files()]

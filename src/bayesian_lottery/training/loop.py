@@ -107,7 +107,7 @@ def train(
         print(f"resuming at step {first_step} of {steps}", flush=True)
 
     for network in networks:
-        network.survivors.template.train()
+        network.template.train()
     saved_at = clock = time.perf_counter()
     meter, pace = Meter("step", steps, first_step), devices.Pace(device)
     with checkpoints.listening() as requests:
@@ -169,7 +169,7 @@ def take_step(
     optimizer.step()
     optimizer.zero_grad()
     hits = logits.softmax(-1).mean(0).argmax(-1) == labels
-    hits = hits.view(network.survivors.members, -1).float().mean(1)
+    hits = hits.view(network.members, -1).float().mean(1)
     return torch.stack([nll + heat * divergence, nll, divergence, hits])
 
 

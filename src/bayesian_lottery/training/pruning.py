@@ -35,9 +35,7 @@ def prune(
     sizes = {name: layer.numel() for name, layer in mask.items()}
     ranking = rankings.options_of(settings)
     contests = rankings.contests(*ranking, sizes, settings["prune_fraction"], level)
-    return patterns.prune(
-        patterns.name_of(settings), mask, scores, contests, network.survivors.template
-    )
+    return patterns.prune(patterns.name_of(settings), mask, scores, contests, network.template)
 
 
 def covers_classifier(settings: Mapping) -> bool:
@@ -60,7 +58,7 @@ def gradients(
     device, objective = images.mean.device, network.objective
     order = torch.randperm(len(training), generator=generator(*stream, "scoring", "batch"))
     batch = training[order[: settings["curriculum"]["batch_size"]].to(training.labels.device)]
-    network.survivors.template.eval()
+    network.template.eval()
     drawing = generator(*stream, "scoring", "weights", device=device)
     noise = network.noise(objective.samples, drawing)
     engine = Engine(network, images.image_shape, Plan(**settings["compute"]))
