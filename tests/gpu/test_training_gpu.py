@@ -1,5 +1,7 @@
 """Training on a GPU: it learns, repeats, resumes and says what it used, as on a CPU."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -79,6 +81,14 @@ def train(images, model, inference, checkpointing=None, **compute):
 def assert_same(first, second):
     assert first[:2] == second[:2]
     torch.testing.assert_close(first[2], second[2], rtol=0, atol=0)
+
+
+@inference
+def test_images_in_main_memory_give_the_same_numbers(images, inference):
+    halves = {"train": images.train, "test": images.test}
+    away = {half: Split(part.images.cpu(), part.labels.cpu()) for half, part in halves.items()}
+    expected = train(images, "resnet20", inference)
+    assert_same(train(replace(images, **away), "resnet20", inference), expected)
 
 
 @pytest.mark.parametrize("capture", [False, True])

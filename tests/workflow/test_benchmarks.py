@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
         ("packs.py --models lenet_100_50 --networks 1 2 --steps 1", "| bayesian | 2 |"),
         ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --repeats 2", "| Flipout | 2 |"),
         ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --seeds 2", "| Flipout | 2 |"),
+        ("decoding.py --images 1000 --width 40 --height 30 --size 8", "| decoding, once |"),
         ("run.py start", "| alone |"),
         ("gpu_check.py --tiny --folder {folder}", "| packs | well |"),
     ],

@@ -22,6 +22,7 @@ from bayesian_lottery.study import (
     Trunk,
     branches,
     configfiles,
+    datasets,
     expand,
     extensions,
     inferences,
@@ -195,8 +196,8 @@ def validate(config: Mapping) -> list[Trunk]:
         if images.shape:
             for model in dict.fromkeys(trunk.model for trunk in used):
                 models.check(model, images.shape)
-            _check_augment(name, config["datasets"][name]["augment"], images.shape)
-            _check_shifts(config, name, images.shape)
+            datasets.check_augment(name, config["datasets"][name]["augment"], images.shape)
+            datasets.check_shifts(config, name, images.shape)
         for curriculum in dict.fromkeys(trunk.curriculum for trunk in used):
             batch_size = config["curricula"][curriculum]["batch_size"]
             if isinstance(images, Images) and batch_size > images.train:
@@ -215,30 +216,7 @@ def _check_foreign(config: Mapping) -> None:
     for name in config.get("evaluation", {}).get("out_of_distribution", []):
         if name not in config["datasets"]:
             raise choice("evaluation.out_of_distribution", name, config["datasets"])
-        _check_shifts(config, name, images_of(config, name).shape)
-
-
-def _check_shifts(config: Mapping, name: str, shape: tuple[int, int, int] | None) -> None:
-    """Refuse shifts where a data set is a table."""
-    for key in ("shifts", "out_of_distribution"):
-        if config.get("evaluation", {}).get(key) and shape and shape[1:] == (1, 1):
-            raise InputError(
-                f"evaluation.{key}: it is of images, and {name} is a table; give one of the two a "
-                "study of its own."
-            )
-
-
-def _check_augment(name: str, augment: Mapping, shape: tuple[int, int, int]) -> None:
-    if (crop := augment["crop"]) >= min(shape[1:]):
-        raise InputError(
-            f"datasets.{name}.augment.crop: {crop} must be below the {min(shape[1:])} pixels of "
-            "the images; what is cropped would be black."
-        )
-    if augment.get("flip") and shape[2] == 1:
-        raise InputError(
-            f"datasets.{name}.augment.flip: true, but a single column of pixels, or a row of a "
-            "table, has no sides to swap."
-        )
+        datasets.check_shifts(config, name, images_of(config, name).shape)
 
 
 def _check_inferences(config: Mapping) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bayesian_lottery import study
 from bayesian_lottery.data import sources
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import Damaged, read_shapes
 
 
@@ -57,6 +58,30 @@ def images_of(config: Mapping, name: str) -> Images | Undecoded:
         (train, test), shape, classes = source.sizes, seen, count
     held_out = round(train * settings["validation"])
     return Images(train - held_out, held_out, test, shape, classes, source.value_bytes)
+
+
+def check_shifts(config: Mapping, name: str, shape: tuple[int, int, int] | None) -> None:
+    """Refuse shifts where a data set is a table."""
+    for key in ("shifts", "out_of_distribution"):
+        if config.get("evaluation", {}).get(key) and shape and shape[1:] == (1, 1):
+            raise InputError(
+                f"evaluation.{key}: it is of images, and {name} is a table; give one of the two a "
+                "study of its own."
+            )
+
+
+def check_augment(name: str, augment: Mapping, shape: tuple[int, int, int]) -> None:
+    """Refuse augmentation that the images of the data set `name` are too small for."""
+    if (crop := augment["crop"]) >= min(shape[1:]):
+        raise InputError(
+            f"datasets.{name}.augment.crop: {crop} must be below the {min(shape[1:])} pixels of "
+            "the images; what is cropped would be black."
+        )
+    if augment.get("flip") and shape[2] == 1:
+        raise InputError(
+            f"datasets.{name}.augment.flip: true, but a single column of pixels, or a row of a "
+            "table, has no sides to swap."
+        )
 
 
 def _prepared(path: Path) -> tuple[tuple[int, int], tuple[int, int, int], int]:
