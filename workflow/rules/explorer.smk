@@ -1,7 +1,3 @@
-# As users type them after --configfile. No parameter: to name the same study otherwise reruns nothing.
-CONFIGFILES = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
-
-
 rule explorer:
     input:
         runs="<results>/tables/runs.parquet",
@@ -17,9 +13,11 @@ rule explorer:
     conda:
         "../envs/lottery.yaml"
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: os.path.dirname(output[0]),
+        # As users type them after --configfile.
+        configfiles=[os.path.relpath(path) for path in workflow.overwrite_configfiles],
     message:
         "Make the explorer of curves, runs and claims"
     shell:
         program("explorer") + " --runs {input.runs:q} --claims {input.claims:q}"
-        " --results {params.results:q} --configfiles {CONFIGFILES:q} --out {output:q} > {log:q} 2>&1"
+        " --results {params.results:q} --configfiles {params.configfiles:q} --out {output:q} > {log:q} 2>&1"
