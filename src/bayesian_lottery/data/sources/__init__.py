@@ -205,7 +205,7 @@ def _test_fraction(settings: Mapping) -> float:
 def _validated(name: str, settings: Mapping) -> tuple[Source, Path]:
     """The source and root that `settings` ask for, once each value has been found possible.
 
-    Sources that need no root get one that means nothing.
+    A source that needs no root gets one that means nothing.
     """
     key, chosen = f"datasets.{name}", settings.get("source")
     if chosen not in SOURCES:
@@ -223,7 +223,7 @@ def _validated(name: str, settings: Mapping) -> tuple[Source, Path]:
     if fraction is not None and not (isinstance(fraction, float) and 0 < fraction < 1):
         raise InputError(f"{key}.test_fraction: {fraction!r} is not a number between 0 and 1.")
     source = SOURCES[chosen]
-    if not (source.needs or source.root):
+    if not (source.needs or source.root or settings.get("root")):
         return source, Path()
     if not isinstance(settings.get("root"), str):
         raise InputError(f"{key}.root: missing; the source {chosen} needs a path here.")
