@@ -86,7 +86,7 @@ def step_of(model: str, inference: str, count: int, options: argparse.Namespace)
     samples = options.samples if inference == "bayesian" else 1
 
     def step() -> None:
-        engine.gradients(images, labels, pack.noise(samples, streams), "categorical", 1e-6)
+        engine.gradients(images, labels, pack.noise(samples, *streams), "categorical", 1e-6)
         optimizer.step()
         optimizer.zero_grad()
 

@@ -136,7 +136,7 @@ def test_networks_side_by_side_take_the_steps_that_they_would_take_alone(model):
         optimizer = torch.optim.SGD(pack.parameter_groups(0.0), lr=1e-2)
         streams = [generator("noise", seed, device=DEVICE) for seed in members]
         for batch, targets in zip(batches, labels, strict=True):
-            noise = pack.noise(3, streams)
+            noise = pack.noise(3, *streams)
             engine.gradients(batch.flatten(0, 1), targets.flatten(), noise, "categorical", 1e-4)
             optimizer.step()
             optimizer.zero_grad()

@@ -13,7 +13,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import write_tensors
 from bayesian_lottery.findings.figures import FIGURES
 from bayesian_lottery.inference.kinds import KINDS
-from bayesian_lottery.inference.networks import ESTIMATORS
+from bayesian_lottery.inference.variational import ESTIMATORS
 from bayesian_lottery.options import schema as options_schema
 from bayesian_lottery.study import configuration
 

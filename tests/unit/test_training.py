@@ -17,7 +17,7 @@ from bayesian_lottery import models
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, read_tensors
-from bayesian_lottery.inference.networks import ESTIMATORS
+from bayesian_lottery.inference.variational import ESTIMATORS
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.branches import BRANCHES, WEIGHTS, Branch, Weights
 from bayesian_lottery.training import checkpoints, evaluation, jobs, loop

@@ -14,6 +14,11 @@ ROOT = Path(__file__).parents[2]
     [
         ("training.py --models lenet5 --batch 8 --samples 2 --steps 1 --cases ours", "| ours |"),
         ("training.py --models lenet5 --batch 8 --steps 1 --sweep", "| ours, 5 a pass |"),
+        (
+            "survivors.py --models lenet_100_50 --shape 1 8 8 --batch 8 --samples 2 --turns 1",
+            "| bayesian | now | 0.01 |",
+        ),
+        ("products.py --turns 1", "| 784 | 300 | 10 | 128 | 0.01 |"),
         ("packs.py --models lenet_100_50 --networks 1 2 --steps 1", "| bayesian | 2 |"),
         ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --repeats 2", "| Flipout | 2 |"),
         ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --seeds 2", "| Flipout | 2 |"),
