@@ -112,7 +112,17 @@ function note(text) {
   document.getElementById("note").textContent = text;
 }
 
-async function draw() {
+let drawn = Promise.resolve(null);
+
+// One drawing after another, so that the last choice is what stays.
+function draw() {
+  drawn = drawn.then((last) => {
+    if (last) last.finalize();
+    return embed();
+  });
+}
+
+async function embed() {
   const column = `${form.statistic.value}_${form.metric.value}`;
   const all = selected(), shown = all.slice(0, MOST);
   const known = column in points.mean;
@@ -126,10 +136,12 @@ async function draw() {
     }));
   note(!rows.length ? "No run of this choice has this metric at this epoch."
     : all.length > MOST ? `${MOST} of ${all.length} curves are drawn; choose fewer.` : "");
-  const drawn = await vegaEmbed("#chart", spec(rows, column), { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false } });
-  drawn.view.addEventListener("click", (event, item) => {
+  const actions = { export: true, source: false, compiled: false, editor: false };
+  const made = await vegaEmbed("#chart", spec(rows, column), { renderer: "svg", actions });
+  made.view.addEventListener("click", (event, item) => {
     if (item && item.mark.marktype === "symbol" && "point" in item.datum) show(item.datum.point);
   });
+  return made;
 }
 
 function spec(rows, column) {
@@ -143,7 +155,9 @@ function spec(rows, column) {
   const domain = [...new Set(rows.map((row) => row.curve))]; // spelled out, or colours and shapes have two legends
   const curve = { field: "curve", type: "nominal", title: null, scale: { domain } };
   const color = { ...curve, scale: { domain, scheme: "tableau10" }, legend: null };
-  const legend = { orient: "bottom", columns: 4, labelLimit: 400, symbolOpacity: 1 };
+  const longest = Math.max(0, ...domain.map((name) => name.length));
+  const columns = Math.floor(document.getElementById("chart").clientWidth / (6.5 * longest + 40)) || 1; // pixels a letter
+  const legend = { orient: "bottom", columns, labelLimit: 600, symbolOpacity: 1 };
   const number = (field, text) => ({ field, type: "quantitative", title: text, format: ".4~g" });
   const tooltip = [{ field: "curve", title: "curve" }, number("level", "level"), number("percent", "weights remaining (%)"),
     number("mean", "mean"), number("sd", "deviation"), number("runs", "runs")];
