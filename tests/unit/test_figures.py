@@ -27,6 +27,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import write_tensors
 from bayesian_lottery.findings import figures, results
 from bayesian_lottery.findings.figures import NothingToShow, style
+from bayesian_lottery.study.node_metrics import STATISTICS
 from bayesian_lottery.tickets import masks as torch_masks
 from bayesian_lottery.tickets.branches import BRANCHES
 
@@ -148,7 +149,7 @@ def test_figure1_draws_a_line_a_scorer(study):
     assert "2 seeds" in said(figure)
 
 
-@pytest.mark.parametrize("statistic", results.STATISTICS)
+@pytest.mark.parametrize("statistic", STATISTICS)
 def test_figure1_shows_the_statistic_asked_for(study, statistic):
     figure = draw("figure1", study, statistic=statistic, models=["vit_tiny"])
     assert len(figure.axes) == 2
@@ -579,7 +580,7 @@ def test_a_users_matplotlibrc_has_no_say():
         assert matplotlib.rcParams["font.size"] == 8
 
 
-@pytest.mark.parametrize("statistic", results.STATISTICS)
+@pytest.mark.parametrize("statistic", STATISTICS)
 @pytest.mark.parametrize("config", ["config.yaml", "cifar10.yaml"])
 @pytest.mark.parametrize("caption", [*figures.FIGURES, "runs", "workflow"])
 def test_captions_render(caption, config, statistic):

@@ -2,7 +2,7 @@ rule explorer:
     input:
         runs="<results>/tables/runs.parquet",
         claims="<results>/tables/claims.csv",
-        code=code("findings/results.py", "findings/explorer/*.*"),
+        code=code("findings/columns.py", "findings/results.py", "findings/explorer/*.*"),
     output:
         report("<results>/explorer.html", caption="../report/explorer.rst", category="Explorer"),
     log:

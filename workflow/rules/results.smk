@@ -4,7 +4,7 @@ from functools import partial
 rule aggregate:
     input:
         metrics=METRICS_FILES,
-        code=code("findings/results.py"),
+        code=code("findings/columns.py", "findings/results.py"),
     output:
         runs_parquet="<results>/tables/runs.parquet",
         runs_csv=report(
@@ -61,7 +61,12 @@ for name, figure in FIGURES.items():
             table=f"<results>/tables/{figure.table}.parquet",
             style=file("config/figures.mplstyle"),
             extensions=[local(path) for path in config["extensions"]],
-            code=code("findings/results.py", "findings/savings.py", "findings/figures/**/*.py"),
+            code=code(
+                "findings/columns.py",
+                "findings/results.py",
+                "findings/savings.py",
+                "findings/figures/**/*.py",
+            ),
         output:
             report(
                 f"<results>/figures/{name}.{figure.formats[0]}",

@@ -13,78 +13,20 @@ import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic
+from bayesian_lottery.findings.columns import (
+    COORDINATES,
+    EARLY_STOPPING,
+    LAYER_DTYPES,
+    MEASURED,
+    RUN_COLUMNS,
+    RUN_DTYPES,
+    SHIFT_DTYPES,
+)
 from bayesian_lottery.study import LATER, node_metrics
-from bayesian_lottery.study.node_metrics import METRICS, RANKING, STATISTICS
+from bayesian_lottery.study.node_metrics import RANKING
 
-# What names a node, in the order of the tables' columns and rows.
-COORDINATES = {
-    "dataset": "string",
-    "model": "string",
-    "inference": "string",
-    "curriculum": "string",
-    "seed": "Int64",
-    "scorer": "string",
-    "rewind": "string",
-    **dict.fromkeys(LATER, "string"),
-    "branch": "string",
-    "replicate": "Int64",
-    "level": "Int64",
-}
 _SHARED_BY_DENSE = ["dataset", "model", "inference", "curriculum", "seed"]
 _PRUNED_BY = ["scorer", "rewind", *LATER]
-
-# Of images, and of results from before there were tables, the latter are null.
-_MEASURED = (*METRICS, *RANKING)
-
-# Column of the table of runs -> (key in metrics.json, dtype).
-_RUN_COLUMNS = {
-    "density": ("density", "float64"),
-    "survivors": ("survivors", "Int64"),
-    "prunable": ("prunable", "Int64"),
-    **{
-        f"{statistic}_{name}": (f"results.{statistic}.{name}", dtype)
-        for statistic in STATISTICS
-        for name, dtype in {"epoch": "Int64", **dict.fromkeys(_MEASURED, "float64")}.items()
-    },
-    "epochs": ("cost.epochs", "Int64"),
-    "seconds": ("cost.seconds", "float64"),
-    "seconds_training": ("cost.seconds_training", "float64"),
-    "seconds_evaluation": ("cost.seconds_evaluation", "float64"),
-    "peak_memory_bytes": ("cost.peak_memory_bytes", "Int64"),
-    "git_commit": ("provenance.git_commit", "string"),
-    "device": ("provenance.device", "string"),
-}
-# What the table of runs tells of the test by step that has the lowest NLL on held-out images.
-EARLY_STOPPING = {
-    "early_stopping_step": ("step", "Int64"),
-    "early_stopping_accuracy": ("test_accuracy", "float64"),
-    "early_stopping_nll": ("test_nll", "float64"),
-}
-RUN_DTYPES = {
-    **COORDINATES,
-    **{name: dtype for name, (_, dtype) in _RUN_COLUMNS.items()},
-    "computation": "Int64",
-    "sparsity": "float64",
-    "passes": "Int64",
-    **{f"passes_{what}_{name}": "float64" for name in _MEASURED for what in ("mean", "sd")},
-    **{name: dtype for name, (_, dtype) in EARLY_STOPPING.items()},
-}
-LAYER_DTYPES = {
-    **COORDINATES,
-    "layer": "Int64",
-    "name": "string",
-    "size": "Int64",
-    "survivors": "Int64",
-    "density": "float64",
-}
-_SHIFT_DTYPES = {
-    **COORDINATES,
-    "density": "float64",
-    "shift": "string",  # a corruption, or another data set
-    "strength": "Int64",
-    **dict.fromkeys(("accuracy", "nll", "ece"), "float64"),
-    **dict.fromkeys(("auroc_entropy", "auroc_mutual_information"), "float64"),
-}
 
 
 def _lookup(metrics: dict, key: str):
@@ -105,7 +47,7 @@ def _passes(metrics: dict) -> dict:
     so its deviation is 0; the deviation of a single stochastic pass is not known, and NaN.
     """
     columns: dict[str, float] = {}
-    for name in _MEASURED:
+    for name in MEASURED:
         values = metrics["passes"].get(name)
         if values is None:
             continue
@@ -121,7 +63,7 @@ def _passes(metrics: dict) -> dict:
 
 def row(metrics: dict) -> dict:
     """The row of the table of runs that one node's metrics make; see `node_metrics.read`."""
-    columns = {name: _lookup(metrics, key) for name, (key, _) in _RUN_COLUMNS.items()}
+    columns = {name: _lookup(metrics, key) for name, (key, _) in RUN_COLUMNS.items()}
     return {
         **node_metrics.coordinates(metrics),
         **columns,
@@ -211,7 +153,7 @@ def tables(metrics_files: Iterable[str | Path]) -> Tables:
     return Tables(
         _frame(run_rows, RUN_DTYPES, by),
         _frame(layer_rows, LAYER_DTYPES, [*by, "layer"]),
-        _frame(shift_rows, _SHIFT_DTYPES, [*by, "shift", "strength"]),
+        _frame(shift_rows, SHIFT_DTYPES, [*by, "shift", "strength"]),
     )
 
 
@@ -304,7 +246,7 @@ def summary(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
     """
     if value not in frame.columns:
         raise InputError(f"The table has no column {value!r}.")
-    metric = next((name for name in _MEASURED if value.endswith(f"_{name}")), None)
+    metric = next((name for name in MEASURED if value.endswith(f"_{name}")), None)
     passes = frame[f"passes_sd_{metric}"] ** 2 if metric else math.nan
     groups = (
         frame.assign(_value=frame[value], _passes=passes)

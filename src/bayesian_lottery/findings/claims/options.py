@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from bayesian_lottery.errors import InputError, choice
-from bayesian_lottery.findings import results
 from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.study.node_metrics import STATISTICS
 from bayesian_lottery.tickets.scores import scorers_for
 
 POINT, POSTERIOR = "deterministic", "bayesian"  # the inferences that the papers speak of
@@ -26,8 +26,8 @@ class Options:
     curricula: Mapping[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self):
-        if self.statistic not in results.STATISTICS:
-            raise choice("claims.statistic", self.statistic, results.STATISTICS)
+        if self.statistic not in STATISTICS:
+            raise choice("claims.statistic", self.statistic, STATISTICS)
         if self.scorer not in (known := scorers_for(KINDS[POSTERIOR].offers)):
             raise choice("claims.scorer", self.scorer, known)
         for name in ("margin", "mace_margin", "confidence", "density", "sparse"):

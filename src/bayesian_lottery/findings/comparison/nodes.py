@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayesian_lottery.findings import results
+from bayesian_lottery.findings.columns import MEASURED
 from bayesian_lottery.findings.comparison.tables import Side, shared
 
 SAME, WITHIN, BEYOND, UNKNOWN, FIRST_ONLY, SECOND_ONLY = FINDINGS = (
@@ -30,7 +30,7 @@ def compare(first: Side, second: Side, statistic: str, rate: float = 0.05) -> pd
     same in both tables (Benjamini and Hochberg 1995).
 
     Args:
-        statistic: the epoch whose results are compared, of `results.STATISTICS`.
+        statistic: the epoch whose results are compared, of `node_metrics.STATISTICS`.
         rate: the share of findings beyond seeds that may be wrong.
 
     Returns:
@@ -43,7 +43,7 @@ def compare(first: Side, second: Side, statistic: str, rate: float = 0.05) -> pd
     kind = [name for name in names if name not in ("seed", "replicate")]
     columns = [
         name
-        for name in ("density", *(f"{statistic}_{name}" for name in results.METRICS), "seconds")
+        for name in ("density", *(f"{statistic}_{name}" for name in MEASURED), "seconds")
         if all(side.runs[name].notna().any() for side in (first, second))
     ]
     by = [*kind, "metric"]

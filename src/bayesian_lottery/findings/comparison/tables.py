@@ -7,6 +7,7 @@ import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import published, results
+from bayesian_lottery.findings.columns import LAYER_DTYPES, RUN_DTYPES
 
 _NEEDED = ("dataset", "model", "inference", "seed", "level")
 _OF_BRANCHES = ("branch", "replicate")  # a table without them has trunks alone
@@ -48,8 +49,8 @@ def read(path: Path) -> Side:
     return Side(
         str(path),
         columns,
-        _whole(runs, results.RUN_DTYPES, path),
-        _whole(layers, results.LAYER_DTYPES, path),
+        _whole(runs, RUN_DTYPES, path),
+        _whole(layers, LAYER_DTYPES, path),
     )
 
 

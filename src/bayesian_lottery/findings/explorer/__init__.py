@@ -17,6 +17,7 @@ import pandas as pd
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims.branches import TICKET
+from bayesian_lottery.findings.columns import MEASURED
 from bayesian_lottery.findings.figures.shown import EPOCHS
 from bayesian_lottery.study import LATER, Node
 
@@ -105,7 +106,7 @@ def _measured(runs: pd.DataFrame) -> dict[str, list[str]]:
     split = {
         f"{statistic}_{metric}": [statistic, metric]
         for statistic in _STATISTICS
-        for metric in (*results.METRICS, "step")
+        for metric in (*MEASURED, "step")
     }
     return {name: of for name, of in split.items() if name in runs and runs[name].notna().any()}
 

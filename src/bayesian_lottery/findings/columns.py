@@ -1,0 +1,72 @@
+"""The columns of the tidy tables and their types."""
+
+from bayesian_lottery.study import LATER
+from bayesian_lottery.study.node_metrics import METRICS, RANKING, STATISTICS
+
+# What names a node, in the order of the tables' columns and rows.
+COORDINATES = {
+    "dataset": "string",
+    "model": "string",
+    "inference": "string",
+    "curriculum": "string",
+    "seed": "Int64",
+    "scorer": "string",
+    "rewind": "string",
+    **dict.fromkeys(LATER, "string"),
+    "branch": "string",
+    "replicate": "Int64",
+    "level": "Int64",
+}
+
+# Of images, and of results from before there were tables, the latter are null.
+MEASURED = (*METRICS, *RANKING)
+
+# Column of the table of runs -> (key in metrics.json, dtype).
+RUN_COLUMNS = {
+    "density": ("density", "float64"),
+    "survivors": ("survivors", "Int64"),
+    "prunable": ("prunable", "Int64"),
+    **{
+        f"{statistic}_{name}": (f"results.{statistic}.{name}", dtype)
+        for statistic in STATISTICS
+        for name, dtype in {"epoch": "Int64", **dict.fromkeys(MEASURED, "float64")}.items()
+    },
+    "epochs": ("cost.epochs", "Int64"),
+    "seconds": ("cost.seconds", "float64"),
+    "seconds_training": ("cost.seconds_training", "float64"),
+    "seconds_evaluation": ("cost.seconds_evaluation", "float64"),
+    "peak_memory_bytes": ("cost.peak_memory_bytes", "Int64"),
+    "git_commit": ("provenance.git_commit", "string"),
+    "device": ("provenance.device", "string"),
+}
+# What the table of runs tells of the test by step that has the lowest NLL on held-out images.
+EARLY_STOPPING = {
+    "early_stopping_step": ("step", "Int64"),
+    "early_stopping_accuracy": ("test_accuracy", "float64"),
+    "early_stopping_nll": ("test_nll", "float64"),
+}
+RUN_DTYPES = {
+    **COORDINATES,
+    **{name: dtype for name, (_, dtype) in RUN_COLUMNS.items()},
+    "computation": "Int64",
+    "sparsity": "float64",
+    "passes": "Int64",
+    **{f"passes_{what}_{name}": "float64" for name in MEASURED for what in ("mean", "sd")},
+    **{name: dtype for name, (_, dtype) in EARLY_STOPPING.items()},
+}
+LAYER_DTYPES = {
+    **COORDINATES,
+    "layer": "Int64",
+    "name": "string",
+    "size": "Int64",
+    "survivors": "Int64",
+    "density": "float64",
+}
+SHIFT_DTYPES = {
+    **COORDINATES,
+    "density": "float64",
+    "shift": "string",  # a corruption, or another data set
+    "strength": "Int64",
+    **dict.fromkeys(("accuracy", "nll", "ece"), "float64"),
+    **dict.fromkeys(("auroc_entropy", "auroc_mutual_information"), "float64"),
+}
