@@ -5,5 +5,6 @@ FAMILIES = {
     "lenet5": (1, 28, 28),
     "resnet8_slim": (2, 8, 8),
     "vgg5_slim": (1, 8, 8),
+    "wrn_22_2": (1, 8, 8),
     "vit_nano": (1, 8, 8),
 }

@@ -37,6 +37,7 @@ COUNTS = {
     "resnet20": ((3, 32, 32), 272_474, 21, 270_256, 3_118),
     "resnet110": ((3, 32, 32), 1_730_714, 111, 1_721_776, 19_852),
     "resnet18": ((3, 32, 32), 11_173_962, 20, 11_159_232, 128_660),
+    "wrn_22_2": ((3, 32, 32), 1_079_642, 22, 1_075_632, 12_404),
     "vgg11": ((3, 32, 32), 9_231_114, 8, 9_217_728, 106_276),
     "vgg19": ((3, 32, 32), 20_040_522, 16, 20_018_880, 230_804),
     "vit_tiny": ((3, 32, 32), 5_362_762, 49, 5_317_632, 61_310),
@@ -120,6 +121,13 @@ def test_counts_agree_with_formulas_worked_by_hand():
     def vgg(*widths):
         return sum(9 * i * o for i, o in zip((3, *widths), widths, strict=False))
 
+    def wrn(n, w):
+        """Of 6n + 4 layers; a first convolution of 16 channels and three shortcuts."""
+        widths = (w, 2 * w, 4 * w)
+        square = sum((2 * n - 1) * 9 * c * c for c in widths)
+        changing = sum(10 * i * o for i, o in zip((16, *widths), widths, strict=False))
+        return 27 * 16 + square + changing
+
     def vit(dim, patch):
         return 3 * patch**2 * dim + 12 * (3 + 1 + 4 + 4) * dim**2
 
@@ -128,6 +136,7 @@ def test_counts_agree_with_formulas_worked_by_hand():
         "lenet5": 25 * 6 + 25 * 6 * 16 + 400 * 120 + 120 * 84,
         "resnet20": cifar_resnet(3, 16),
         "resnet110": cifar_resnet(18, 16),
+        "wrn_22_2": wrn(3, 32),
         "vgg11": vgg(64, 128, 256, 256, 512, 512, 512, 512),
         "vgg19": vgg(*[64] * 2, *[128] * 2, *[256] * 4, *[512] * 8),
         "vit_tiny": vit(192, 4),

@@ -72,8 +72,11 @@ def test_each_network_takes_the_steps_that_it_would_take_alone(model, classifier
         found = own, nll[member : member + 1], divergence[member : member + 1]
         torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
         torch.testing.assert_close(network.state(), alone.state(), rtol=1e-8, atol=1e-10)
-        if classifier and inference == "deterministic":
-            assert not alone.state()[models.CLASSIFIER].all()
+        if classifier:
+            layer = alone.mask["classifier.weight"]
+            assert not layer.all()
+            (moments, *_) = alone.moments().values()
+            assert torch.equal(moments["classifier.weight"] != 0, layer)
 
 
 def settings(inference, epochs=2):

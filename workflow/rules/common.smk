@@ -12,13 +12,13 @@ from snakemake.logging import logger
 
 from bayesian_lottery.study import configuration
 from bayesian_lottery.study import datasets
+from bayesian_lottery.study import definitions
 from bayesian_lottery.study import owners
 from bayesian_lottery.running import failures
 from bayesian_lottery.findings import figures
 from bayesian_lottery.running import resources
 from bayesian_lottery import study
 from bayesian_lottery.findings.figures import FIGURES, NothingToShow
-from bayesian_lottery.models import MODELS
 
 if MAIN and not workflow.output_settings.show_failed_logs:  # which prints all there is
     logger.addFilter(failures.shorten)
@@ -76,6 +76,8 @@ try:
     RESULTS = place_of_results()
     PLACED = {**config, "results": RESULTS}  # for what is no path of a rule
     NODES = {node.folder: node for node in study.nodes(config)}
+    if workflow.is_main_process:  # jobs would only import torch to do it again
+        definitions.build(PLACED, NODES.values())
     IMAGES = {
         name: datasets.images_of(PLACED, name) for name in {node.dataset for node in NODES.values()}
     }
@@ -106,7 +108,7 @@ METRICS_FILES = [f"{config['results']}/{folder}/metrics.json" for folder in NODE
 
 wildcard_constraints:
     dataset="|".join(config["datasets"]),
-    model="|".join(MODELS),
+    model="|".join(study.models(config)),
     seed=r"\d+",
 
 
@@ -124,14 +126,18 @@ def node_of(wildcards):
 def request(nodes):
     """What training `nodes`, side by side, asks a cluster for, by the results of this moment."""
     times = ((path, modified(path)) for path in dense_metrics(*study.alike(config, nodes[0])))
-    return request_of(nodes[0], len(nodes), tuple((path, time) for path, time in times if time))
+    like = tuple((path, time) for path, time in times if time)
+    counted = modified(study.node_inputs(PLACED, nodes[0])["initial"])
+    return request_of(nodes[0], len(nodes), like, counted)
 
 
 @cache  # Snakemake asks for each resource by itself, and more than once
-def request_of(node, networks, like):
+def request_of(node, networks, like, counted):
     settings, images = study.node_settings(config, node), IMAGES[node.dataset]
     paths = [path for path, _ in like]
-    return resources.request(settings, images, config["device"], networks, paths)
+    own = node.model in config["models"] and counted
+    initial = study.node_inputs(PLACED, node)["initial"] if own else None
+    return resources.request(settings, images, config["device"], networks, paths, initial)
 
 
 @cache

@@ -1,3 +1,6 @@
+from bayesian_lottery.models import MODELS
+
+
 rule prepare_data:
     output:
         "<results>/data/{dataset}.safetensors",
@@ -27,6 +30,8 @@ rule initialise:
         "<logs>/initial/{dataset}/{model}/seed{seed}.log",
     benchmark:
         "<benchmarks>/initial/{dataset}/{model}/seed{seed}.tsv"
+    wildcard_constraints:
+        model="|".join(MODELS),
     localrule: True
     conda:
         "../envs/lottery.yaml"
@@ -35,3 +40,31 @@ rule initialise:
     shell:
         program("initialise") + " --data {input.data:q} --model {wildcards.model}"
         " --seed {wildcards.seed} --out {output:q} > {log:q} 2>&1"
+
+
+# Of the configuration's own models, whose initial weights depend on their definition and their file.
+# The package's have a rule of before, which must stay as it is: else all would be trained again.
+if config["models"]:
+
+    rule initialise_own:
+        input:
+            data="<results>/data/{dataset}.safetensors",
+            code=lambda wildcards: [local(p) for p in study.model_files(config, wildcards.model)],
+        output:
+            "<results>/initial/{dataset}/{model}/seed{seed}.safetensors",
+        log:
+            "<logs>/initial/{dataset}/{model}/seed{seed}.log",
+        benchmark:
+            "<benchmarks>/initial/{dataset}/{model}/seed{seed}.tsv"
+        wildcard_constraints:
+            model="|".join(config["models"]),
+        localrule: True
+        conda:
+            "../envs/lottery.yaml"
+        params:
+            definition=lambda wildcards: json.dumps(config["models"][wildcards.model]),
+        message:
+            "Draw the initial weights of {wildcards.model} on {wildcards.dataset}, seed {wildcards.seed}"
+        shell:
+            program("initialise") + " --data {input.data:q} --model {wildcards.model}"
+            " --definition {params.definition:q} --seed {wildcards.seed} --out {output:q} > {log:q} 2>&1"

@@ -50,7 +50,7 @@ def export(
     weights = folder / "weights.safetensors"
     state, _ = read_tensors(weights)
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
-    template = models.build(settings["model"], known.image_shape, len(known.classes)).double()
+    template = models.build(models.of(settings), known.image_shape, len(known.classes)).double()
     smaller = copy.deepcopy(template)
     whole = compact.network_of(weights, template, in_double(state), kind, options)
 

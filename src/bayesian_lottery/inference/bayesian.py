@@ -14,6 +14,7 @@ from torch_blue.vi.distributions import MeanFieldNormal
 from torch_blue.vi.utils.convert import ban_convert, convert_to_vimodule
 
 from bayesian_lottery.models import layers
+from bayesian_lottery.models.one_by_one import undivided
 
 # Norms and embeddings stay deterministic: only linear and convolutional layers are Bayesian.
 ban_convert([layers.BatchNorm2d, layers.LayerNorm, layers.Tokens])
@@ -25,7 +26,13 @@ def convert(template: nn.Module, initial_std: float = 0.01, prior_std: float = 1
     The scale is what torch-blue 1.1.0 computes, 1/sqrt(fan_in) for weights and biases. The prior of
     every weight is N(0, `prior_std`^2). `template` and the global random state stay as they were.
     """
-    module = copy.deepcopy(template)
+    module = undivided(copy.deepcopy(template))
+    # What other layers have of their own, such as class tokens, is hidden while torch-blue looks.
+    layers_of = [m for m in module.modules() if not isinstance(m, (layers.Conv2d, layers.Linear))]
+    hidden = [(layer, layer._parameters) for layer in layers_of]
+    for layer, _ in hidden:
+        layer._parameters = {}
+        _ban_names(type(layer))
     with torch.random.fork_rng(devices=[]):
         convert_to_vimodule(
             module,
@@ -33,7 +40,16 @@ def convert(template: nn.Module, initial_std: float = 0.01, prior_std: float = 1
             variational_distribution=MeanFieldNormal(std=initial_std),
             prior=MeanFieldNormal(std=prior_std),
         )
+    for layer, parameters in hidden:
+        layer._parameters = parameters
     return module
+
+
+def _ban_names(cls: type[nn.Module]) -> None:
+    """Let torch-blue take a user's class for no other one of its name."""
+    if not cls.__module__.startswith(("torch.", "bayesian_lottery.")):
+        ban_convert(cls, "reuse")
+        ban_convert(cls, "replace")
 
 
 def parameter_names(name: str) -> tuple[str, str]:

@@ -160,5 +160,5 @@ def _affine(layer: nn.Module, inputs: Tensor, variables: Variables) -> Tensor:
     if not isinstance(layer, Conv2d):
         return F.linear(inputs, *variables)
     x = inputs.flatten(0, 1).movedim(-1, 1)
-    output = F.conv2d(x, *variables, layer.stride, layer.padding, layer.dilation)
+    output = layer.convolve(x, *variables, layer.groups)
     return output.movedim(1, -1).unflatten(0, inputs.shape[:2])

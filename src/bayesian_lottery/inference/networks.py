@@ -131,6 +131,8 @@ def take(vector: Tensor, survivors: Survivors, tensors: Mapping[str, Tensor]) ->
 def take_others(survivors: Survivors, state: Mapping[str, Tensor]) -> None:
     """Let norms, embeddings and buffers have `state`'s values."""
     for name, tensor in survivors.others.items():
+        if name not in state:  # a buffer that is not saved
+            continue
         _refuse_non_finite(name, state[name])
         tensor.data.copy_(state[name])
 

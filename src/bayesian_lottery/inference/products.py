@@ -58,9 +58,10 @@ class Pattern:
         """The weights (S·O, I) of `values` (S, n), 0 where pruned."""
         return placed(values, self.places).view(-1, self.shape[1])
 
-    def linear(self, inputs: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    def linear(self, inputs: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
         """What `models.layers.linear` gives for the surviving weights `values` (S, n)."""
-        outputs = _Product.apply(values, inputs.flatten(0, -2), self) + bias
+        outputs = _Product.apply(values, inputs.flatten(0, -2), self)
+        outputs = outputs if bias is None else outputs + bias
         return outputs.view(*inputs.shape[:-1], -1)
 
 

@@ -21,7 +21,7 @@ from torch.func import functional_call
 from bayesian_lottery.inference import packs
 from bayesian_lottery.inference.places import Places, placed
 from bayesian_lottery.inference.products import Pattern, pay
-from bayesian_lottery.models import CLASSIFIER, prunable
+from bayesian_lottery.models import classes_of, prunable, shapes_for
 from bayesian_lottery.models.layers import (
     Conv2d,
     Linear,
@@ -30,6 +30,7 @@ from bayesian_lottery.models.layers import (
     linear,
     unfold_samples,
 )
+from bayesian_lottery.models.one_by_one import samples_apart
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.masks import Mask
 
@@ -68,7 +69,8 @@ class Survivors:
     def __init__(self, template: nn.Module, sparse: bool = True):
         own = variables(template)
         named = [*template.named_parameters(), *template.named_buffers()]
-        self.template, self.sparse, self.members = template, sparse, 1
+        self.template, self.members = template, 1
+        self.sparse = sparse and not samples_apart(template)  # products take all samples at once
         self.others: State = {name: tensor for name, tensor in named if name not in own}
         self.shapes = {name: tensor.shape for name, tensor in own.items()}
         self.like = next(iter(own.values())).new_empty(0)
@@ -83,7 +85,7 @@ class Survivors:
 
     def keep(self, mask: Mask) -> None:
         """Let the survivors be those of `mask`."""
-        masks.check(mask, prunable(self.template, CLASSIFIER in mask))
+        masks.check(mask, shapes_for(self.template, mask))
         device = self.like.device
         self.mask = {name: layer.to(device) for name, layer in mask.items()}
         self.counts, self.patterns, columns = [], {}, []
@@ -188,9 +190,7 @@ class Survivors:
 
     def unfold(self, output: Tensor) -> Tensor:
         """Logits (S, B, K) from the template's output (B, S·K)."""
-        classifier = self.template.get_submodule("classifier")
-        assert isinstance(classifier, nn.Linear)  # of every model
-        logits = unfold_samples(output, classifier.out_features)
+        logits = unfold_samples(output, classes_of(self.template))
         return logits.unflatten(0, (-1, self.members)).flatten(1, 2) if self.members > 1 else logits
 
 

@@ -19,6 +19,7 @@ from bayesian_lottery.inference.networks import (
     trained,
 )
 from bayesian_lottery.inference.survivors import State, Survivors
+from bayesian_lottery.models.one_by_one import samples_apart
 from bayesian_lottery.tickets.masks import Mask
 
 ESTIMATORS = ("weights", *estimators.ESTIMATORS)
@@ -71,6 +72,11 @@ class BayesianNetwork(Network):
     ):
         if estimator not in ESTIMATORS:
             raise choice("bayesian.estimator", estimator, ESTIMATORS)
+        if estimator != "weights" and samples_apart(template):
+            raise InputError(
+                f"bayesian.estimator: {estimator!r} needs a model whose layers carry samples side "
+                "by side, and this one takes them one at a time; use 'weights'."
+            )
         module = bayesian.convert(template, initial_std, prior_std)
         self.names = list(module.state_dict())
         self.objective = objective

@@ -1,7 +1,14 @@
 """What each model costs, counted once: what the workflow asks for and estimates without torch."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import nn
+
+AREA = 32**2  # pixels of the images that costs are of
 
 
 class Cost(NamedTuple):
@@ -25,6 +32,7 @@ COSTS: Mapping[str, Cost] = {
     "resnet20": Cost(0.272, 40.8, 475),
     "resnet110": Cost(1.73, 253, 2630),
     "resnet18": Cost(11.2, 555, 1420),
+    "wrn_22_2": Cost(1.08, 158, 778),
     "vgg11": Cost(9.23, 153, 486),
     "vgg19": Cost(20.0, 398, 941),
     "vit_tiny": Cost(5.36, 365, 1670),
@@ -35,3 +43,31 @@ COSTS: Mapping[str, Cost] = {
     "vgg5_slim": Cost(0.0158, 1.40, 52.7),
     "vit_nano": Cost(0.0295, 2.24, 49.9),
 }
+
+
+def count(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
+    """The cost of any model for images (C, H, W), as if its layers' outputs grew with the image."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(model.parameters()).device
+    activations: list[int] = []
+
+    def add(layer: nn.Module, _: object, output: object) -> None:
+        parts = output if isinstance(output, tuple) else (output,)
+        if not list(layer.children()):
+            activations.extend(p.numel() for p in parts if isinstance(p, torch.Tensor))
+
+    handles = [layer.register_forward_hook(add) for layer in model.modules()]
+    training = model.training
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(torch.zeros(1, *image_shape, device=device))
+    model.train(training)
+    for handle in handles:
+        handle.remove()
+    scale = AREA / (image_shape[1] * image_shape[2])
+    return Cost(
+        sum(p.numel() for p in model.parameters()) / 1e6,
+        scale * counter.get_total_flops() / 2e6,
+        scale * sum(activations) / 1e3,
+    )

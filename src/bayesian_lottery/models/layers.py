@@ -37,7 +37,20 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         # One group when the input is shared, for any S; else each sample is a group of its own.
         groups = x.shape[1] // self.in_channels
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, groups)
+        if self.groups > 1:  # a grouped convolution's groups are apart in each sample
+            if groups == 1:
+                groups = len(self.weight) // self.out_channels
+                x = x.repeat(1, groups, 1, 1)
+            groups *= self.groups
+        return self.convolve(x, self.weight, self.bias, groups)
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+        """The convolution of this stride, padding and dilation by any weights."""
+        padding: str | int | tuple[int, ...] = self.padding
+        if self.padding_mode != "zeros":
+            x = F.pad(x, self._reversed_padding_repeated_twice, self.padding_mode)
+            padding = 0
+        return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, groups)
 
 
 class Linear(nn.Linear):
@@ -47,7 +60,7 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """What a `Linear` computes with weights (S·O, I) and biases (S·O,)."""
     features = weight.shape[1]
     if x.shape[-1] == features:
@@ -56,11 +69,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     # (S, N, I): a strided view where x is contiguous, since bmm takes any leading strides.
     inputs = x.reshape(-1, samples, features).transpose(0, 1)
     weights = weight.unflatten(0, (samples, -1)).transpose(1, 2)
-    outputs = torch.baddbmm(bias.view(samples, 1, -1), inputs, weights)
+    if bias is None:
+        outputs = torch.bmm(inputs, weights)
+    else:
+        outputs = torch.baddbmm(bias.view(samples, 1, -1), inputs, weights)
     return outputs.transpose(0, 1).reshape(*x.shape[:-1], -1)
 
 
-def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`F.linear`; of many tokens (B, T, I) on a CPU as a 1x1 convolution, by oneDNN and not MKL.
 
     On AMD's processors MKL takes twice the time (docs/performance.md).
@@ -118,6 +134,16 @@ class BatchNorm2d(nn.BatchNorm2d):
         return self.momentum * (stop - start) / (total - self.momentum * (total - stop))
 
 
+class BatchNormAct2d(BatchNorm2d):
+    """timm's: batch norm, then its `drop` and `act`."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(x)))
+
+
 class LayerNorm(nn.LayerNorm):
     """Layer norm of (..., S·D), over the D features of each sample apart."""
 
@@ -163,6 +189,49 @@ class Attention(nn.Module):
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(-2))
         attended = F.scaled_dot_product_attention(query, key, value)
         return self.projection(attended.transpose(1, 2).flatten(2))
+
+
+class SelfAttention(nn.Module):
+    """`nn.MultiheadAttention` of tokens to themselves, without masks; samples as in `Attention`.
+
+    Its projections are linear layers, so that they can be pruned and can carry samples.
+
+    Args:
+        plain: what it computes the same as, and takes the parameters of.
+    """
+
+    def __init__(self, plain: nn.MultiheadAttention):
+        super().__init__()
+        self.heads, self.head_dim = plain.num_heads, plain.head_dim
+        self.batch_first = plain.batch_first
+        biased = plain.in_proj_bias is not None
+        with torch.device("meta"):
+            self.in_proj = Linear(plain.embed_dim, 3 * plain.embed_dim, bias=biased)
+            self.out_proj = Linear(plain.embed_dim, plain.embed_dim, bias=biased)
+        self.in_proj.weight, self.in_proj.bias = plain.in_proj_weight, plain.in_proj_bias
+        self.out_proj.weight, self.out_proj.bias = plain.out_proj.weight, plain.out_proj.bias
+
+    # What makes `nn.TransformerEncoderLayer` call this module, and not compute around it.
+    _qkv_same_embed_dim = False
+    in_proj_bias = None
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, *masks: object, **options: object
+    ) -> tuple[Tensor, None]:
+        """The attended tokens, and None for the attention's own weights.
+
+        Raises:
+            ValueError: keys or values are not the queries, or there is a mask.
+        """
+        masked = any(options.get(name) is not None for name in ("attn_mask", "key_padding_mask"))
+        if query is not key or query is not value or any(masks) or masked:
+            raise ValueError("attention is to a layer's own input only, without a mask")
+        x = query if self.batch_first else query.transpose(0, 1)
+        qkv = self.in_proj(x).unflatten(-1, (-1, 3, self.heads, self.head_dim))
+        heads = (part.flatten(2, 3).transpose(1, 2) for part in qkv.unbind(-3))
+        attended = F.scaled_dot_product_attention(*heads)
+        output = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return (output if self.batch_first else output.transpose(0, 1)), None
 
 
 @contextlib.contextmanager

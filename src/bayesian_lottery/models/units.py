@@ -16,6 +16,7 @@ from bayesian_lottery.models.mlp import MLP
 from bayesian_lottery.models.resnet import ResNet
 from bayesian_lottery.models.vgg import VGG
 from bayesian_lottery.models.vit import ViT
+from bayesian_lottery.models.wrn import WideBlock, WideResNet
 
 Affine = tuple[str, ...]  # the names of a layer and, if there is one, of the norm after it
 
@@ -93,6 +94,18 @@ def _of_resnet(model: ResNet) -> list[Units]:
     return [*groups, Units(tuple(steps), (*readers, "classifier"))]
 
 
+def _of_wrn(model: WideResNet) -> list[Units]:
+    """Every block's inner channels.
+
+    Those that blocks share are not among them: each reader has a norm of its own before it.
+    """
+    return [
+        Units((((f"{path}.conv1", f"{path}.bn2"),),), (f"{path}.conv2",))
+        for path, block in model.named_modules()
+        if isinstance(block, WideBlock)
+    ]
+
+
 def _of_vit(model: ViT) -> list[Units]:
     """Every block's heads and its perceptron's hidden units.
 
@@ -114,4 +127,5 @@ STRUCTURES: Mapping[type[nn.Module], Callable[..., list[Units]]] = {
     VGG: _of_vgg,
     ResNet: _of_resnet,
     ViT: _of_vit,
+    WideResNet: _of_wrn,
 }

@@ -14,6 +14,7 @@ from bayesian_lottery import models, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import kinds
 from bayesian_lottery.inference.kinds import Kind
+from bayesian_lottery.models import Model
 from bayesian_lottery.running.progress import Job, finished, jobs, longest_chain, runs
 from bayesian_lottery.running.speeds import (
     CORE,
@@ -26,7 +27,7 @@ from bayesian_lottery.running.speeds import (
     measure,
     published,
 )
-from bayesian_lottery.study import Node
+from bayesian_lottery.study import Node, choices
 from bayesian_lottery.study.datasets import Images, Undecoded, images_of
 
 TEXT_BYTES = 12_000, 500  # of a node's metrics, history, log and benchmark: once, and an epoch
@@ -61,14 +62,14 @@ class Size:
 
 
 @functools.cache
-def size(model: str, image_shape: tuple[int, int, int], classes: int) -> Size:
-    """Build the model without memory for its weights, run it on one image, and count."""
+def size(model: Model, image_shape: tuple[int, int, int], classes: int) -> Size:
+    """Build the model, the package's without memory for its weights, and count on one image."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from bayesian_lottery.models.layers import Conv2d, Linear
 
-    with torch.device("meta"):
+    with torch.device("cpu" if isinstance(model, models.Definition) else "meta"):
         network = models.build(model, image_shape, classes).eval()
         image = torch.empty(1, *image_shape)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -227,7 +228,7 @@ def _item(
 ) -> Item:
     if job.model is None:
         return Item(job, done, images.stored_bytes)
-    network = size(job.model, images.shape, images.classes)
+    network = size(choices.model(config, job.model), images.shape, images.classes)
     if job.node is None:
         return Item(job, done, network.weight_bytes(kinds.KINDS["deterministic"]))
     settings = study.node_settings(config, job.node)

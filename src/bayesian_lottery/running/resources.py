@@ -6,15 +6,16 @@ that asked for too little is killed, and has used up a retry. A retry asks for m
 imports this module; it needs no torch.
 """
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import read_json
+from bayesian_lottery.files import read_json, read_shapes
 from bayesian_lottery.inference.kinds import kind_of, options_of
-from bayesian_lottery.models.costs import COSTS, Cost
+from bayesian_lottery.models.costs import AREA, COSTS, Cost
 from bayesian_lottery.running.speeds import (
     CORE,
     ESTIMATORS,
@@ -68,6 +69,7 @@ def request(
     device: str,
     networks: int = 1,
     like: Iterable[str | Path] = (),
+    initial: str | Path | None = None,
 ) -> Request:
     """What training a node asks for, or several side by side.
 
@@ -78,20 +80,22 @@ def request(
         networks: how many nodes of these settings train side by side. The device is supposed to be
             busy with one already.
         like: metrics files of nodes that take as much, if they were made by the settings of today.
+        initial: the initial weights of a model of the user's own: its cost lies with them.
     """
     kind = "cpu" if device == "cpu" else "gpu"
+    model_cost = _cost(settings, initial)
     if isinstance(images, Undecoded):
         images = Images(TRAIN, 0, TEST, images.shape or SHAPE, images.classes or CLASSES)
     jobs = [job for path in like if (job := taken(path, settings, kind, networks))]
     if jobs:
         seconds = max(job.seconds for job in jobs)
     else:
-        seconds = networks * _seconds(settings, images, kind)
+        seconds = networks * _seconds(settings, model_cost, images, kind)
     peaks = [job.memory_mb for job in jobs if job.memory_mb is not None]
     if peaks:
         memory = max(BASE_MB["cpu"], SNAKEMAKES_MB + MEMORY_MARGIN * max(peaks))
     else:
-        memory = BASE_MB[kind] + _memory_mb(settings, images, kind, networks)
+        memory = BASE_MB[kind] + _memory_mb(settings, model_cost, images, kind, networks)
     return Request(
         gpu=int(kind == "gpu"),
         memory_mb=100 * math.ceil(memory / 100),
@@ -128,16 +132,15 @@ def taken(path: str | Path, settings: Mapping, kind: str, networks: int) -> Take
     return Taken(seconds * max(networks, side_by_side), peak and more * peak / 1e6)
 
 
-def _seconds(settings: Mapping, images: Images, kind: str) -> float:
+def _seconds(settings: Mapping, cost: Cost, images: Images, kind: str) -> float:
     """The time of all epochs and their tests."""
-    multiply_adds = 1e6 * _cost(settings).multiply_adds * _area(images)
+    multiply_adds = 1e6 * cost.multiply_adds * _area(images)
     speed = CORE if kind == "cpu" else published(settings["model"])
     return assumed_seconds(settings, images, multiply_adds, speed)
 
 
-def _memory_mb(settings: Mapping, images: Images, kind: str, networks: int) -> float:
+def _memory_mb(settings: Mapping, cost: Cost, images: Images, kind: str, networks: int) -> float:
     """Main memory beyond what the smallest job takes; on the CPU with the batches'."""
-    cost = _cost(settings)
     # Weights, gradients, two moments, initial weights, and a checkpoint on its way to the disk;
     # means and standard deviations.
     total = cost.parameters * 1e6 * 4 * 6 * kind_of(settings).tensors
@@ -150,11 +153,15 @@ def _memory_mb(settings: Mapping, images: Images, kind: str, networks: int) -> f
     return (networks * total + 2 * images.stored_bytes) / 1e6
 
 
-def _cost(settings: Mapping) -> Cost:
+def _cost(settings: Mapping, initial: str | Path | None) -> Cost:
+    """The model's cost; of a user's own, as it was counted when its initial weights were drawn."""
+    if initial is not None:
+        with contextlib.suppress(InputError, KeyError, TypeError):
+            return Cost(*read_shapes(initial)[1]["cost"])
     return COSTS.get(settings["model"], UNLISTED)
 
 
 def _area(images: Images) -> float:
     """Pixels of an image, in those of the table of costs."""
     _, height, width = images.shape
-    return height * width / 32**2
+    return height * width / AREA

@@ -1,8 +1,8 @@
-"""What the names in a configuration stand for: inferences, rankings, and kinds of branches.
+"""What the names in a configuration stand for: inferences, models, rankings, kinds of branches.
 
 Every kind of inference is an inference by its own name, with the options of the configuration's
 section of that name; `inferences` adds variants. Every kind of ranking is a ranking by its own
-name; `rankings` adds variants. `branch_kinds` adds kinds of branches.
+name; `rankings` adds variants. `models` and `branch_kinds` add those.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from bayesian_lottery.inference.kinds import KINDS, Kind
+from bayesian_lottery.models import MODELS, Definition, Model
 from bayesian_lottery.options import defaults
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.tickets.branches import BRANCHES, Branch
@@ -48,6 +49,23 @@ def ranking_options(config: Mapping, node: Node) -> dict:
     """The kind and the shares of a node's ranking, where it is one of the configuration's."""
     own = config.get("rankings", {}).get(node.ranking)
     return {"ranking_options": {"shares": {}, **own}} if own and node.level else {}
+
+
+def models(config: Mapping) -> list[str]:
+    """The names of all models: those of the package, and those of the configuration."""
+    return [*MODELS, *config.get("models", {})]
+
+
+def model(config: Mapping, name: str) -> Model:
+    """What a model's name stands for."""
+    own = config.get("models", {})
+    return Definition(**own[name]) if name in own else name
+
+
+def definition(config: Mapping, node: Node) -> dict:
+    """The definition of a node's model, if it is the configuration's."""
+    own = config.get("models", {})
+    return {"definition": dict(own[node.model])} if node.model in own else {}
 
 
 def branch_kinds(config: Mapping) -> dict[str, Branch]:

@@ -21,8 +21,10 @@ from bayesian_lottery.study import (
     Node,
     Trunk,
     branches,
+    choices,
     configfiles,
     datasets,
+    definitions,
     expand,
     extensions,
     inferences,
@@ -186,6 +188,7 @@ def validate(config: Mapping) -> list[Trunk]:
     paths.check_results(config["results"])
     _check_inferences(config)
     _check_branch_kinds(config)
+    definitions.check(config)
     trunks = expand(config)
     branches(config, trunks)
     for name, curriculum in config["curricula"].items():
@@ -195,7 +198,7 @@ def validate(config: Mapping) -> list[Trunk]:
         images = images_of(config, name)
         if images.shape:
             for model in dict.fromkeys(trunk.model for trunk in used):
-                models.check(model, images.shape)
+                models.check(choices.model(config, model), images.shape)
             datasets.check_augment(name, config["datasets"][name]["augment"], images.shape)
             datasets.check_shifts(config, name, images.shape)
         for curriculum in dict.fromkeys(trunk.curriculum for trunk in used):

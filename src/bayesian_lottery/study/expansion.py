@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Literal
 
 from bayesian_lottery.errors import InputError, choice
-from bayesian_lottery.models import MODELS
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.nodes import COORDINATES, LATER, Node, Trunk
 from bayesian_lottery.tickets.patterns import PATTERNS
@@ -74,7 +73,7 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
     """Raise `InputError` for the first coordinate of an entry's combination that is not allowed."""
     allowed: dict[str, Collection[str]] = {
         "dataset": config["datasets"],
-        "model": MODELS,
+        "model": choices.models(config),
         "curriculum": config["curricula"],
         "inference": choices.inferences(config),
         "scorer": SCORERS,

@@ -5,11 +5,10 @@ The configuration's `extensions` names the files. A file is imported as the modu
 it should load torch only inside functions, so that the workflow starts fast.
 """
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bayesian_lottery import imports
 from bayesian_lottery.errors import InputError, short
 from bayesian_lottery.findings.figures import FIGURES
 from bayesian_lottery.inference.kinds import KINDS
@@ -45,25 +44,8 @@ def load(files: Sequence[str | Path]) -> None:
             there was before.
     """
     for file in map(str, files):
-        name = f"lottery_extension_{Path(file).stem}"
-        if name in sys.modules:
-            if Path(str(sys.modules[name].__file__)).resolve() != Path(file).resolve():
-                raise InputError(f"extensions: two files have the name {short(Path(file).name)}.")
-            continue
         before = {which: dict(registry) for which, registry in REGISTRIES.items()}
-        spec = importlib.util.spec_from_file_location(name, file)
-        if spec is None or spec.loader is None or not Path(file).is_file():
-            raise InputError(f"extensions: {short(file)} is not a Python file that is there.")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            what = short(f"{type(error).__name__}: {error}")
-            raise InputError(
-                f"extensions: {short(file)} fails as it is imported ({what})."
-            ) from error
+        imports.load_file("extensions", file)
         for which, registry in REGISTRIES.items():
             for key, entry in registry.items():
                 if key not in before[which]:

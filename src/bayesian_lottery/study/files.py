@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from bayesian_lottery.models import Definition
 from bayesian_lottery.study import choices, owners
 from bayesian_lottery.study.expansion import nodes
 from bayesian_lottery.study.nodes import Node, suffix
@@ -32,8 +33,8 @@ def origins(config: Mapping, node: Node) -> dict[str, Origin]:
     branch starts from.
     """
     needed = {}
-    if previous := node.previous:
-        needed["mask"] = Origin(previous, _mask(node, previous))
+    if node.previous:
+        needed["mask"] = mask_of(node)
         if source := REWINDS[node.rewind].origin if node.rewind and not node.branch else None:
             needed["rewind_weights"] = Origin(getattr(node, source), "weights")
     if choices.branch(config, node).needs_trained_weights:
@@ -41,14 +42,17 @@ def origins(config: Mapping, node: Node) -> dict[str, Origin]:
     return needed
 
 
-def _mask(node: Node, previous: Node) -> str:
-    """The name of a node's mask. A dense network has masks of several scorers, rankings, patterns
-    and levels, which searches share."""
+def mask_of(node: Node) -> Origin:
+    """The mask of a level above 0, which a branch from it may change."""
+    previous = node.previous
+    assert previous is not None
     if previous.level > 0:
-        return "next_mask"
+        return Origin(previous, "next_mask")
+    # A dense network has masks of several scorers, rankings, patterns and levels, which searches
+    # share.
     depth = f"_level{node.level:02}" if node.level > 1 else ""
     how = suffix({"ranking": node.ranking, "pattern": node.pattern})
-    return f"next_mask_{node.scorer}{how}{depth}"
+    return Origin(previous, f"next_mask_{node.scorer}{how}{depth}")
 
 
 def masks_apart(config: Mapping, nodes: Iterable[Node]) -> dict[str, Node]:
@@ -111,8 +115,15 @@ def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
 
 
 def node_extensions(config: Mapping, node: Node) -> list[str]:
-    """The extensions that training `node` takes entries of."""
-    return owners.files_of(choices.entries(config, node))
+    """The user's files that training `node` takes: extensions with its entries, and its model's."""
+    used = owners.files_of(choices.entries(config, node))
+    return sorted({*used, *model_files(config, node.model)})
+
+
+def model_files(config: Mapping, name: str) -> list[str]:
+    """The file of a model of the configuration's own, if it is one's and not a module's."""
+    model = choices.model(config, name)
+    return [model.file] if isinstance(model, Definition) and model.file else []
 
 
 def other_data(config: Mapping, node: Node) -> dict[str, str]:
@@ -172,8 +183,8 @@ def node_settings(config: Mapping, node: Node) -> dict:
     The workflow retrains a node when this changes. A network whose predictions are not stochastic
     gives one, whatever the configuration's numbers of samples and passes. Keys that have come
     later stand here only where they say something new: `kind` where the inference's name is
-    another, `ranking_options` and `pieces` where the package does not know the ranking and the
-    branch.
+    another, `ranking_options`, `pieces` and `definition` where the package does not know the
+    ranking, the branch and the model.
     """
     dataset, training = config["datasets"][node.dataset], choices.trained(config, node)
     kind = choices.kind_name(config, training.inference)
@@ -192,6 +203,7 @@ def node_settings(config: Mapping, node: Node) -> dict:
         **({"kind": kind} if kind != training.inference else {}),
         **choices.ranking_options(config, node),
         **choices.pieces(config, node),
+        **choices.definition(config, node),
     }
     if choices.kind(config, training.inference).stochastic:
         return {**settings, "evaluation": evaluation}

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError, choice
-from bayesian_lottery.study import owners
+from bayesian_lottery.models import Definition, Model
+from bayesian_lottery.study import choices, owners
 from bayesian_lottery.study.datasets import images_of
 from bayesian_lottery.study.nodes import LATER, Trunk
 from bayesian_lottery.tickets.patterns import PATTERNS
@@ -28,8 +29,8 @@ def check(config: Mapping, trunks: Iterable[Trunk]) -> None:
     used = {(trunk.dataset, trunk.model, trunk.ranking, trunk.pattern) for trunk in trunks}
     for dataset, model, ranking, pattern in sorted(used):
         if shape := images_of(config, dataset).shape:
-            _check_shares(config, ranking, model, shape)
-            _check_pattern(pattern, model, shape)
+            _check_shares(config, ranking, choices.model(config, model), shape)
+            _check_pattern(pattern, choices.model(config, model), shape)
 
 
 def _check_name(key: str, name: str) -> None:
@@ -44,18 +45,20 @@ def _check_name(key: str, name: str) -> None:
             )
 
 
-def _check_shares(config: Mapping, ranking: str, model: str, shape: tuple[int, int, int]) -> None:
+def _check_shares(config: Mapping, ranking: str, model: Model, shape: tuple[int, int, int]) -> None:
     named = config.get("rankings", {}).get(ranking, {}).get("shares", {})
-    if named.keys() - {"classifier"}:
+    own = isinstance(model, Definition)
+    if named and (own or named.keys() - {"classifier"}):
         known = models.layer_names(model, shape)
         for layer in named:
             if layer not in known:
                 raise choice(f"rankings.{ranking}.shares, a layer of {model}", layer, known)
 
 
-def _check_pattern(pattern: str, model: str, shape: tuple[int, int, int]) -> None:
-    """Refuse units of an extension's model that says nothing of them; the package's all do."""
-    if PATTERNS[pattern].units and owners.files_of([("model", model)]):
+def _check_pattern(pattern: str, model: Model, shape: tuple[int, int, int]) -> None:
+    """Refuse units of a user's model that says nothing of them; the package's all do."""
+    own = isinstance(model, Definition) or owners.files_of([("model", model)])
+    if PATTERNS[pattern].units and own:
         from bayesian_lottery.models.units import groups_of
 
         groups_of(models.build(model, shape, classes=2))

@@ -17,6 +17,7 @@ from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
 from bayesian_lottery.inference import kinds, networks
+from bayesian_lottery.models import costs
 from bayesian_lottery.randomness import generator, seed_of
 from bayesian_lottery.study import LATER, extensions
 from bayesian_lottery.tickets import masks
@@ -74,13 +75,23 @@ class Outputs:
     predictions: Path | None = None
 
 
-def initialise(data_file: Path, model: str, seed: int, output: Path) -> None:
-    """Write the initial weights w0 of `model` for `seed`: the start of every trunk of that seed."""
+def initialise(
+    data_file: Path, model: str, seed: int, output: Path, definition: Mapping | None = None
+) -> None:
+    """Write the initial weights w0 of `model` for `seed`: the start of every trunk of that seed.
+
+    Of a model of the configuration's own, which has a `definition`, the cost goes with them.
+    """
     images = decoded.load(data_file)
     template = models.build(
-        model, images.image_shape, len(images.classes), seed=seed_of("initial", model, seed)
+        models.of({"model": model, "definition": definition}),
+        images.image_shape,
+        len(images.classes),
+        seed=seed_of("initial", model, seed),
     )
     metadata = {"model": model, "image_shape": images.image_shape, "seed": seed}
+    if definition:
+        metadata["cost"] = costs.count(template, images.image_shape)
     write_tensors(output, template.state_dict(), metadata)
 
 
@@ -251,8 +262,8 @@ def prune_dense(
     """
     place = _prepare(device, settings)
     images = decoded.load(data_file, place)
-    template = models.build(settings["model"], images.image_shape, len(images.classes))
-    mask = masks.ones(models.prunable(template, covers_classifier(settings)))
+    template = models.build(models.of(settings), images.image_shape, len(images.classes))
+    mask = masks.ones(models.prunable(template, covers_classifier(settings, template)))
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     network = networks.build(kind, template.to(place), options)
     state, _ = read_tensors(weights)
@@ -302,9 +313,11 @@ def start(
     device: torch.device,
 ) -> networks.Network:
     """The network as training starts from it: the ticket of a level, or of a branch from it."""
-    template = models.build(settings["model"], images.image_shape, len(images.classes))
+    template = models.build(models.of(settings), images.image_shape, len(images.classes))
+    for note in getattr(template, "notes", ()):
+        print(f"{settings['model']}: {note}", flush=True)
     mask = masks.load(inputs.mask) if inputs.mask else masks.ones(models.prunable(template))
-    masks.check(mask, models.prunable(template, models.CLASSIFIER in mask))
+    masks.check(mask, models.shapes_for(template, mask))
     source = inputs.trained_weights or inputs.initial
     weights, _ = read_tensors(source)
     networks.check_shapes(source, weights, template.state_dict())

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import nn
 
 from bayesian_lottery.data import decoded
 from bayesian_lottery.inference.networks import Network, State
+from bayesian_lottery.models import classifier_of
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks, patterns, rankings
 from bayesian_lottery.tickets.scores import GRADIENT, SCORERS
@@ -38,10 +40,10 @@ def prune(
     return patterns.prune(patterns.name_of(settings), mask, scores, contests, network.template)
 
 
-def covers_classifier(settings: Mapping) -> bool:
+def covers_classifier(settings: Mapping, template: nn.Module) -> bool:
     """Whether masks by the ranking and the pattern of a node of `settings` cover the classifier."""
     _, shares = rankings.options_of(settings)
-    return "classifier" in shares or patterns.PATTERNS[patterns.name_of(settings)].units
+    return classifier_of(template) in shares or patterns.PATTERNS[patterns.name_of(settings)].units
 
 
 def gradients(

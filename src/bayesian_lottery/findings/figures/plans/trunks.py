@@ -105,7 +105,8 @@ def sizes(nodes: Sequence[Node], options: Mapping) -> Grid:
               if node["scorer"] == chosen[node["inference"]]]  # fmt: skip
     related = selection.varied(pruned, "model", ["dataset", "family"])
     shown = selection.panels(related, options)
-    shown.sort(key=lambda where: list(MODELS).index(where["model"]))
+    order = {name: rank for rank, name in enumerate(MODELS)}
+    shown.sort(key=lambda where: order.get(where["model"], len(order)))
     families: dict[str, list[Where]] = {}
     for where in shown:
         families.setdefault(_family(where["model"]), []).append(where)

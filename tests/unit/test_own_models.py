@@ -1,0 +1,277 @@
+"""Models of a user's own: what they become, proved against torch's layers and one sample at a time;
+and refusals."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bayesian_lottery import models
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.inference import networks, packs
+from bayesian_lottery.models import Definition, adapting
+from bayesian_lottery.models.carrying import plain_name
+from bayesian_lottery.models.layers import Conv2d, Linear, SelfAttention
+from bayesian_lottery.models.one_by_one import samples_apart
+from bayesian_lottery.randomness import generator
+from bayesian_lottery.training.engine import Engine, Plan
+
+HOME = str(Path(__file__).with_name("home_made.py"))
+GREY, COLOUR, CLASSES = (1, 8, 8), (3, 8, 8), 5
+OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}
+SHAPE_ARGUMENTS = {"classes": "$classes", "shape": "$image_shape"}
+SMALL = {
+    "net": (Definition(f"{HOME}:Net"), GREY),
+    "colour": (Definition(f"{HOME}:Net", {"channels": "$channels", "width": 4}), COLOUR),
+    "depthwise": (Definition(f"{HOME}:Depthwise", {"channels": "$channels"}), COLOUR),
+    "attending": (Definition(f"{HOME}:Attending", SHAPE_ARGUMENTS), GREY),
+    "sequence_first": (
+        Definition(f"{HOME}:Attending", {**SHAPE_ARGUMENTS, "batch_first": False}), GREY,
+    ),
+    "positions": (Definition(f"{HOME}:Positions"), GREY),
+    "mixing": (Definition(f"{HOME}:Mixing"), GREY),
+}  # fmt: skip
+APART = {"positions", "mixing"}
+TORCHVISION = {
+    "resnet18": Definition("torchvision.models:resnet18"),
+    "mobilenet": Definition("torchvision.models:mobilenet_v3_small", {"dropout": 0}),
+    "vgg11": Definition("torchvision.models:vgg11_bn", {"dropout": 0}),
+}
+TIMM = {
+    "timm_resnet": Definition("timm:create_model", {"model_name": "resnet18"}),
+    "timm_mobilenet": Definition("timm:create_model", {"model_name": "mobilenetv3_small_050"}),
+    "timm_vit": Definition(
+        "timm:create_model",
+        {"model_name": "vit_tiny_patch16_224", "img_size": 32, "patch_size": 8, "depth": 2,
+         "in_chans": "$channels"},
+    ),
+}  # fmt: skip
+small = pytest.mark.parametrize("name", SMALL)
+inferences = pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+
+
+def network_of(definition, shape, inference, member=0, dtype=torch.float64):
+    template = models.build(definition, shape, CLASSES, seed=member).to(dtype)
+    network = networks.build(inference, template, OPTIONS)
+    stream = generator("mask", member)
+    mask = {
+        name: torch.rand(size, generator=stream) < 0.6
+        for name, size in models.prunable(template).items()
+    }
+    network.load(network.state(), mask)
+    return network
+
+
+def batch_of(shape, count=6, member=0, dtype=torch.float64):
+    stream = generator("images", member)
+    images = torch.randn(count, *shape, dtype=dtype, generator=stream)
+    return images, torch.randint(CLASSES, (count,), generator=stream)
+
+
+def trained(network, shape, images, labels, noise, per_pass):
+    """Two steps of so many samples a pass; the state after them, and the last logits."""
+    engine = Engine(network, shape, Plan(samples_per_pass=per_pass))
+    optimizer = torch.optim.SGD(network.parameter_groups(1e-3), lr=1e-2)
+    for rows in noise:
+        logits, _, _ = engine.gradients(images, labels, rows, "categorical", 1e-3)
+        optimizer.step()
+        optimizer.zero_grad()
+    return network.module.state_dict(), logits
+
+
+def agrees(definition, shape, inference, dtype=torch.float64, **tolerance):
+    """All samples at once give what passes of one sample give."""
+    network = network_of(definition, shape, inference, dtype=dtype)
+    other = copy.deepcopy(network)
+    samples = 3 if inference == "bayesian" else 1
+    noise = [network.noise(samples, generator("noise", step)) for step in range(2)]
+    images, labels = batch_of(shape, dtype=dtype)
+    expected, logits = trained(network, shape, images, labels, noise, 1)
+    found, also = trained(other, shape, images, labels, noise, samples)
+    torch.testing.assert_close(also, logits, **tolerance)
+    torch.testing.assert_close(found, expected, **tolerance)
+
+
+@small
+def test_the_model_is_the_users_own_with_other_layers(name):
+    definition, shape = SMALL[name]
+    model = models.build(definition, shape, CLASSES, seed=3)
+    state = torch.get_rng_state()
+    torch.manual_seed(3)
+    plain = adapting.plain(definition, shape, CLASSES)
+    torch.set_rng_state(state)
+    assert samples_apart(model) == (name in APART) == bool(model.notes)
+    renamed = {plain_name(model, key): value for key, value in model.state_dict().items()}
+    torch.testing.assert_close(renamed, dict(plain.state_dict()), rtol=0, atol=0)
+    images, _ = batch_of(shape, dtype=torch.float32)
+    for training in (True, False):
+        ours, theirs = (module.train(training)(images) for module in (model, plain))
+        torch.testing.assert_close(ours, theirs)
+    ours = {plain_name(model, key): value for key, value in model.named_buffers()}
+    torch.testing.assert_close(ours, dict(plain.named_buffers()))
+
+
+@small
+def test_all_weights_of_layers_but_the_classifiers_are_prunable(name):
+    definition, shape = SMALL[name]
+    model = models.build(definition, shape, CLASSES)
+    matrices = {
+        f"{path}.weight"
+        for path, layer in model.named_modules()
+        if isinstance(layer, (Conv2d, Linear)) and path != "head"
+    }
+    assert set(models.prunable(model)) == matrices and model.classifier_name == "head"
+    if name == "positions":
+        assert isinstance(model.block.self_attn, SelfAttention)
+        assert {"block.self_attn.in_proj.weight", "block.linear1.weight"} <= matrices
+
+
+@inferences
+@small
+def test_samples_together_train_as_one_after_the_other(name, inference):
+    agrees(*SMALL[name], inference, rtol=1e-9, atol=1e-10)
+
+
+@inferences
+@small
+def test_networks_side_by_side_train_as_alone(name, inference):
+    definition, shape = SMALL[name]
+    samples = 3 if inference == "bayesian" else 1
+    together = [network_of(definition, shape, inference, member) for member in range(2)]
+    alone = copy.deepcopy(together)
+    pack = packs.pack(together)
+    batches = [batch_of(shape, member=member) for member in range(2)]
+    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    streams = [generator("noise", member) for member in range(2)]
+    noise = [pack.noise_from(samples, streams) for _ in range(2)]
+    trained(pack, shape, images, labels, noise, 2)
+    for member, network in enumerate(alone):
+        one, stream = packs.pack([network]), generator("noise", member)
+        own = [one.noise_from(samples, [stream]) for _ in range(2)]
+        trained(one, shape, *batches[member], own, 2)
+        expected, found = network.module.state_dict(), together[member].module.state_dict()
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.slow
+@inferences
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet"])
+def test_torchvisions_models_carry_samples(name, inference):
+    definition = TORCHVISION[name]
+    assert not models.build(definition, (3, 32, 32), CLASSES).notes
+    agrees(definition, (3, 32, 32), inference, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_torchvisions_vgg_carries_samples():
+    # Of 129 million weights: in float32, without an optimiser's step.
+    network = network_of(TORCHVISION["vgg11"], (3, 32, 32), "bayesian", dtype=torch.float32)
+    network.template.eval()
+    assert not samples_apart(network.template)
+    assert models.prunable(network.template).keys() >= {"features.0.weight", "classifier.3.weight"}
+    images, _ = batch_of((3, 32, 32), 2, dtype=torch.float32)
+    noise, weights = network.noise(2, generator("noise")), network.weights()
+    with torch.no_grad():
+        both = network.logits(images, weights, noise)
+        first = network.logits(images, weights, noise[:1])
+    torch.testing.assert_close(both[:1], first, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+@inferences
+@pytest.mark.parametrize("name", TIMM)
+def test_timms_models(name, inference):
+    pytest.importorskip("timm")
+    definition = TIMM[name]
+    model = models.build(definition, (3, 32, 32), CLASSES)
+    assert samples_apart(model) == (name == "timm_vit")
+    agrees(definition, (3, 32, 32), inference, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("estimator", ["local_reparameterisation", "flipout"])
+def test_estimators_take_layers_that_carry_samples(estimator):
+    definition, shape = SMALL["colour"]
+    template = models.build(definition, shape, CLASSES, seed=0)
+    network = networks.build("bayesian", template, {**OPTIONS, "estimator": estimator})
+    images, labels = batch_of(shape, dtype=torch.float32)
+    engine = Engine(network, shape, Plan())
+    noise = network.noise(3, generator("noise"))
+    logits, _, _ = engine.gradients(images, labels, noise, "categorical", 1e-3)
+    assert logits.shape == (3, 6, CLASSES) and logits.isfinite().all()
+    alone = models.build(*SMALL["positions"], CLASSES)
+    with pytest.raises(InputError, match=r"bayesian\.estimator: .* takes them one at a time"):
+        networks.build("bayesian", alone, {**OPTIONS, "estimator": estimator})
+
+
+def test_a_classifier_can_be_named():
+    squeezed = "torchvision.models:squeezenet1_1"
+    with pytest.raises(InputError, match="has no linear layer; name the layer"):
+        models.build(Definition(squeezed, {"dropout": 0}), (3, 32, 32), CLASSES)
+    named = Definition(squeezed, {"dropout": 0}, classifier="classifier.1")
+    model = models.build(named, (3, 32, 32), CLASSES)
+    assert "classifier.1.weight" not in models.prunable(model)
+    assert models.classes_of(model) == CLASSES
+    with pytest.raises(InputError, match=r"no convolution or linear layer 'top'"):
+        models.build(Definition(squeezed, {"dropout": 0}, "top"), (3, 32, 32), CLASSES)
+    with pytest.raises(InputError, match=r"its classifier hidden has 12; both must have 5"):
+        models.build(Definition(f"{HOME}:Net", {}, "hidden"), GREY, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("lazy", r"its layer second \(LazyLinear\) is lazy"),
+        ("shared", r"its layer second \(Linear\) shares weight with first\.weight"),
+        ("double", r"its layer second \(Linear\) has the weights weight in float64"),
+        ("complex", r"its layer second \(Linear\) has the weights weight in complex64"),
+        ("frozen", r"its layer second \(Linear\) has the weights weight frozen"),
+        ("parametrised", r"its layer second \(Parametrized\w+\) computes its weights from others"),
+        ("quantised", r"its layer second \(Linear\) is quantised"),
+        ("dropout", r"its layer second\.1 \(Dropout\) draws random numbers in training"),
+        ("functional", r"its own code \(Faulty\) draws random numbers in training"),
+        ("average", r"its layer second \(BatchNorm1d\) averages all batches"),
+        ("unweighted", r"its layer second \(BatchNorm1d\) has no weights \(affine is False\)"),
+        ("counter", r"its layer second \(Linear\) changes calls in training"),
+        ("mapping", r"gives a dict for images; it must give logits"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_its_layer(fault, sentence):
+    definition = Definition(f"{HOME}:Faulty", {"fault": fault})
+    with pytest.raises(InputError, match=sentence) as refused:
+        models.build(definition, GREY, CLASSES)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "sentence"),
+    [
+        (f"{HOME}:Nut", {}, "has no 'Nut'"),
+        (f"{HOME}:not_a_module", {}, "gives a list; it must give a torch.nn.Module"),
+        (f"{HOME}:nn", {}, "cannot be called"),
+        (f"{HOME}:Net", {"wdith": 3}, r"cannot be built with num_classes, wdith \(.*wdith"),
+        ("absent_module:Net", {}, "the module 'absent_module' cannot be imported"),
+        ("absent.py:Net", {}, r"'absent\.py' is not a Python file that is there"),
+        (f"{HOME}:Net", {"channels": 3}, "takes no images of 1 x 8 x 8, at layer stem.0"),
+        (f"{HOME}:Net", {"num_classes": 7}, r"outputs of shape \(4, 7\) for 4 images of 5 classes"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(code, arguments, sentence):
+    with pytest.raises(InputError, match=sentence) as refused:
+        models.build(Definition(code, arguments), GREY, CLASSES)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 600
+
+
+def test_self_attention_is_torchs():
+    stream = generator("attention")
+    for batch_first in (True, False):
+        plain = nn.MultiheadAttention(12, 3, batch_first=batch_first).double()
+        tokens = torch.randn(4, 5, 12, dtype=torch.float64, generator=stream)
+        expected = plain(tokens, tokens, tokens, need_weights=False)[0]
+        ours = SelfAttention(plain)
+        torch.testing.assert_close(ours(tokens, tokens, tokens)[0], expected)
+        with pytest.raises(ValueError, match="own input only"):
+            ours(tokens, tokens.clone(), tokens)
+        with pytest.raises(ValueError, match="without a mask"):
+            ours(tokens, tokens, tokens, attn_mask=torch.zeros(5, 5))
