@@ -77,6 +77,7 @@ def described() -> dict[str, tuple[str, str]]:
         "key in `trunks`": "trunks[].",
         "key in `branches`": "branches[].",
         "key in `branch_kinds`": "branch_kinds.*.",
+        "key in `models`": "models.*.",
         "key in `inferences`": "inferences.*.",
         "key in `rankings`": "rankings.*.",
     }

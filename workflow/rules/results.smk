@@ -31,7 +31,7 @@ rule aggregate:
                 "branches": config["branches"],
                 **{
                     key: config[key]
-                    for key in ("inferences", "rankings", "branch_kinds", "extensions")
+                    for key in ("inferences", "models", "rankings", "branch_kinds", "extensions")
                     if config[key]
                 },
             }
