@@ -135,6 +135,30 @@ def test_levels_train_resume_and_prune(folder, monkeypatch, capsys, model, infer
     torch.testing.assert_close(read_tensors(outputs["weights"])[0], undisturbed, rtol=0, atol=0)
 
 
+def test_its_classifier_is_pruned_where_it_has_a_share(folder):
+    rankings = {"first": {"kind": "layerwise", "shares": {"stem.0": 0.5, "head": 0.1}}}
+    own = {"model": "mine", "curriculum": "adam", "ranking": "first", "rewind": "imp"}
+    given = {"trunks": [{**STUDY["trunks"][0], **own}], "branches": []}
+    config, nodes = configured(folder, rankings=rankings, **given)
+    prepared(config)
+    dense, level = (
+        node_of(nodes, model="mine", inference="deterministic", level=k) for k in (0, 1)
+    )
+    jobs.train_nodes([task_of(config, dense)], "cpu")
+    ((path, node),) = study.masks_apart(config, nodes).items()
+    task = study.pruning_task(config, node)
+    data, weights = Path(study.data_file(config, "digits")), study.node_outputs(config, dense)
+    settings = {**task["settings"], **{k: v for k, v in task.items() if "ranking" in k}}
+    files = (data, Path(weights["weights"]), "magnitude", Path(path))
+    jobs.prune_dense(task["node"], settings, *files)
+    jobs.train_nodes([task_of(config, level)], "cpu")
+    mask = masks.load(path)
+    assert int(mask["stem.0.weight"].sum()) == 18 and int(mask["head.weight"].sum()) == 108
+    rankings["first"]["shares"] = {"fc": 0.1}
+    with pytest.raises(InputError, match=r"a layer of home_made\.py:Net: 'fc' is not known"):
+        configured(folder, rankings=rankings, **given)
+
+
 def test_cost_and_requests_follow_from_the_module(folder):
     config, nodes = configured(folder)
     prepared(config)

@@ -32,7 +32,7 @@ def network_of(model, inference, settings):
     for name, tensor in template.state_dict().items():
         if tensor.is_floating_point() and tensor.dim() == 1:
             tensor += 0.3 * torch.rand(tensor.shape, generator=generator(name))
-    mask = masks.ones(models.prunable(template, pruning.covers_classifier(settings)))
+    mask = masks.ones(models.prunable(template, pruning.covers_classifier(settings, template)))
     network = networks.build(inference, template, OPTIONS)
     network.load(network.state(), mask)
     template.eval()
