@@ -5,6 +5,7 @@ Needs no torch, unless what is imported does.
 
 import importlib
 import importlib.util
+import os
 import sys
 from operator import attrgetter
 from pathlib import Path
@@ -34,7 +35,7 @@ def load_file(key: str, file: str | Path) -> ModuleType:
             raise InputError(f"{key}: two files have the name {short(Path(file).name)}.")
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None or not Path(file).is_file():
+    if spec is None or spec.loader is None or not os.path.isfile(file):
         raise InputError(f"{key}: {short(str(file))} is not a Python file that is there.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

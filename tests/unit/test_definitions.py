@@ -197,6 +197,11 @@ def test_a_model_without_known_units_is_not_exported(folder):
         ({"mine": {"code": "a.py:B"}}, r"models\.mine\.code: 'a\.py' is not a Python file"),
         ({"mine": {}}, r"models\.mine: the key 'code' is missing"),
         ({"mine": {"code": "a:b", "args": {}}}, r"models\.mine: 'args' is not a key"),
+        ({"mine": {"code": f"{'x' * 300}.py:B"}}, "is not a Python file that is there"),
+        (
+            {"mine": {"code": "a:b", "arguments": {"rate": [0.1, float("nan")]}}},
+            r"models\.mine\.arguments\.rate: .* numbers must be finite",
+        ),
         (
             {"mine": {"code": "a:b", "arguments": {"width": "$wide"}}},
             r"models\.mine\.arguments\.width: '\$wide' is not known; choose from \$channels",

@@ -2,10 +2,12 @@
 and refusals."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from bayesian_lottery import models
@@ -275,3 +277,14 @@ def test_self_attention_is_torchs():
             ours(tokens, tokens.clone(), tokens)
         with pytest.raises(ValueError, match="without a mask"):
             ours(tokens, tokens, tokens, attn_mask=torch.zeros(5, 5))
+
+
+def test_the_documents_example_is_a_model(tmp_path):
+    text = (Path(__file__).parents[2] / "docs/models.md").read_text()
+    code, entry = (re.search(rf"```{kind}\n(.*?)```", text, re.DOTALL)[1]
+                   for kind in ("python", "yaml"))  # fmt: skip
+    (tmp_path / "my_models.py").write_text(code)
+    mine = yaml.safe_load(entry)["models"]["mine"]
+    definition = Definition(**{**mine, "code": f"{tmp_path}/{mine['code']}"})
+    model = models.build(definition, GREY, CLASSES)
+    assert not model.notes and model(torch.zeros(2, *GREY)).shape == (2, CLASSES)

@@ -3,8 +3,9 @@
 The Snakefile imports this module; only `build` needs torch.
 """
 
+import json
+import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError, choice, short
@@ -28,9 +29,16 @@ def check(config: Mapping) -> None:
                 f"{key}.code: {short(model.code)} is not allowed; it must be 'module:callable' or "
                 "'path/to/file.py:callable'."
             )
-        if model.file and not Path(model.file).is_file():
+        if model.file and not os.path.isfile(model.file):
             raise InputError(f"{key}.code: {short(model.file)} is not a Python file that is there.")
         for argument, value in model.arguments.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except ValueError:
+                raise InputError(
+                    f"{key}.arguments.{argument}: {short(value)} is not allowed; numbers must be "
+                    "finite, for results record them."
+                ) from None
             if isinstance(value, str) and value.startswith("$") and value not in models.PLACES:
                 raise choice(f"{key}.arguments.{argument}", value, models.PLACES)
 
