@@ -46,22 +46,23 @@ def folder(tmp_path, monkeypatch) -> Iterator[Path]:
     sys.modules.pop("lottery_extension_home_made", None)
 
 
-def prepared(config) -> None:
+def prepared(config, shape=(1, 8, 8), counts=(100, 50)) -> None:
+    """The decoded data set, of noisy patterns, and the initial weights of the models of a file."""
     stream = torch.Generator().manual_seed(0)
-    patterns = torch.randint(256, (10, 1, 8, 8), generator=stream)
+    patterns = torch.randint(256, (10, *shape), generator=stream)
 
     def split(count: int) -> decoded.Split:
         labels = torch.arange(count) % 10
-        noise = torch.randint(-60, 60, (count, 1, 8, 8), generator=stream)
+        noise = torch.randint(-60, 60, (count, *shape), generator=stream)
         return decoded.Split((patterns[labels] + noise).clamp(0, 255).to(torch.uint8), labels)
 
-    train, test = split(100), split(50)
+    train, test = map(split, counts)
     images = decoded.Images(
         "digits", tuple("abcdefghij"), train, test, *decoded.channel_statistics(train.images)
     )
     decoded.save(study.data_file(config, "digits"), images, "made here")
     for name, entry in config["models"].items():
-        if entry["code"].startswith("home_made"):
+        if entry["code"].startswith("home_made") or shape[0] == 3:
             output = Path(f"results/initial/digits/{name}/seed0.safetensors")
             jobs.initialise(Path(study.data_file(config, "digits")), name, 0, output, entry)
 
@@ -133,6 +134,22 @@ def test_levels_train_resume_and_prune(folder, monkeypatch, capsys, model, infer
     jobs.train_nodes([task_of(config, level)], "cpu")
     assert read_json(outputs["metrics"])["cost"]["resumed_at_steps"]
     torch.testing.assert_close(read_tensors(outputs["weights"])[0], undisturbed, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
+def test_a_librarys_model_finds_a_ticket(folder, inference):
+    code = "torchvision.models:mobilenet_v3_small"
+    own = {"library": {"code": code, "arguments": {"dropout": 0}}}
+    config, nodes = configured(folder, own, ["library"])
+    prepared(config, (3, 32, 32), (50, 20))
+    definitions.build(config, nodes)
+    for number in (0, 1):
+        node = node_of(nodes, model="library", inference=inference, level=number)
+        jobs.train_nodes([task_of(config, node)], "cpu")
+    metrics = read_json(study.node_outputs(config, node)["metrics"])
+    assert metrics["survivors"] == metrics["prunable"] - int(0.2 * metrics["prunable"])
+    assert cost.estimate(config, nodes, "gpu").wall(1) > 0
 
 
 def test_its_classifier_is_pruned_where_it_has_a_share(folder):

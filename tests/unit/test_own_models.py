@@ -42,7 +42,6 @@ TORCHVISION = {
     "vgg11": Definition("torchvision.models:vgg11_bn", {"dropout": 0}),
 }
 TIMM = {
-    "timm_resnet": Definition("timm:create_model", {"model_name": "resnet18"}),
     "timm_mobilenet": Definition("timm:create_model", {"model_name": "mobilenetv3_small_050"}),
     "timm_vit": Definition(
         "timm:create_model",
