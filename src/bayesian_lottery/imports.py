@@ -10,6 +10,7 @@ import sys
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from bayesian_lottery.errors import InputError, short
 
@@ -74,3 +75,9 @@ def load(key: str, code: str) -> object:
 def reason(error: Exception) -> str:
     """An exception's kind and message on one line."""
     return short(f"{type(error).__name__}: {error}")
+
+
+def named(code: str) -> Any:
+    """What a registry's entry names, "module:object"; this may load torch."""
+    module, _, name = code.partition(":")
+    return attrgetter(name)(importlib.import_module(module))

@@ -4,9 +4,14 @@
 """
 
 import typing
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 
 _TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No options."""
 
 
 def option(default: object, description: str, **limits: object):

@@ -45,11 +45,12 @@ STUDY = {
 class SmallStudy:
     """A study in a folder, with its data set of ten noisy patterns and its initial weights.
 
-    They are made unless `prepare` is false.
+    They are made unless `prepare` is false; `changes` are other keys of the configuration.
     """
 
-    def __init__(self, folder: Path, prepare: bool = True):
-        (folder / "study.yaml").write_text(yaml.safe_dump({**STUDY, "results": str(folder)}))
+    def __init__(self, folder: Path, prepare: bool = True, **changes):
+        config = {**STUDY, **changes, "results": str(folder)}
+        (folder / "study.yaml").write_text(yaml.safe_dump(config))
         self.config, self.nodes = configuration.load([folder / "study.yaml"], [], SCHEMA)
         self.data = Path(study.data_file(self.config, "digits"))
         if prepare:
@@ -68,8 +69,7 @@ class SmallStudy:
         statistics = decoded.channel_statistics(train.images)
         images = decoded.Images("digits", tuple("abcdefghij"), train, test, *statistics)
         decoded.save(self.data, images, "made here")
-        for model in MODELS:
-            node = self.node(model)
+        for model, node in {node.model: node for node in self.nodes}.items():
             jobs.initialise(self.data, model, 0, Path(self.inputs(node)["initial"]))
 
     def node(self, model: str, inference="deterministic", curriculum="adam", **others) -> Node:
@@ -110,8 +110,8 @@ class SmallStudy:
 
     def numbers(self, node: Node) -> dict[str, bytes]:
         """The bytes of the node's files that do not depend on when and where it ran."""
-        names = ["weights", *(n for n in ("branch_mask",) if node.branch)]
-        paths = [self.outputs(node)[name] for name in names]
+        outputs = self.outputs(node)
+        paths = [outputs[name] for name in ("weights", "mask", "predictions") if name in outputs]
         paths += self.outputs(node).get("next_masks", {}).values()
         return {Path(path).name: Path(path).read_bytes() for path in paths}
 

@@ -10,6 +10,7 @@ import yaml
 from bayesian_lottery.data.sources import SOURCES, TEST_FRACTION
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
+from bayesian_lottery.options import defaults
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS, Branch
 from bayesian_lottery.tickets.patterns import PATTERNS
 from bayesian_lottery.tickets.rankings import RANKINGS
@@ -80,6 +81,7 @@ def described() -> dict[str, tuple[str, str]]:
         "key in `models`": "models.*.",
         "key in `inferences`": "inferences.*.",
         "key in `rankings`": "rankings.*.",
+        "key in `searches`": "searches.*.",
     }
     by_section = {"Data sets": "datasets.*.", "Curricula": "curricula.*."}
     return {
@@ -133,10 +135,27 @@ def test_defaults_are_those_of_the_schema(key: str) -> None:
         ("branch_kinds.*.mask", MASKS),
         ("branch_kinds.*.weights", WEIGHTS),
         ("inferences.*.kind", KINDS),
+        ("searches.*.kind", SEARCHES),
     ],
 )
 def test_values_are_those_that_there_are(key: str, values) -> None:
     assert set(values) <= set(re.findall(r"`(\w+)`", described()[key][1]))
+
+
+def test_the_options_of_searches_are_described_with_their_defaults() -> None:
+    told = {
+        (kind, cells[0].strip("`")): yaml.safe_load(cells[2].strip("`"))
+        for _, header, cells in rows("config/README.md")
+        if header == "option of a search"
+        for kind in re.findall(r"`(\w+)`", cells[1])
+    }
+    assert told == {
+        (kind, option): default
+        for kind, search in SEARCHES.items()
+        for option, default in defaults(search.options).items()
+    }
+    told_of = (ROOT / "docs/ways.md").read_text()
+    assert all(f"| `{kind}` |" in told_of for kind in SEARCHES)
 
 
 PAPER = yaml.safe_load((ROOT / "config/cifar10.yaml").read_text())

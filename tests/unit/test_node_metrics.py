@@ -162,6 +162,8 @@ FORGERIES = [
     ("node.search", "one_shot", "node"),
     ("node.search", None, "node"),
     ("node.search", 5, "node.search"),
+    ("connected", 1, "connected"),
+    ("connected", None, "connected"),
     ("node.branch", "reinit", "node.replicate"),
     ("node.replicate", 0, "node.replicate"),
     ("node.level", 0, "node.scorer"),

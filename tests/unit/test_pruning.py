@@ -34,11 +34,15 @@ def network_of(model: str, inference: str) -> networks.Network:
     return networks.build(inference, template, OPTIONS)
 
 
-def gradients_by_hand(model: str, images: decoded.Images) -> dict[str, torch.Tensor]:
-    """Of the mean cross-entropy of the batch that `pruning.gradients` takes, by plain PyTorch."""
+def gradients_by_hand(model: str, images: decoded.Images, changed=None) -> dict[str, torch.Tensor]:
+    """Of the mean cross-entropy of the batch that `pruning.gradients` takes, by plain PyTorch.
+
+    `changed` are weights other than the initial ones.
+    """
     training, _ = decoded.hold_out(images.train, 0.2, generator("hold_out", images.name))
     order = torch.randperm(len(training), generator=generator(*STREAM, "scoring", "batch"))[:16]
     plain = models.build(model, FAMILIES[model], 10, seed=1).eval()
+    plain.load_state_dict({**plain.state_dict(), **(changed or {})})
     inputs = decoded.normalise(training.images[order], images.mean, images.std)
     F.cross_entropy(plain(inputs), training.labels[order]).backward()
     return {name: parameter.grad for name, parameter in plain.named_parameters()}

@@ -19,5 +19,6 @@ def test_by_hand():
 
 
 def test_each_inference_has_its_own():
-    assert scorers_for(KINDS["deterministic"].offers) == ["magnitude"]
-    assert scorers_for(KINDS["bayesian"].offers) == ["snr", "square", "mu"]
+    both = ["random", "snip", "grasp", "synflow"]
+    assert scorers_for(KINDS["deterministic"].offers) == ["magnitude", *both]
+    assert scorers_for(KINDS["bayesian"].offers) == ["snr", "square", "mu", *both]

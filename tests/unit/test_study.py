@@ -11,6 +11,7 @@ import pytest
 from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.study import Node, Trunk
+from bayesian_lottery.study.files import Origin
 from bayesian_lottery.training import jobs
 
 CURRICULUM = {"epochs": 2, "learning_rate": 0.1, "batch_size": 8, "milestones": []}
@@ -69,10 +70,11 @@ def test_folders_spell_the_coordinates():
     assert level(3).folder == "runs/digits/lenet5/bayesian/short/seed0/snr_imp/level03"
 
 
-def test_every_level_follows_the_one_before_and_level_1_the_shared_dense_network():
-    assert level(3).previous == level(2)
-    assert level(1).previous == level(1, "mu", "lrr").previous == DENSE
-    assert DENSE.previous is None
+def test_every_level_follows_the_one_before_and_level_1_the_shared_dense_network(config):
+    assert study.previous(config, level(3)) == level(2)
+    assert study.previous(config, level(1)) == DENSE
+    assert study.previous(config, level(1, "mu", "lrr")) == DENSE
+    assert study.previous(config, DENSE) is None
 
 
 def test_entries_expand_to_every_combination(config):
@@ -105,14 +107,14 @@ def test_metrics_files_are_those_of_all_nodes(config):
         (0, "dataset", "cifar", "trunks entry 1.dataset: 'cifar' is not known; choose from digits"),
         (1, "curriculum", ["short", "slow"], "trunks entry 2.curriculum: 'slow' is not known"),
         (0, "inference", "bayes", "'bayes' is not known; choose from bayesian, deterministic."),
-        (1, "scorer", "sigma", "'sigma' is not known; choose from magnitude, mu, snr, square."),
+        (1, "scorer", "sigma", "trunks entry 2.scorer: 'sigma' is not known; choose from grasp,"),
         (1, "rewind", "none", "trunks entry 2.rewind: 'none' is not known; choose from imp, lrr."),
         (
             *(1, "search", ["iterative", "random"]),
-            "trunks entry 2.search: 'random' is not known; choose from iterative, one_shot.",
+            "trunks entry 2.search: 'random' is not known; choose from at_init,",
         ),
-        (0, "scorer", "snr", "'snr' cannot score deterministic networks; use magnitude there."),
-        (1, "scorer", "magnitude", "cannot score bayesian networks; use snr, square, mu there."),
+        (0, "scorer", "snr", "'snr' cannot score deterministic networks; use magnitude, random"),
+        (1, "scorer", "magnitude", "cannot score bayesian networks; use snr, square, mu, random, "),
     ],
 )
 def test_coordinates_that_are_not_allowed_are_refused(config, entry, key, value, sentence):
@@ -287,7 +289,7 @@ def test_a_later_coordinate_is_absent_where_it_means_what_was_done_before(config
         "pattern=units",
     ]
     assert both.folder.endswith("/snr_imp_layerwise_units/level02")
-    assert both.dense == DENSE and both.previous == replace(both, level=1)
+    assert both.dense == DENSE and study.previous(config, both) == replace(both, level=1)
     assert study.is_papers(level(2).coordinates()) and not study.is_papers(both.coordinates())
 
 
@@ -314,9 +316,65 @@ def test_a_level_of_a_fan_starts_from_the_dense_network_alone(config):
     assert study.node_inputs(config, branch) == study.node_inputs(config, one_shot(2))
     assert study.scorers(config, one_shot(2)) == []
     assert study.node_outputs(config, one_shot(2))["next_masks"] == {}
-    assert study.starts_others(level(2, rewind="lrr")) and not study.starts_others(
-        one_shot(2, "lrr")
-    )
+    assert study.starts_others(config, level(2, rewind="lrr"))
+    assert not study.starts_others(config, one_shot(2, "lrr"))
+
+
+def found_by(config, search, **entry):
+    """A Bayesian trunk of another search, and that search's options."""
+    config["searches"] = {"mine": {"kind": search}}
+    config["trunks"] = [{**config["trunks"][1], "search": "mine", **entry}]
+    return [node for node in study.nodes(config) if node.level == 2]
+
+
+@pytest.mark.parametrize("search", ["dynamic", "gradual", "at_init"])
+def test_a_level_that_makes_its_own_mask_waits_for_no_other_and_its_branches_for_it(config, search):
+    level, *_ = found_by(config, search)
+    assert study.origins(config, level) == {} and study.previous(config, level) is None
+    assert study.node_outputs(config, level)["mask"] == f"out/{level.folder}/mask.safetensors"
+    settings = study.node_settings(config, level)
+    assert settings["search_options"]["kind"] == search and settings["scorers"] == []
+    branch = replace(level, branch="reinit", replicate=0)
+    assert study.origins(config, branch) == {"mask": Origin(level, "mask")}
+    assert "search_options" not in study.node_settings(config, branch)
+    alone = [
+        len(pack) == 1 for pack in study.packs(config, study.nodes(config), 9) if level in pack
+    ]
+    assert alone == [search != "at_init"]
+
+
+def test_early_masks_lie_with_the_dense_network_and_options_are_the_watchs_alone(config):
+    level, *_ = found_by(config, "early", ranking="layerwise")
+    mask = study.node_inputs(config, level)["mask"]
+    assert mask == f"out/{level.dense.folder}/watched_mine_snr_layerwise/level02.safetensors"
+    assert study.watches(config, study.nodes(config)) == {
+        f"watched_mine_{scorer}_layerwise": 20 for scorer in ("snr", "mu")
+    }
+    before, task = study.node_settings(config, level), study.watching_task(config, level)
+    config["searches"]["mine"]["window"] = 3
+    assert study.node_settings(config, level) == before
+    changed = study.watching_task(config, level)
+    assert task["settings"]["watch"]["window"] == 5 and changed["settings"]["watch"]["window"] == 3
+    assert task["settings"]["ranking"] == "layerwise" and "search" not in task["settings"]
+
+
+@pytest.mark.parametrize(
+    ("search", "entry", "sentence"),
+    [
+        ("dynamic", {"rewind": "lrr"}, "rewind: 'lrr' goes back to the trained network that was"),
+        ("early", {"rewind": "lrr"}, "and the search 'mine' has none; use imp there."),
+        ("dynamic", {"ranking": "layerwise"}, "ranking: 'layerwise' does not go with the search"),
+        (
+            "early",
+            {"levels": 21},
+            "levels: 21 is too many, for the search 'mine' watches 20",
+        ),
+        ("gradual", {"pattern": "units"}, "pattern: 'units' does not go with the search 'mine'; "),
+    ],
+)
+def test_what_does_not_go_with_a_search_is_refused(config, search, entry, sentence):
+    with pytest.raises(InputError, match=sentence):
+        found_by(config, search, **entry)
 
 
 def with_branches(config, **entry):

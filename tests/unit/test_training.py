@@ -346,7 +346,7 @@ def test_a_branch_is_one_function_and_one_line(inputs, tmp_path, monkeypatch):
     network = jobs.start(decoded.load(start.data), options, start, ["any"], torch.device("cpu"))
     initial, _ = read_tensors(start.initial)
     assert torch.equal(network.state()["classifier.weight"], -initial["classifier.weight"])
-    out = jobs.Outputs(*(tmp_path / name for name in "mhw"), branch_mask=tmp_path / "mask")
+    out = jobs.Outputs(*(tmp_path / name for name in "mhw"), mask=tmp_path / "mask")
     jobs.train_nodes([jobs.Task(NODE, options, start, out)], "cpu")
     assert (tmp_path / "mask").read_bytes() == start.mask.read_bytes()
     assert read_json(tmp_path / "m")["settings"]["branch"] == "negate"

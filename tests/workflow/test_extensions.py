@@ -16,6 +16,7 @@ from bayesian_lottery.tickets.branches import MASKS
 from bayesian_lottery.tickets.rewinds import REWINDS
 from bayesian_lottery.tickets.branches import Branch
 from bayesian_lottery.tickets.rewinds import Rewind
+from bayesian_lottery.tickets.searches import SEARCHES, AtInit, Search
 
 
 def trained_signs(initial, trained):
@@ -25,6 +26,23 @@ def trained_signs(initial, trained):
     return {name: value.abs() * trained[name].sign() for name, value in initial.items()}
 
 
+class Turning:
+    """Turns the mask upside down after the fifth step."""
+
+    def __init__(self, network, images, settings, stream, steps, options):
+        self.network = network
+
+    def due(self, step):
+        return step == 5
+
+    def mask(self, step):
+        return {name: layer.cpu().flip(0) for name, layer in self.network.mask.items()}
+
+
+SEARCHES["turning"] = Search(
+    "a mask that turns", scored="own", options=AtInit, moves="lottery_extension_mine:Turning",
+    start="bayesian_lottery.training.pruning:initial_mask",
+)
 SCORERS["saliency"] = Scorer(("weight", "gradient"), lambda w, g: (w * g).abs(), "|w g|")
 REWINDS["signs"] = Rewind("trained signs", trained_signs, origin="previous")
 MASKS["upside_down"] = lambda mask, stream: {n: layer.flip(0) for n, layer in mask.items()}
@@ -47,6 +65,7 @@ TRUNKS = [
     {**SHARED, "inference": "deterministic", "scorer": ["magnitude", "saliency"],
      "rewind": ["imp", "signs"], "levels": 2},
     {**SHARED, "inference": "noisy", "scorer": "snr", "levels": 1},
+    {**SHARED, "inference": "noisy", "scorer": "snr", "search": "turning", "levels": 1},
 ]  # fmt: skip
 BRANCHES = [
     {"branch": ["turned", "redrawn"], "scorer": "saliency", "rewind": "imp", "levels": [2]},
@@ -83,6 +102,7 @@ def test_everything_of_ones_own_is_in_the_tables(study):
     assert {"saliency", "magnitude", "snr"} <= set(runs["scorer"].dropna())
     assert {"signs", "imp"} <= set(runs["rewind"].dropna())
     assert {"turned", "redrawn", "back"} == set(runs["branch"].dropna())
+    assert {"iterative", "turning"} == set(runs["search"].dropna())
     assert {"noisy", "deterministic"} == set(runs["inference"])
     noisy = runs[(runs["inference"] == "noisy") & runs["branch"].isna()]
     assert noisy["final_mutual_information"].notna().all(), "predictions average draws"
@@ -106,5 +126,6 @@ def test_a_finished_study_has_nothing_to_do_and_a_changed_method_trains_its_own_
     mine.write_text(MINE + "\n# changed\n")
     trained = study.trained()
     mine.write_text(MINE)
-    # saliency: imp and signs, two levels each; signs by magnitude: two; noisy: dense and one.
-    assert sum(trained.values()) == 4 + 2 + 2 + len(("turned", "redrawn", "back")), trained
+    # saliency: imp and signs, two levels each; signs by magnitude: two; noisy: dense, one of each
+    # search.
+    assert sum(trained.values()) == 4 + 2 + 3 + len(("turned", "redrawn", "back", "back")), trained

@@ -267,6 +267,9 @@ SOMETIMES = {
     "checkpoint.safetensors",
     "checkpoint.damaged.safetensors",
     "next_mask_{scorer}_level{level}.safetensors",
+    "distances.csv",
+    "level{level}.safetensors",
+    "seen.safetensors",
 }
 
 

@@ -31,7 +31,14 @@ rule aggregate:
                 "branches": config["branches"],
                 **{
                     key: config[key]
-                    for key in ("inferences", "models", "rankings", "branch_kinds", "extensions")
+                    for key in (
+                        "inferences",
+                        "models",
+                        "searches",
+                        "rankings",
+                        "branch_kinds",
+                        "extensions",
+                    )
                     if config[key]
                 },
             }

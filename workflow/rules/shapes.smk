@@ -50,9 +50,10 @@ def names_of_kind(kind):
     return "|".join(n for n in study.inferences(config) if study.kind_name(config, n) == kind)
 
 
-def levels_of(rewinds, scored):
+def levels_of(rewinds, *scored):
     """A pattern of the levels of all trunks of these rewinds whose search scores those networks."""
-    searches = [name for name, search in SEARCHES.items() if search.scored == scored]
+    kinds = {name: SEARCHES[study.search_kind(config, name)] for name in study.searches(config)}
+    searches = [name for name, kind in kinds.items() if kind.scored in scored]
     later = {"search": searches, "ranking": study.rankings(config), "pattern": PATTERNS}
     named = (dict(zip(later, values)) for values in product(*later.values()))
     suffixes = "|".join(study.suffix(coordinates) for coordinates in named)
@@ -69,17 +70,16 @@ def shapes_of_nodes():
     for name in chained:
         pattern = levels_of([name], "previous")
         yield alone(f"train_level_{name}", pattern, weights=weights, next_masks=[mask])
-    yield alone("train_level_apart", levels_of(REWINDS, "dense"), weights=unneeded(weights))
+    yield alone(
+        "train_level_apart", levels_of(REWINDS, "dense", "watched"), weights=unneeded(weights)
+    )
+    own = {"weights": unneeded(weights), "mask": "<results>/{node}/mask.safetensors"}
+    yield alone("train_level_alone", levels_of(REWINDS, "own"), **own)
     for name, kind in KINDS.items():
         masks = [mask.replace("next_mask", f"next_mask_{scorer}") for scorer in kind.scorers]
         pattern = rf"runs/[^/]+/[^/]+/({names_of_kind(name)})/.+/dense"
         yield alone(f"train_dense_{name}", pattern, weights=weights, next_masks=masks)
-    yield alone(
-        "train_branch",
-        r"runs/.+/(dense|level\d+)/[^/]+_\d+",
-        weights=unneeded(weights),
-        mask="<results>/{node}/mask.safetensors",
-    )
+    yield alone("train_branch", r"runs/.+/(dense|level\d+)/[^/]+_\d+", **own)
 
 
 def shapes_of_packs():
@@ -89,13 +89,13 @@ def shapes_of_packs():
         outputs = {"metrics": [], "history": [], "predictions": [], "weights": [], "masks": []}
         for node in pack:
             files = study.node_outputs(config, node)
-            keep = str if study.starts_others(node) else unneeded
+            keep = str if study.starts_others(config, node) else unneeded
             outputs["metrics"].append(files["metrics"])
             outputs["history"].append(files["history"])
             outputs["predictions"].append(files["predictions"])
             outputs["weights"].append(keep(files["weights"]))
             outputs["masks"] += files.get("next_masks", {}).values()
-            outputs["masks"] += [files["branch_mask"]] if node.branch else []
+            outputs["masks"] += [files["mask"]] if "mask" in files else []
         inputs = {path for node in pack for path in study.node_inputs(config, node).values()}
         inputs |= {path for node in pack for path in extension_files(node)}
         inputs |= {path for node in pack for path in study.other_data(config, node).values()}

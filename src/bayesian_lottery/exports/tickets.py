@@ -159,10 +159,12 @@ def load(folder: str | Path) -> Ticket:
 
 def _mask(root: Path, node: Node, initial: State, metrics: Mapping) -> masks.Mask:
     """A node's mask; dense at level 0."""
-    if node.branch:
+    own = metrics["settings"].get("search_options")
+    config = {"searches": {node.search: own}} if own else {}
+    if node.branch or study.makes_mask(config, node):
         return masks.load(root / node.folder / "mask.safetensors")
     if node.level == 0:
         return masks.ones({layer["name"]: initial[layer["name"]].shape
                            for layer in metrics["layers"]})  # fmt: skip
-    origin = study.mask_of(node)
+    origin = study.origins(config, node)["mask"]
     return masks.load(root / origin.node.folder / f"{origin.name}.safetensors")

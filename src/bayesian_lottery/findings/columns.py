@@ -49,6 +49,8 @@ RUN_DTYPES = {
     **COORDINATES,
     **{name: dtype for name, (_, dtype) in RUN_COLUMNS.items()},
     "computation": "Int64",
+    "emptied": "Int64",  # layers without a weight
+    "connected": "boolean",  # whether a path leads from input to output; null in older results
     "sparsity": "float64",
     "passes": "Int64",
     **{f"passes_{what}_{name}": "float64" for name in MEASURED for what in ("mean", "sd")},

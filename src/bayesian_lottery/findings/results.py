@@ -68,6 +68,8 @@ def row(metrics: dict) -> dict:
         **node_metrics.coordinates(metrics),
         **columns,
         "computation": node_metrics.computation(metrics),
+        "emptied": sum(layer["survivors"] == 0 for layer in metrics["layers"]),
+        "connected": metrics.get("connected"),
         "sparsity": 1 - columns["density"],
         **_passes(metrics),
         **early_stopping(metrics),

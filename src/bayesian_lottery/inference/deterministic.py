@@ -75,5 +75,11 @@ class DeterministicNetwork(Network):
     def moments(self) -> dict[str, State]:
         return {"weight": prunable_of(self.survivors, self.weight.detach())}
 
+    def draw(self, generator: torch.Generator) -> State:
+        return self.state()
+
+    def born(self, name: str) -> dict[str, float]:
+        return {"weight": 0.0}
+
     def gradients(self) -> State:
         return prunable_of(self.survivors, self.weight.grad)

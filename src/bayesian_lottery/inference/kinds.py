@@ -6,17 +6,11 @@ configuration). Every kind is an inference by its own name, too.
 This module loads no torch, so that the workflow can read the names quickly.
 """
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 
-from bayesian_lottery.options import option
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """The options of a kind that has none."""
+from bayesian_lottery.imports import named
+from bayesian_lottery.options import Nothing, option
 
 
 @dataclass(frozen=True)
@@ -92,8 +86,7 @@ class Kind:
 
     def load(self) -> Callable:
         """What `code` names; this imports torch."""
-        module, _, name = self.code.partition(":")
-        return attrgetter(name)(importlib.import_module(module))
+        return named(self.code)
 
 
 KINDS: dict[str, Kind] = {

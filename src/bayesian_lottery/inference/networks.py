@@ -88,6 +88,13 @@ class Network(Protocol):
     def moments(self) -> dict[str, State]:
         """What scorers rank: of each name that the kind offers the tensors, by prunable weight."""
 
+    def draw(self, generator: torch.Generator) -> State:
+        """A copy of the plain model's parameters and buffers under the mask, weights drawn once."""
+
+    def born(self, name: str) -> dict[str, float]:
+        """Where a weight of the layer's parameter `name` starts that grows in training: the values
+        of its entries, by the names in `tensors` of the vectors that have one."""
+
     def gradients(self) -> State:
         """The gradients that the last step left, by prunable weight: of it, or of its mean."""
 

@@ -87,6 +87,8 @@ class BayesianNetwork(Network):
         mean, log_std = _posteriors(module.state_dict(), self.survivors)
         self.mean: Tensor = nn.Parameter(self.survivors.collect(mean))
         self.log_std: Tensor = nn.Parameter(self.survivors.collect(log_std))
+        # Of a layer's weights all are the same.
+        self.initial_log_std = {name: each.flatten()[0].item() for name, each in log_std.items()}
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         check_shapes("weights", state, self.state())
@@ -156,6 +158,15 @@ class BayesianNetwork(Network):
             "mean": prunable_of(self.survivors, self.mean.detach()),
             "std": prunable_of(self.survivors, self.log_std.detach().exp()),
         }
+
+    def draw(self, generator: torch.Generator) -> State:
+        mean, std, _ = (row.detach() for row in self.weights())
+        noise = torch.randn(1, len(mean), generator=generator, device=mean.device, dtype=mean.dtype)
+        others = {name: tensor.detach().clone() for name, tensor in self.survivors.others.items()}
+        return others | self.survivors.named(bayesian.sample(mean, std, noise)[0])
+
+    def born(self, name: str) -> dict[str, float]:
+        return {"mean": 0.0, "log_std": self.initial_log_std[name]}
 
     def gradients(self) -> State:
         return prunable_of(self.survivors, self.mean.grad)

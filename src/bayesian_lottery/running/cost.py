@@ -98,7 +98,7 @@ def node_bytes(
     weights = network.weight_bytes(kind)
     moments = 2 if curriculum["optimizer"] == "adam" else 1
     checkpoint = weights + 4 * moments * network.trained(kind)
-    if study.starts_others(node) or config["weights"] == "all":
+    if study.starts_others(config, node) or config["weights"] == "all":
         return kept + weights, checkpoint
     return kept, checkpoint + weights
 

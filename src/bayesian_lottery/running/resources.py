@@ -106,7 +106,7 @@ def request(
 # What nodes may differ in and still take the same time and memory.
 _COORDINATES = (
     *("seed", "scorer", "rewind", "level", "branch", "pieces", "replicate", "scorers"),
-    *(*LATER, "ranking_options"),
+    *(*LATER, "ranking_options", "search_options"),
 )
 
 

@@ -1,12 +1,13 @@
-"""What the names in a configuration stand for: inferences, models, rankings, kinds of branches.
+"""What the names in a configuration stand for: inferences, models, searches, rankings, branches.
 
 Every kind of inference is an inference by its own name, with the options of the configuration's
-section of that name; `inferences` adds variants. Every kind of ranking is a ranking by its own
-name; `rankings` adds variants. `models` and `branch_kinds` add those.
+section of that name; `inferences` adds variants. Every kind of search and of ranking is one by its
+own name, with its defaults; `searches` and `rankings` add variants. `models` and `branch_kinds` add
+those.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 from bayesian_lottery.inference.kinds import KINDS, Kind
@@ -15,6 +16,7 @@ from bayesian_lottery.options import defaults
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.tickets.branches import BRANCHES, Branch
 from bayesian_lottery.tickets.rankings import RANKINGS
+from bayesian_lottery.tickets.searches import SEARCHES, Search
 
 
 def inferences(config: Mapping) -> list[str]:
@@ -68,6 +70,42 @@ def definition(config: Mapping, node: Node) -> dict:
     return {"definition": dict(own[node.model])} if node.model in own else {}
 
 
+def searches(config: Mapping) -> list[str]:
+    """The names of all searches of the configuration."""
+    return list(dict.fromkeys([*SEARCHES, *config.get("searches", {})]))
+
+
+def search_kind(config: Mapping, search: str) -> str:
+    """The name of the kind of a search."""
+    return config.get("searches", {}).get(search, {}).get("kind", search)
+
+
+def search(config: Mapping, node: Node) -> Search:
+    """The kind of the search of a node's trunk."""
+    return SEARCHES[search_kind(config, node.search)]
+
+
+def search_options(config: Mapping, search: str) -> dict:
+    """The kind of a search, and all of its options."""
+    entry = config.get("searches", {}).get(search, {})
+    kind = search_kind(config, search)
+    return {"kind": kind, **defaults(SEARCHES[kind].options), **entry}
+
+
+def makes_mask(config: Mapping, node: Node) -> bool:
+    """Whether a level makes its own mask, before it is trained or as it is."""
+    return node.level > 0 and not node.branch and search(config, node).scored == "own"
+
+
+def previous(config: Mapping, node: Node) -> Node | None:
+    """The node whose trained weights are scored for the mask of a node's level; None without."""
+    scored = search(config, node).scored
+    if node.level == 0 or scored not in ("previous", "dense"):
+        return None
+    before = replace(node.trunk, level=node.level - 1)
+    return before if scored == "previous" and before.level else node.dense
+
+
 def branch_kinds(config: Mapping) -> dict[str, Branch]:
     """The kinds of branches by name: those of the package, and those of the configuration."""
     own = config.get("branch_kinds", {})
@@ -96,7 +134,7 @@ def entries(config: Mapping, node: Node) -> list[tuple[str, str]]:
     pruned_by = {
         "scorer": node.scorer,
         "rewind": node.rewind,
-        "search": node.search,
+        "search": search_kind(config, node.search),
         "ranking": ranking,
         "pattern": node.pattern,
     }

@@ -36,6 +36,7 @@ from bayesian_lottery.study import (
 from bayesian_lottery.study.configfiles import place
 from bayesian_lottery.study.datasets import Images, images_of
 from bayesian_lottery.tickets.branches import MASKS, WEIGHTS
+from bayesian_lottery.tickets.searches import SEARCHES
 
 # JSON Schema takes 3.0 for an integer, and NaN or infinity for a number within every limit.
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
@@ -187,6 +188,7 @@ def validate(config: Mapping) -> list[Trunk]:
     """
     paths.check_results(config["results"])
     _check_inferences(config)
+    _check_variants("searches", "search", config.get("searches", {}), SEARCHES)
     _check_branch_kinds(config)
     definitions.check(config)
     trunks = expand(config)
@@ -224,19 +226,7 @@ def _check_foreign(config: Mapping) -> None:
 
 def _check_inferences(config: Mapping) -> None:
     """Refuse inferences whose kind is not known, or whose options do not fit it or one another."""
-    for name, entry in config.get("inferences", {}).items():
-        key = f"inferences.{name}"
-        if entry["kind"] not in KINDS:
-            raise choice(f"{key}.kind", entry["kind"], KINDS)
-        if name in KINDS and entry["kind"] != name:
-            raise InputError(
-                f"{key}.kind: {name} is a kind of its own, and {entry['kind']!r} is another; "
-                "give this inference another name."
-            )
-        given = {option: value for option, value in entry.items() if option != "kind"}
-        error = best_match(_Validator(schema_of(KINDS[entry["kind"]].options)).iter_errors(given))
-        if error:
-            raise InputError(_sentence(error, key))
+    _check_variants("inferences", "inference", config.get("inferences", {}), KINDS)
     for name in inferences(config):
         key = (
             f"inferences.{name}"
@@ -244,6 +234,23 @@ def _check_inferences(config: Mapping) -> None:
             else kind_name(config, name)
         )
         _check_estimator(config, key, options(config, name))
+
+
+def _check_variants(section: str, what: str, entries: Mapping, kinds: Mapping) -> None:
+    """Refuse entries, each a kind and some of its options, that name no kind or do not fit it."""
+    for name, entry in entries.items():
+        key = f"{section}.{name}"
+        if entry["kind"] not in kinds:
+            raise choice(f"{key}.kind", entry["kind"], kinds)
+        if name in kinds and entry["kind"] != name:
+            raise InputError(
+                f"{key}.kind: {name} is a kind of its own, and {entry['kind']!r} is another; "
+                f"give this {what} another name."
+            )
+        given = {option: value for option, value in entry.items() if option != "kind"}
+        error = best_match(_Validator(schema_of(kinds[entry["kind"]].options)).iter_errors(given))
+        if error:
+            raise InputError(_sentence(error, key))
 
 
 def _check_estimator(config: Mapping, key: str, given: Mapping) -> None:

@@ -37,6 +37,7 @@ def expand(config: Mapping) -> list[Trunk]:
             coordinates = dict(zip(COORDINATES, values, strict=True))
             _check(f"trunks entry {number}", coordinates, config)
             _check_levels(f"trunks entry {number}", coordinates["pattern"], entry["levels"])
+            _check_watched(f"trunks entry {number}", coordinates["search"], entry["levels"], config)
             for seed in entry["seeds"]:
                 trunk = Trunk(**coordinates, seed=seed, levels=entry["levels"])
                 key = replace(trunk, levels=0)
@@ -78,7 +79,7 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
         "inference": choices.inferences(config),
         "scorer": SCORERS,
         "rewind": REWINDS,
-        "search": SEARCHES,
+        "search": choices.searches(config),
         "ranking": choices.rankings(config),
         "pattern": PATTERNS,
     }
@@ -92,6 +93,20 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
         raise InputError(
             f"{entry}.scorer: {scorer!r} cannot score {inference} networks; use {fitting} there."
         )
+    search, rewind = coordinates["search"], coordinates["rewind"]
+    kind_of_search = SEARCHES[choices.search_kind(config, search)]
+    for name in ("ranking", "pattern"):
+        if coordinates[name] != LATER[name] and name not in kind_of_search.takes:
+            raise InputError(
+                f"{entry}.{name}: {coordinates[name]!r} does not go with the search {search!r}; "
+                f"use {LATER[name]} there."
+            )
+    if kind_of_search.scored in ("own", "watched") and REWINDS[rewind].origin == "previous":
+        others = ", ".join(name for name, each in REWINDS.items() if each.origin != "previous")
+        raise InputError(
+            f"{entry}.rewind: {rewind!r} goes back to the trained network that was scored, and the "
+            f"search {search!r} has none; use {others} there."
+        )
 
 
 def _check_levels(entry: str, pattern: str, levels: int) -> None:
@@ -100,6 +115,15 @@ def _check_levels(entry: str, pattern: str, levels: int) -> None:
         raise InputError(
             f"{entry}.levels: {levels} is too many, for the pattern {pattern} has so few densities "
             f"that its last level is {last}."
+        )
+
+
+def _check_watched(entry: str, search: str, levels: int, config: Mapping) -> None:
+    last = choices.search_options(config, search).get("levels")
+    if last is not None and levels > last:
+        raise InputError(
+            f"{entry}.levels: {levels} is too many, for the search {search!r} watches {last} "
+            "levels; under 'searches' its option 'levels' says how many."
         )
 
 
@@ -204,11 +228,13 @@ def packs(config: Mapping, nodes: Iterable[Node], size: int) -> list[list[Node]]
 
     They have the architecture, inference, data, curriculum, level, ranking and pattern in common
     (so that their masks cover the same layers), and are all of trunks or all branches; seeds,
-    scorers, rewinds, searches and kinds of branches may differ.
+    scorers, rewinds, searches and kinds of branches may differ. A network whose mask moves trains
+    alone.
     """
     alike: dict[tuple, list[Node]] = {}
     for node in nodes:
-        own = (node.level, not node.branch, node.ranking, node.pattern)
+        moves = choices.makes_mask(config, node) and choices.search(config, node).moves
+        own = (node.level, not node.branch, node.ranking, node.pattern, node if moves else None)
         key = (*choices.alike(config, node), *own)
         alike.setdefault(key, []).append(node)
     return [

@@ -28,31 +28,34 @@ class Origin(NamedTuple):
 def origins(config: Mapping, node: Node) -> dict[str, Origin]:
     """What `node` starts from of other nodes, by name: the one answer to whose files are needed.
 
-    It is the `mask` made from the weights of the level before, or of the dense network;
-    `rewind_weights` of the node that the rewind goes back to; `trained_weights` of the level that a
-    branch starts from.
+    It is the `mask` made from the weights of the level before, or of the dense network, or the one
+    that a branch's level has made by itself; `rewind_weights` of the node that the rewind goes back
+    to; `trained_weights` of the level that a branch starts from.
     """
     needed = {}
-    if node.previous:
-        needed["mask"] = mask_of(node)
-        if source := REWINDS[node.rewind].origin if node.rewind and not node.branch else None:
-            needed["rewind_weights"] = Origin(getattr(node, source), "weights")
+    previous = choices.previous(config, node)
+    if previous:
+        needed["mask"] = Origin(previous, _mask(node, previous))
+    elif node.level and choices.search(config, node).watch:
+        needed["mask"] = Origin(node.dense, f"{watched(node)}/level{node.level:02}")
+    elif node.branch and choices.makes_mask(config, node.trunk):
+        needed["mask"] = Origin(node.trunk, "mask")
+    source = REWINDS[node.rewind].origin if node.rewind and not node.branch else None
+    if weights := {"previous": previous, "dense": node.dense}[source] if source else None:
+        needed["rewind_weights"] = Origin(weights, "weights")
     if choices.branch(config, node).needs_trained_weights:
         needed["trained_weights"] = Origin(node.trunk, "weights")
     return needed
 
 
-def mask_of(node: Node) -> Origin:
-    """The mask of a level above 0, which a branch from it may change."""
-    previous = node.previous
-    assert previous is not None
+def _mask(node: Node, previous: Node) -> str:
+    """The name of a node's mask. A dense network has masks of several scorers, rankings, patterns
+    and levels, which searches share."""
     if previous.level > 0:
-        return Origin(previous, "next_mask")
-    # A dense network has masks of several scorers, rankings, patterns and levels, which searches
-    # share.
+        return "next_mask"
     depth = f"_level{node.level:02}" if node.level > 1 else ""
     how = suffix({"ranking": node.ranking, "pattern": node.pattern})
-    return Origin(previous, f"next_mask_{node.scorer}{how}{depth}")
+    return f"next_mask_{node.scorer}{how}{depth}"
 
 
 def masks_apart(config: Mapping, nodes: Iterable[Node]) -> dict[str, Node]:
@@ -64,7 +67,7 @@ def masks_apart(config: Mapping, nodes: Iterable[Node]) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for node in nodes:
         dense = node.dense
-        if node.level and not node.branch and node.previous == dense:
+        if node.level and not node.branch and choices.previous(config, node) == dense:
             mask = node_inputs(config, node)["mask"]
             if mask not in node_outputs(config, dense)["next_masks"].values():
                 found.setdefault(mask, node)
@@ -74,22 +77,53 @@ def masks_apart(config: Mapping, nodes: Iterable[Node]) -> dict[str, Node]:
 def pruning_task(config: Mapping, node: Node) -> dict:
     """What pruning a dense network for `node` is to compute, where training does not: the task of
     the dense network, and what of the node it depends on."""
-    settings = node_settings(config, node)
-    told = {
-        key: settings[key] for key in ("ranking", "ranking_options", "pattern") if key in settings
-    }
     level = {"level": node.level} if node.level > 1 else {}
-    return {**task(config, node.dense), **level, **told}
+    return {**task(config, node.dense), **level, **_cut(config, node)}
 
 
-def starts_others(node: Node) -> bool:
+def _cut(config: Mapping, node: Node) -> dict:
+    """Of a node's settings the ranking and the pattern that its mask is cut by."""
+    settings = node_settings(config, node)
+    names = ("ranking", "ranking_options", "pattern")
+    return {name: settings[name] for name in names if name in settings}
+
+
+def watched(node: Node) -> str:
+    """The folder, in its dense node's, of what the search of a level saw as that one trained."""
+    how = suffix({"ranking": node.ranking, "pattern": node.pattern})
+    return f"watched_{node.search}_{node.scorer}{how}"
+
+
+def watches(config: Mapping, nodes: Iterable[Node]) -> dict[str, int]:
+    """The folders of all watches, and how many levels are watched: no fewer than trunks have, so
+    that deeper trunks watch nothing again."""
+    return {
+        watched(node): choices.search_options(config, node.search)["levels"]
+        for node in nodes
+        if node.level and choices.search(config, node).watch
+    }
+
+
+def watching_task(config: Mapping, node: Node) -> dict:
+    """What watching the dense node of a level train is to compute: the masks of all levels.
+
+    The node's evaluation, which a watch does not make, is left out.
+    """
+    settings = node_settings(config, node.dense)
+    own = {key: settings[key] for key in settings if key not in ("scorers", "evaluation")}
+    told = {"watch": choices.search_options(config, node.search), "scorer": node.scorer}
+    return {"node": node.dense.coordinates(), "settings": {**own, **_cut(config, node), **told}}
+
+
+def starts_others(config: Mapping, node: Node) -> bool:
     """Whether another level of the trunk may start from the node's trained weights.
 
     A dense network's are kept for whatever may come later.
     """
     if node.branch:
         return False
-    return node.rewind is None or (node.chained and REWINDS[node.rewind].origin == "previous")
+    chained = choices.search(config, node).scored == "previous"
+    return node.rewind is None or (chained and REWINDS[node.rewind].origin == "previous")
 
 
 def metrics_files(config: Mapping) -> list[str]:
@@ -144,8 +178,8 @@ def node_outputs(config: Mapping, node: Node) -> dict:
         "weights": f"{folder}/weights.safetensors",
         "predictions": f"{folder}/predictions.safetensors",
     }
-    if node.branch:
-        return {**outputs, "branch_mask": f"{folder}/mask.safetensors"}
+    if node.branch or choices.makes_mask(config, node):
+        return {**outputs, "mask": f"{folder}/mask.safetensors"}
     suffixes = {scorer: f"_{scorer}" if node.level == 0 else "" for scorer in scorers(config, node)}
     next_masks = {
         name: f"{folder}/next_mask{suffix}.safetensors" for name, suffix in suffixes.items()
@@ -172,7 +206,7 @@ def scorers(config: Mapping, node: Node) -> list[str]:
 
     A branch is not pruned, nor is a level that no other is found from.
     """
-    if node.branch or not node.chained:
+    if node.branch or choices.search(config, node).scored != "previous":
         return []
     return [node.scorer] if node.scorer else [*choices.kind(config, node.inference).scorers]
 
@@ -202,12 +236,19 @@ def node_settings(config: Mapping, node: Node) -> dict:
         **({kind: options} if options else {}),
         **({"kind": kind} if kind != training.inference else {}),
         **choices.ranking_options(config, node),
+        **_own_search(config, node),
         **choices.pieces(config, node),
         **choices.definition(config, node),
     }
     if choices.kind(config, training.inference).stochastic:
         return {**settings, "evaluation": evaluation}
     return {**settings, "evaluation": {**evaluation, "samples": 1, "passes": 1}}
+
+
+def _own_search(config: Mapping, node: Node) -> dict:
+    """What a node that makes its own mask is told of its search; of other searches, nothing."""
+    own = choices.makes_mask(config, node)
+    return {"search_options": choices.search_options(config, node.search)} if own else {}
 
 
 def _told(section: str, values: Mapping) -> dict:

@@ -121,6 +121,8 @@ def check(metrics: Any) -> None:
     """Raise an `InputError` that names the key unless `metrics` could be those of a node."""
     _check("", metrics, SCHEMA)
     _check("provenance.computation", computation(metrics), COUNT)
+    told = metrics.get("connected", True)  # results from before do not tell
+    _require(type(told) is bool, "connected", told, "true or false")
     _check_options(metrics["settings"])
     _check_node(metrics)
     _check_counts(metrics)

@@ -79,19 +79,6 @@ class Node:
         return replace(self.trunk, scorer=None, rewind=None, level=0, **LATER)
 
     @property
-    def previous(self) -> "Node | None":
-        """The node whose trained weights were scored for this one's mask."""
-        if self.level == 0:
-            return None
-        chained = self.chained and self.level > 1
-        return replace(self.trunk, level=self.level - 1) if chained else self.dense
-
-    @property
-    def chained(self) -> bool:
-        """Whether a level of the node's trunk is found from the one before."""
-        return searches.SEARCHES[self.search].scored == "previous"
-
-    @property
     def trunk(self) -> "Node":
         """The node of the trunk at this level: of a branch where it starts from, else itself."""
         return replace(self, branch=None, replicate=None)

@@ -99,22 +99,36 @@ def keep(mask: Mask, scores: Mapping[str, torch.Tensor], count: int) -> Mask:
 def shuffle_layerwise(mask: Mask, stream: torch.Generator) -> Mask:
     """Survivors at random places of their own layer: every layer keeps its count."""
     counts = {name: int(layer.sum()) for name, layer in mask.items()}
-    return _random(mask, counts, stream)
+    return random(mask, counts, stream)
 
 
 def shuffle_even(mask: Mask, stream: torch.Generator) -> Mask:
-    """Survivors at random places, every layer at the global density.
+    """Survivors at random places, every layer at the global density, exact to the integer."""
+    sizes = {name: layer.numel() for name, layer in mask.items()}
+    return random(mask, allocate(sizes, sizes, survivors(mask)), stream)
 
-    Exact to the integer: a layer of n weights gets n x density rounded down, and what is left of
-    the total goes to the layers with the largest remainders, first come first served.
+
+def allocate(sizes: Mapping[str, int], shares: Mapping[str, int], count: int) -> dict[str, int]:
+    """`count` survivors dealt out to layers in proportion to `shares`, exact to the integer.
+
+    A layer whose share is more than its size gets its size, and the others what it leaves. Each
+    part is rounded down, and what is left goes to the layers with the largest remainders, first
+    come first served.
     """
-    kept, total = survivors(mask), size(mask)
-    shares = {name: divmod(layer.numel() * kept, total) for name, layer in mask.items()}
-    counts = {name: whole for name, (whole, _) in shares.items()}
-    left = kept - sum(counts.values())
-    for name in sorted(shares, key=lambda name: -shares[name][1])[:left]:
+    full: dict[str, int] = {}
+    while True:
+        rest = {name: share for name, share in shares.items() if name not in full}
+        free, total = count - sum(full.values()), sum(rest.values())
+        over = [name for name, share in rest.items() if free * share > sizes[name] * total]
+        if not over:
+            break
+        full |= {name: sizes[name] for name in over}
+    parts = {name: divmod(free * share, total) for name, share in rest.items()}
+    counts = full | {name: whole for name, (whole, _) in parts.items()}
+    missing = count - sum(counts.values())
+    for name in sorted(parts, key=lambda name: -parts[name][1])[:missing]:
         counts[name] += 1
-    return _random(mask, counts, stream)
+    return {name: counts[name] for name in sizes}
 
 
 def shuffle_global(mask: Mask, stream: torch.Generator) -> Mask:
@@ -125,7 +139,7 @@ def shuffle_global(mask: Mask, stream: torch.Generator) -> Mask:
     return _split(mask, kept[torch.randperm(len(kept), generator=stream)])
 
 
-def _random(mask: Mask, counts: Mapping[str, int], stream: torch.Generator) -> Mask:
+def random(mask: Mask, counts: Mapping[str, int], stream: torch.Generator) -> Mask:
     """A mask of the same shapes with `counts` survivors a layer at random places."""
     import torch
 

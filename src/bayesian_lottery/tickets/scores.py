@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 GRADIENT = "gradient"  # what every kind offers: of the data term, by the weight or its mean
 
+_SALIENCY = "bayesian_lottery.training.saliency"
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -20,11 +22,17 @@ class Scorer:
         score: takes these tensors of one layer, in this order, all of the weight's shape, and
             returns the scores in that shape.
         description: a few words.
+        code: in place of `score`, "module:object", called with the network, the images, the node's
+            settings and what names random streams; gives the scores of all prunable weights, by
+            name (see `training.saliency`).
+        rounds: in how many rounds its source scores and prunes initial weights.
     """
 
     needs: tuple[str, ...]
-    score: Callable
+    score: Callable | None
     description: str
+    code: str = ""
+    rounds: int = 1
 
     def fits(self, offers: Iterable[str]) -> bool:
         """Whether networks of a kind that `offers` these tensors can be scored."""
@@ -42,6 +50,11 @@ SCORERS: dict[str, Scorer] = {
         "root mean square of the weight, sqrt(mu^2 + sigma^2)",
     ),
     "mu": Scorer(("mean",), lambda mu: mu.abs(), "|mu|"),
+    # Of initial weights first of all; of draws of the weights, where a posterior is over them.
+    "random": Scorer((), None, "drawn at random", f"{_SALIENCY}:drawn"),
+    "snip": Scorer((), None, "|w g|, g the loss's gradient", f"{_SALIENCY}:snip"),
+    "grasp": Scorer((), None, "w H g, H the loss's Hessian", f"{_SALIENCY}:grasp"),
+    "synflow": Scorer((), None, "flow through |w| of ones", f"{_SALIENCY}:synflow", rounds=100),
 }
 
 

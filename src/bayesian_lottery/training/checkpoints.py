@@ -14,7 +14,10 @@ from torch import Tensor
 
 from bayesian_lottery.computation import VERSION
 from bayesian_lottery.files import Damaged, digest, read_tensors, write_tensors
+from bayesian_lottery.inference.networks import Network
+from bayesian_lottery.tickets.masks import Mask
 from bayesian_lottery.training import devices
+from bayesian_lottery.training.remasking import remask
 
 
 class Stopped(Exception):
@@ -41,11 +44,19 @@ def fingerprint(settings: object, files: Sequence[str | Path]) -> str:
 
 @dataclass(frozen=True)
 class State:
-    """All that changes from step to step, besides the records and totals of an epoch."""
+    """All that changes from step to step, besides the records and totals of an epoch.
+
+    Attributes:
+        tensors: the network's, as `Network.tensors` has them.
+        optimizer: of the network.
+        generators: random generators, a list of those of each network for each purpose.
+        moving: the network, if its mask is among what changes.
+    """
 
     tensors: dict[str, Tensor]
     optimizer: torch.optim.Optimizer
     generators: dict[str, list[torch.Generator]]
+    moving: Network | None = None
 
     def save(
         self, checkpointing: Checkpointing, step: int, records: list[dict], totals: Tensor
@@ -77,7 +88,10 @@ class State:
         if found is None:
             return None
         tensors, progress = found
+        before = self._take_mask(tensors)
         if not self._fits(tensors, progress, totals):
+            if before and self.moving:
+                self.moving.load(*before)
             _set_aside(checkpointing.path, "it lacks tensors, or has others than this network")
             return None
         for name, tensor in self.tensors.items():
@@ -94,6 +108,17 @@ class State:
             )
         return progress["step"], progress["records"], tensors["totals"]
 
+    def _take_mask(self, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], Mask] | None:
+        """Take a checkpoint's mask, if it has one that fits; gives state and mask of before."""
+        if self.moving is None:
+            return None
+        state, mask = self.moving.state(), self.moving.mask
+        found = {n: tensors[f"mask.{n}"] for n in mask if f"mask.{n}" in tensors}
+        if {n: m.shape for n, m in found.items()} != {n: m.shape for n, m in mask.items()}:
+            return None
+        remask(self.moving, self.optimizer, found)
+        return state, mask
+
     def _fits(self, tensors: dict[str, Tensor], progress: dict, totals: Tensor) -> bool:
         """Whether a checkpoint has the tensors that it was written with, of this state's shapes."""
         parameters = (p for group in self.optimizer.param_groups for p in group["params"])
@@ -108,8 +133,10 @@ class State:
     def _fixed(self, totals: Tensor) -> dict[str, Tensor]:
         """What is saved at any step; the optimiser's state begins with the first."""
         network = {f"network.{name}": tensor.detach() for name, tensor in self.tensors.items()}
+        moved = self.moving.mask if self.moving else {}
+        mask = {f"mask.{name}": layer for name, layer in moved.items()}
         streams = {name: stream.get_state() for name, stream in self._streams().items()}
-        return {**network, **streams, "totals": totals}
+        return {**network, **mask, **streams, "totals": totals}
 
     def _streams(self) -> dict[str, torch.Generator]:
         return {

@@ -106,8 +106,10 @@ def summarise(history: list[dict]) -> dict[str, dict | None]:
 
     peak: the best test accuracy (optimistic: chosen on the test images); final: the last epoch;
     selected: the best validation accuracy, None without held-out images. Ties: the first epoch.
+    Where the number of survivors fell in training, only epochs at the last one count.
     """
-    measured = [row for row in history if "test_accuracy" in row]
+    ended = history[-1].get("survivors")
+    measured = [r for r in history if "test_accuracy" in r and r.get("survivors") == ended]
     names = [*METRICS, *(metric for metric in RANKING if f"test_{metric}" in measured[-1])]
 
     def at(row: dict) -> dict:

@@ -7,7 +7,7 @@ import io
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from bayesian_lottery import models
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
+from bayesian_lottery.imports import named
 from bayesian_lottery.inference import kinds, networks
 from bayesian_lottery.models import costs
 from bayesian_lottery.randomness import generator, seed_of
@@ -23,7 +24,8 @@ from bayesian_lottery.study import LATER, extensions
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.branches import Ticket, branch_of
 from bayesian_lottery.tickets.rewinds import REWINDS
-from bayesian_lottery.training import checkpoints, devices
+from bayesian_lottery.tickets.searches import search_of
+from bayesian_lottery.training import checkpoints, collapse, devices
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.engine import Plan
 from bayesian_lottery.training.evaluation import summarise
@@ -64,14 +66,14 @@ class Outputs:
     """The files that a training job writes.
 
     `predictions` holds the class probabilities of the test images, float16; `next_masks` maps
-    scorers to paths; `branch_mask` is where a branch puts the mask of its ticket.
+    scorers to paths; `mask` is where a branch, or a level that makes its own mask, puts it.
     """
 
     metrics: Path
     history: Path
     weights: Path
     next_masks: Mapping[str, Path] = field(default_factory=dict)
-    branch_mask: Path | None = None
+    mask: Path | None = None
     predictions: Path | None = None
 
 
@@ -135,9 +137,16 @@ def train_nodes(
 
 
 def run_script(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
-    """`train_nodes` for a script, which ends with status 143 when SIGTERM has stopped it."""
-    try:
+    """`train_nodes` for a script."""
+    with script():
         train_nodes(tasks, device, checkpoint_seconds)
+
+
+@contextlib.contextmanager
+def script() -> Iterator[None]:
+    """Within the block training is a script's, which ends with status 143 when SIGTERM stops it."""
+    try:
+        yield
     except RuntimeError as error:
         if not devices.is_full(error):
             raise
@@ -154,7 +163,7 @@ def run_script(tasks: Sequence[Task], device: str, checkpoint_seconds: float) ->
 def _refuse_mixtures(tasks: Sequence[Task]) -> None:
     """Raise `InputError` unless all tasks have the same data and, seeds and the like apart,
     settings."""
-    own = {"seed", "scorer", "rewind", "search", "branch", "replicate", "scorers"}
+    own = {"seed", "scorer", "rewind", "search", "search_options", "branch", "replicate", "scorers"}
     shared = [
         {"data": task.inputs.data, **{k: v for k, v in task.settings.items() if k not in own}}
         for task in tasks
@@ -189,7 +198,7 @@ def stream_of(node: Mapping) -> list[str]:
     return [f"{name}={value}" if name in LATER else str(value) for name, value in node.items()]
 
 
-def _prepare(device: str, settings: Mapping) -> torch.device:
+def prepare(device: str, settings: Mapping) -> torch.device:
     """The device to compute on, its algorithms set as the settings say; the log says which."""
     plan = Plan(**settings.get("compute", {}))
     devices.set_algorithms(plan.deterministic)
@@ -200,14 +209,17 @@ def _prepare(device: str, settings: Mapping) -> torch.device:
 
 def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
     started = time.perf_counter()
-    place = _prepare(device, tasks[0].settings)
+    place = prepare(device, tasks[0].settings)
     images = decoded.load(tasks[0].inputs.data, place)
     streams = [stream_of(task.node) for task in tasks]
     networks = [
         start(images, task.settings, task.inputs, stream, place)
         for task, stream in zip(tasks, streams, strict=True)
     ]
-    masks_of = [{name: layer.cpu() for name, layer in network.mask.items()} for network in networks]
+    for task, network in zip(tasks, networks, strict=True):
+        whole = collapse.connected(network.template, network.mask, images.image_shape)
+        if said := collapse.sentence(task.settings["level"], network.mask, whole):
+            print(said, flush=True)
 
     path = tasks[0].outputs.metrics.parent / "checkpoint.safetensors"
     files = [file for task in tasks for file in task.inputs.files()]
@@ -222,7 +234,7 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
     others = tasks[0].inputs.other_data
     records = train(networks, images, tasks[0].settings, streams, checkpointing, others)
     seconds = (time.perf_counter() - started) / len(tasks)
-    for task, network, mask, record in zip(tasks, networks, masks_of, records, strict=True):
+    for task, network, record in zip(tasks, networks, records, strict=True):
         cost = {
             "seconds": record.seconds_training + record.seconds_evaluation,
             "seconds_training": record.seconds_training,
@@ -234,7 +246,7 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
             "peak_main_memory_bytes": devices.peak_memory(torch.device("cpu")),
             "resumed_at_steps": record.resumed_at_steps,
         }
-        _write(task, images, network, mask, record, {"cost": cost, "provenance": provenance(place)})
+        _write(task, images, network, record, {"cost": cost, "provenance": provenance(place)})
     path.unlink(missing_ok=True)
 
 
@@ -260,7 +272,7 @@ def prune_dense(
         device: as `train_nodes` takes it.
         level: whose mask it is.
     """
-    place = _prepare(device, settings)
+    place = prepare(device, settings)
     images = decoded.load(data_file, place)
     template = models.build(models.of(settings), images.image_shape, len(images.classes))
     mask = masks.ones(models.prunable(template, covers_classifier(settings, template)))
@@ -276,17 +288,17 @@ def _write(
     task: Task,
     images: decoded.Images,
     network: networks.Network,
-    mask: masks.Mask,
     record: Record,
     circumstances: dict,
 ) -> None:
     """Prune a trained network and write its node's files."""
     outputs, settings = task.outputs, task.settings
+    mask = {name: layer.cpu() for name, layer in network.mask.items()}  # that of its end
     following = (images, settings, stream_of(task.node), settings["level"] + 1)
     for scorer, output in outputs.next_masks.items():
         masks.save(output, prune(network, mask, scorer, *following))
-    if outputs.branch_mask:
-        masks.save(outputs.branch_mask, mask)
+    if outputs.mask:
+        masks.save(outputs.mask, mask)
     write_tensors(outputs.weights, network.state(), {"node": dict(task.node)})
     write_text(outputs.history, as_csv(record.history))
     if outputs.predictions:
@@ -296,6 +308,7 @@ def _write(
         "node": dict(task.node),
         "settings": dict(settings),
         **describe(mask),
+        "connected": collapse.connected(network.template, network.mask, images.image_shape),
         "results": summarise(record.history),
         "passes": record.passes,
         **({"by_step": record.by_step} if record.by_step else {}),
@@ -327,6 +340,9 @@ def start(
     template.load_state_dict(ticket.weights)
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     network = networks.build(kind, template.to(device), options)
+    if makes_mask := search_of(settings):
+        mask = named(makes_mask[0].start)(network, images, settings, stream)
+        ticket = replace(ticket, mask=mask)
     state: Mapping[str, torch.Tensor] = network.state()
     if settings["rewind"] and not settings["branch"]:
         trained = read_tensors(inputs.rewind_weights)[0] if inputs.rewind_weights else None

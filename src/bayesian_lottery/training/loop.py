@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,14 @@ from bayesian_lottery.inference import packs
 from bayesian_lottery.inference.networks import Network
 from bayesian_lottery.meter import Meter
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.tickets import masks
 from bayesian_lottery.training import checkpoints, devices, evaluation, shifts
 from bayesian_lottery.training.batches import Batches
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.curricula import Curriculum
 from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
+from bayesian_lottery.training.moving import mover_of
+from bayesian_lottery.training.remasking import remask
 
 
 class Diverged(InputError):
@@ -52,6 +55,7 @@ def train(
     streams: Sequence[Sequence[object]],
     checkpointing: Checkpointing | None = None,
     others: Mapping[str, Path] = MappingProxyType({}),
+    watch: Callable[[int], None] | None = None,
 ) -> list[Record]:
     """Train `networks` in place by `settings`, side by side, and measure each every epoch.
 
@@ -66,6 +70,7 @@ def train(
         streams: of each network, the coordinates that name its random streams.
         checkpointing: save every so often, on SIGUSR1, and on SIGTERM before stopping.
         others: decoded data sets that predictions are to tell from this one, by name.
+        watch: called after every epoch, with its number; it may end training by an exception.
 
     Returns:
         A record of each network.
@@ -87,6 +92,7 @@ def train(
     plan = Plan(**settings.get("compute", {}))
     side_by_side = packs.pack(networks)
     engine = Engine(side_by_side, images.image_shape, plan)
+    mover = mover_of(networks[0], images, settings, streams[0], steps)
     testers = [Engine(network, images.image_shape, plan) for network in networks]
     optimizer = curriculum.build_optimizer(side_by_side.parameter_groups(curriculum.weight_decay))
     sampling = [generator(*stream, "weights", device=device) for stream in streams]
@@ -98,6 +104,7 @@ def train(
         side_by_side.tensors(),
         optimizer,
         {"augmentation": batches.generators, "weights": sampling},
+        moving=side_by_side if mover else None,
     )
     if checkpointing and (restored := state.restore(checkpointing, totals)):
         first_step, saved, totals = restored
@@ -115,6 +122,9 @@ def train(
             rate = curriculum.learning_rate_at(step, batches.per_epoch)
             noise = side_by_side.noise(side_by_side.objective.samples, *sampling)
             totals += take_step(engine, optimizer, rate, *batches.at(step), noise, heat)
+            if mover and mover.due(step + 1):
+                remask(side_by_side, optimizer, mover.mask(step + 1))
+                engine = Engine(side_by_side, images.image_shape, plan)
             pace.step()
 
             epoch, index = divmod(step + 1, batches.per_epoch)
@@ -124,6 +134,10 @@ def train(
                 _share(records, time.perf_counter() - clock)
                 for each in zip(records, testers, streams, means, strict=True):
                     _end_epoch(*each, epoch, rate, images, validation, settings, checkpointing)
+                if watch:
+                    watch(epoch)
+                if mover:
+                    records[0].history[-1]["survivors"] = masks.survivors(networks[0].mask)
                 clock = time.perf_counter()
             if evaluation.due_at_step(settings, step + 1):
                 _share(records, time.perf_counter() - clock)

@@ -1,0 +1,67 @@
+"""Collapse is named: emptied layers, and networks without a path from input to output."""
+
+import pytest
+import torch
+from families import FAMILIES
+from small_study import SmallStudy
+
+from bayesian_lottery import models
+from bayesian_lottery.files import read_json
+from bayesian_lottery.tickets import masks
+from bayesian_lottery.training import collapse
+
+
+def built(model: str):
+    template = models.build(model, FAMILIES[model], 10, seed=1)
+    return template, masks.ones(models.prunable(template))
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_a_dense_network_is_connected_and_one_without_weights_is_not(model):
+    template, mask = built(model)
+    before = {name: tensor.clone() for name, tensor in template.state_dict().items()}
+    nothing = {name: torch.zeros_like(layer) for name, layer in mask.items()}
+    assert collapse.connected(template, mask, FAMILIES[model])
+    assert not collapse.connected(template, nothing, FAMILIES[model])
+    assert collapse.emptied(mask) == [] and collapse.emptied(nothing) == list(mask)
+    assert template.training, "nothing moves"
+    assert all(torch.equal(before[n], t) for n, t in template.state_dict().items())
+
+
+def test_an_emptied_layer_cuts_a_plain_network_and_not_one_with_a_way_around_it():
+    for model, wanted in (("lenet_100_50", False), ("vgg5_slim", False), ("resnet8_slim", True)):
+        template, mask = built(model)
+        name = list(mask)[1]
+        mask[name][:] = False
+        assert collapse.connected(template, mask, FAMILIES[model]) is wanted
+        assert collapse.emptied(mask) == [name]
+
+
+def test_one_path_of_single_weights_connects_and_paths_that_do_not_meet_do_not():
+    template, mask = built("lenet_100_50")
+    first, second = ({name: torch.zeros_like(m) for name, m in mask.items()} for _ in range(2))
+    (one, two) = mask
+    first[one][7, 3] = first[two][5, 7] = True
+    second[one][7, 3] = second[two][5, 8] = True
+    assert collapse.connected(template, first, FAMILIES["lenet_100_50"])
+    assert not collapse.connected(template, second, FAMILIES["lenet_100_50"])
+    assert collapse.emptied(second) == []
+    assert collapse.sentence(9, second, False) == (
+        "collapse at level 9: the mask leaves no path from input to output."
+    )
+
+
+def test_a_job_says_so_before_it_trains_and_metrics_hold_it(tmp_path, capsys):
+    study = SmallStudy(tmp_path)
+    node = study.node("lenet_100_50", level=1)
+    study.train(study.node("lenet_100_50"))
+    assert read_json(study.path(study.node("lenet_100_50"), "metrics.json"))["connected"] is True
+    path = study.task(node).inputs.mask
+    mask = masks.load(path)
+    next(iter(mask.values()))[:] = False
+    masks.save(path, mask)
+    capsys.readouterr()
+    study.train(node)
+    said = capsys.readouterr().out
+    assert said.index("collapse at level 1: the mask empties hidden.0.weight") < said.index("step")
+    assert read_json(study.path(node, "metrics.json"))["connected"] is False
