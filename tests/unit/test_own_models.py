@@ -1,7 +1,6 @@
 """Models of a user's own: what they become, proved against torch's layers and one sample at a time;
 and refusals."""
 
-import copy
 import re
 from pathlib import Path
 
@@ -79,13 +78,13 @@ def trained(network, shape, images, labels, noise, per_pass):
         logits, _, _ = engine.gradients(images, labels, rows, "categorical", 1e-3)
         optimizer.step()
         optimizer.zero_grad()
-    return network.module.state_dict(), logits
+    return network.state(), logits
 
 
 def agrees(definition, shape, inference, dtype=torch.float64, **tolerance):
     """All samples at once give what passes of one sample give."""
     network = network_of(definition, shape, inference, dtype=dtype)
-    other = copy.deepcopy(network)
+    other = network_of(definition, shape, inference, dtype=dtype)
     samples = 3 if inference == "bayesian" else 1
     noise = [network.noise(samples, generator("noise", step)) for step in range(2)]
     images, labels = batch_of(shape, dtype=dtype)
@@ -141,18 +140,18 @@ def test_networks_side_by_side_train_as_alone(name, inference):
     definition, shape = SMALL[name]
     samples = 3 if inference == "bayesian" else 1
     together = [network_of(definition, shape, inference, member) for member in range(2)]
-    alone = copy.deepcopy(together)
+    alone = [network_of(definition, shape, inference, member) for member in range(2)]
     pack = packs.pack(together)
     batches = [batch_of(shape, member=member) for member in range(2)]
     images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
     streams = [generator("noise", member) for member in range(2)]
-    noise = [pack.noise_from(samples, streams) for _ in range(2)]
+    noise = [pack.noise(samples, *streams) for _ in range(2)]
     trained(pack, shape, images, labels, noise, 2)
     for member, network in enumerate(alone):
         one, stream = packs.pack([network]), generator("noise", member)
-        own = [one.noise_from(samples, [stream]) for _ in range(2)]
+        own = [one.noise(samples, stream) for _ in range(2)]
         trained(one, shape, *batches[member], own, 2)
-        expected, found = network.module.state_dict(), together[member].module.state_dict()
+        expected, found = network.state(), together[member].state()
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
 
 
