@@ -9,7 +9,7 @@ from bayesian_lottery.findings import published
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", type=Path, required=True, help="the study's folder of tables")
+    parser.add_argument("--results", type=Path, required=True, help="the study's results")
     parser.add_argument("--study", type=Path, required=True, help="its folder in published/")
     parser.add_argument("--unit", required=True, help="the name of the part that was run")
     parser.add_argument(
@@ -17,7 +17,7 @@ def main() -> None:
     )
     parser.add_argument("--command", required=True, help="the command that ran it")
     given = parser.parse_args()
-    made = published.publish(given.tables, given.study, given.unit, given.seeds, given.command)
+    made = published.publish(given.results, given.study, given.unit, given.seeds, given.command)
     print(f"{given.study / given.unit}: {made['networks']} networks.")
 
 

@@ -16,7 +16,9 @@ from bayesian_lottery.findings.figures import NothingToShow
 from bayesian_lottery.study import configfiles
 
 
-def draw(study: Path, tables: published.Tables, options: dict, style_file: Path) -> None:
+def draw(
+    study: Path, tables: published.Tables, options: dict, tickets: dict, style_file: Path
+) -> None:
     """Every figure that the tables can feed, as PNG in the study's folder."""
     from bayesian_lottery.findings.figures import style  # loads matplotlib
 
@@ -25,7 +27,7 @@ def draw(study: Path, tables: published.Tables, options: dict, style_file: Path)
             if "png" not in figure.formats:
                 continue
             try:
-                drawn = figures.draw(name, tables._asdict(), options.get(name, {}))
+                drawn = figures.draw(name, tables._asdict(), {**options.get(name, {}), **tickets})
             except NothingToShow:
                 continue
             figures.save(drawn, study / f"{name}.png")
@@ -58,12 +60,14 @@ def main() -> None:
     for study in sorted(path for path in given.published.iterdir() if path.is_dir()):
         config = configfiles.read(given.configurations / f"{study.name}.yaml")
         tables = published.read(study)
-        judged = claims.table(tables.runs, tables.layers, config.get("claims", {}))
+        tickets = {"tickets": config["tickets"]} if "tickets" in config else {}
+        options = {**config.get("claims", {}), **tickets}
+        judged = claims.table(tables.runs, tables.layers, options)
         with atomic(study / "claims.csv") as temporary:
             judged.to_csv(temporary, index=False, lineterminator="\n")
         page = renew(page, study.name, published.section(study, judged, tables))
         if not given.no_figures:
-            draw(study, tables, config.get("figures", {}), given.style)
+            draw(study, tables, config.get("figures", {}), tickets, given.style)
     write_text(given.page, page)
 
 

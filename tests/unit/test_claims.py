@@ -533,3 +533,35 @@ def test_script_refuses_in_one_sentence(tmp_path):
 def test_claims_need_no_torch():
     code = "import sys; import bayesian_lottery.findings.claims; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"PYTHONPATH": "src"}, check=True)
+
+
+def original(seed: int, level: int, branch: str | None = None) -> dict:
+    """A deterministic node with tests by step: level 5 is better than dense, and learns faster."""
+    made = synthetic.metrics(
+        level, model="lenet_300_100", inference="deterministic", scorer="magnitude", seed=seed,
+        ranking="layerwise", branch=branch, replicate=None if branch is None else 0,
+    )  # fmt: skip
+    trunk = {0: (0.98, 5000), 7: (0.984, 3500), 9: (0.985, 3000)}
+    accuracy, step = (0.96, 9000) if branch else trunk[level]
+    rows = [(step - 500, 0.1), (step + 100 * seed, 0.05), (step + 1000, 0.07)]
+    made["by_step"] = [
+        {"step": at, "validation_nll": nll, "validation_accuracy": 0.9, "test_nll": 0.1,
+         "test_accuracy": accuracy + 0.0001 * seed * (level > 0)}
+        for at, nll in rows
+    ]  # fmt: skip
+    return made
+
+
+def test_the_original_claims_are_of_early_stopping_and_of_the_tickets_chosen(tmp_path):
+    nodes = [original(seed, level) for seed in range(3) for level in (0, 7, 9)]
+    nodes += [original(seed, 7, "reinit") for seed in range(3)]
+    runs, layers, _ = results.tables(synthetic.write(tmp_path, nodes))
+    judged = claims.table(runs, layers, {"tickets": {"ranking": "layerwise"}})
+    own = judged[judged["number"] == 12].set_index("claim")
+    assert own["verdict"].tolist() == ["supported"] * 3
+    assert own["estimate"]["original_beats_dense"] == pytest.approx(0.0051)
+    # Seeds 0 to 2: 3500 / 5000, 3600 / 5100 and 3700 / 5200, less 1.
+    assert own["estimate"]["original_learns_faster"] == pytest.approx(-0.294, abs=1e-3)
+    assert own["estimate"]["original_beats_reinitialised"] == pytest.approx(0.024)
+    papers = claims.table(runs, layers, {})
+    assert set(papers[papers["number"] == 12]["verdict"]) == {"not tested"}

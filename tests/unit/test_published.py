@@ -20,9 +20,9 @@ PAGE = "# Page\n\nWords.\n\n<!-- study small -->\n<!-- end of small -->\n\nMore 
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory):
-    """The tables of a synthetic study of two seeds."""
-    folder = tmp_path_factory.mktemp("tables")
-    made = results.tables(synthetic.write(folder / "runs", synthetic.study(seeds=(0, 1), levels=6)))
+    """The results of a synthetic study of two seeds, and its tables."""
+    folder = tmp_path_factory.mktemp("results")
+    made = results.tables(synthetic.write(folder, synthetic.study(seeds=(0, 1), levels=6)))
     for name, table in made._asdict().items():
         results.write(table, folder / f"{name}.parquet")
     return folder
@@ -55,7 +55,7 @@ def test_a_unit_says_what_made_it(tables, study):
 
 
 def test_wrong_units_are_refused(tables, study):
-    with pytest.raises(InputError, match="no seed 7"):
+    with pytest.raises(InputError, match="no node of seed 7 is done"):
         published.publish(tables, study, "seed7", [7], "x")
     published.publish(tables, study, "again", [1], "x")
     with pytest.raises(InputError, match="two units have the node"):

@@ -124,7 +124,7 @@ def test_searches_share_their_dense_row_and_are_not_mixed(tmp_path):
             ("one_shot", 1),
             ("one_shot", 2),
         ]
-        levels = results.of_papers(table)["level"]
+        levels = results.shown(table)["level"]
         assert set(levels) == {0, 1}
         summary = results.summary(table, ["search", "level"], "density")
         assert len(summary) == len(made)
@@ -136,7 +136,7 @@ def test_a_table_of_before_has_no_later_columns_and_is_read(tmp_path):
     results.write(table.drop(columns=["ranking", "pattern"]), tmp_path / "old", tmp_path / "csv")
     old = results.read(tmp_path / "old")
     assert results.nodes(old) == results.nodes(table)
-    assert len(results.of_papers(old)) == 2
+    assert len(results.shown(old)) == 2
 
 
 def test_trunks_share_their_dense_row(tmp_path):

@@ -15,7 +15,9 @@ from bayesian_lottery.study import configuration
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 MAIN = Path("config/cifar10.yaml")
-APPENDIX = [path.relative_to(ROOT) for path in sorted((ROOT / "config/studies").glob("*.yaml"))]
+OWN = [Path("config/studies/frankle_carbin.yaml")]  # studies that stand alone
+ALL = [path.relative_to(ROOT) for path in sorted((ROOT / "config/studies").glob("*.yaml"))]
+APPENDIX = [path for path in ALL if path not in OWN]
 STUDIES = [MAIN, *APPENDIX]
 
 
@@ -87,3 +89,19 @@ def test_the_studies_feed_every_figure_of_the_paper() -> None:
     main = {"figure1", "figure2", "figure3", "figure4", "figure5", "figure9", "table1"}
     assert fed(MAIN) == main
     assert set().union(*map(fed, STUDIES)) == set(FIGURES)
+
+
+@pytest.mark.parametrize("path", OWN, ids=str)
+def test_a_study_of_its_own_is_whole_and_gives_its_command(path: Path) -> None:
+    config, nodes = configuration.load([ROOT / path], [], SCHEMA)
+    assert config["results"] == f"results/{path.stem}" and nodes
+    assert f"snakemake --cores 1 --configfile {path}" in first_lines(path)
+
+
+def test_the_original_experiment_prunes_as_its_comment_says() -> None:
+    config, nodes = configuration.load([ROOT / OWN[0]], [], SCHEMA)
+    trunk = [node for node in nodes if not node.branch and node.seed == 0]
+    assert [node.level for node in trunk] == list(range(21))
+    told = study.node_settings(config, trunk[1])["ranking_options"]
+    assert told["shares"] == {"classifier": 0.1}
+    assert len(nodes) == 5 * 26

@@ -290,7 +290,7 @@ def test_a_later_coordinate_is_absent_where_it_means_what_was_done_before(config
     ]
     assert both.folder.endswith("/snr_imp_layerwise_units/level02")
     assert both.dense == DENSE and study.previous(config, both) == replace(both, level=1)
-    assert study.is_papers(level(2).coordinates()) and not study.is_papers(both.coordinates())
+    assert study.is_shown(level(2).coordinates()) and not study.is_shown(both.coordinates())
 
 
 def test_searches_share_the_dense_network_and_have_folders_of_their_own(config):

@@ -16,7 +16,7 @@ rule claims:
     conda:
         "../envs/lottery.yaml"
     params:
-        options=lambda wildcards: json.dumps(config["claims"]),
+        options=lambda wildcards: json.dumps(chosen(config["claims"])),
     message:
         "Judge the paper's claims"
     shell:

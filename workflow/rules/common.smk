@@ -24,10 +24,16 @@ if MAIN and not workflow.output_settings.show_failed_logs:  # which prints all t
     logger.addFilter(failures.shorten)
 
 
+def chosen(options):
+    """A figure's options, or those of claims, and which tickets they are of, if not the papers'."""
+    tickets = study.spelled(config["tickets"])
+    return {**options, "tickets": tickets} if tickets else options
+
+
 @cache
 def figure_plan(name):
     """What the study lets a figure show."""
-    return figures.plan(name, COORDINATES, config["figures"].get(name, {}))
+    return figures.plan(name, COORDINATES, chosen(config["figures"].get(name, {})))
 
 
 def caption(name):
@@ -189,7 +195,7 @@ def shown(name, wildcards):
 
 
 def figure_options(name, wildcards):
-    return json.dumps(config["figures"].get(name, {}))
+    return json.dumps(chosen(config["figures"].get(name, {})))
 
 
 def mask_files(name, wildcards):

@@ -28,11 +28,11 @@ def tables_of(folder: Path) -> Tables:
     return Tables(*(results.read(folder / f"{name}.parquet") for name in Tables._fields))
 
 
-def publish(folder: Path, study: Path, unit: str, seeds: Sequence[int], command: str) -> dict:
-    """Add a unit to a study: the rows of `seeds` of the tables in `folder`; and what made them.
+def publish(root: Path, study: Path, unit: str, seeds: Sequence[int], command: str) -> dict:
+    """Add a unit to a study: the tables of the nodes of `seeds` that are done, and what made them.
 
     Args:
-        folder: a study's `tables`.
+        root: a study's results.
         study: its folder in `published/`.
         unit: the name of the unit's folder; one that is there is replaced.
         seeds: those that the unit has run.
@@ -43,14 +43,15 @@ def publish(folder: Path, study: Path, unit: str, seeds: Sequence[int], command:
         devices, and the seconds that training and tests took in all.
 
     Raises:
-        InputError: the tables have no such seed, or the study would be too large.
+        InputError: no node of a seed is done, or the study would be too large.
     """
-    whole = tables_of(folder)
-    runs = whole.runs
-    missing = sorted(set(seeds) - set(runs["seed"].tolist()))
-    if missing:
-        raise InputError(f"{folder}: the table of runs has no seed {missing[0]}.")
-    parts = Tables(*(table[table["seed"].isin(seeds)].reset_index(drop=True) for table in whole))
+    files: list[Path] = []
+    for seed in seeds:
+        found = sorted(root.glob(f"runs/*/*/*/*/seed{seed}/**/metrics.json"))
+        if not found:
+            raise InputError(f"{root}: no node of seed {seed} is done.")
+        files += found
+    parts = results.tables(files)
     for name, table in parts._asdict().items():
         results.write(table, study / unit / f"{name}.parquet")
     own = parts.runs

@@ -5,8 +5,9 @@ Nothing here needs torch, so that tables and figures start fast.
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -203,10 +204,10 @@ def nodes(frame: pd.DataFrame) -> list[dict]:
     return coordinates.where(coordinates.notna(), None).to_dict("records")
 
 
-def of_papers(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of nodes that are found as the papers find theirs; see `study.is_papers`."""
-    for name, absent in LATER.items():
-        frame = frame[frame[name].isna() | (frame[name] == absent).fillna(False)]
+def shown(frame: pd.DataFrame, tickets: Mapping = MappingProxyType({})) -> pd.DataFrame:
+    """The rows of nodes that figures and claims are of; see `study.is_shown`."""
+    for name, wanted in {**LATER, **tickets}.items():
+        frame = frame[frame[name].isna() | (frame[name] == wanted).fillna(False)]
     return frame
 
 

@@ -48,7 +48,7 @@ from bayesian_lottery.study.nodes import (
     LATER,
     Node,
     Trunk,
-    is_papers,
+    is_shown,
     spelled,
     suffix,
 )
@@ -68,7 +68,7 @@ __all__ = [
     "files",
     "find",
     "inferences",
-    "is_papers",
+    "is_shown",
     "kind",
     "kind_name",
     "makes_mask",

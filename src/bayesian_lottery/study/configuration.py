@@ -32,6 +32,7 @@ from bayesian_lottery.study import (
     nodes,
     options,
     ranking_checks,
+    spelled,
 )
 from bayesian_lottery.study.configfiles import place
 from bayesian_lottery.study.datasets import Images, images_of
@@ -295,6 +296,10 @@ def _check_curriculum(key: str, curriculum: Mapping) -> None:
 
 def _check_figures(config: Mapping, trunks: list[Trunk]) -> None:
     """Refuse figures of what the study does not hold, days before they would come out empty."""
+    for name, wanted in spelled(config.get("tickets", {})).items():
+        present = {getattr(trunk, name) for trunk in trunks}
+        if wanted not in present:
+            raise choice(f"tickets.{name}", wanted, present)
     for figure, chosen in config["figures"].items():
         for option, coordinate in _SHOWN.items():
             wanted = chosen.get(option, [])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from bayesian_lottery.tickets import patterns, rankings, searches
@@ -33,12 +34,16 @@ def suffix(coordinates: Mapping) -> str:
     return "".join(f"_{value}" for value in later.values())
 
 
-def is_papers(coordinates: Mapping) -> bool:
-    """Whether a node is found as the papers find theirs: figures and claims are of no others.
+def is_shown(coordinates: Mapping, tickets: Mapping = MappingProxyType({})) -> bool:
+    """Whether figures and claims are of a node: of tickets found as the papers find theirs.
 
     Those of `LATER` that are not given, or null as in the tables' dense networks, say nothing else.
+
+    Args:
+        tickets: other values of `LATER`, as the configuration's section of that name has them.
     """
-    return all(coordinates.get(name) in (None, absent) for name, absent in LATER.items())
+    wanted = {**LATER, **tickets}
+    return all(coordinates.get(name) in (None, value) for name, value in wanted.items())
 
 
 @dataclass(frozen=True)

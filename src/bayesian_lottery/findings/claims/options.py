@@ -24,6 +24,7 @@ class Options:
     density: float = 0.1
     sparse: float = 0.05
     curricula: Mapping[str, str | None] = field(default_factory=dict)
+    tickets: Mapping[str, str] = field(default_factory=dict)  # the configuration's section
 
     def __post_init__(self):
         if self.statistic not in STATISTICS:

@@ -116,7 +116,7 @@ class Subject:
 
 def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list[Subject]:
     """A subject for each data set and model in the tables, sorted; of tickets found as theirs."""
-    runs, layers = (results.of_papers(table) for table in (runs, layers))
+    runs, layers = (results.shown(table, options.tickets) for table in (runs, layers))
     trunks, branches = results.trunk_rows(runs), runs[runs["branch"].notna()]
     layers = layers[layers["branch"].isna() & (layers["level"] > 0)]
     peers: list[Subject] = []

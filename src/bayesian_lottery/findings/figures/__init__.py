@@ -14,7 +14,7 @@ from pathlib import Path
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.findings.figures import plans
 from bayesian_lottery.findings.figures.selection import Node, NothingToShow
-from bayesian_lottery.study.nodes import is_papers
+from bayesian_lottery.study.nodes import is_shown
 
 __all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "missing", "plan", "save"]
 
@@ -57,11 +57,11 @@ _WRITERS = {"png": "style", "pdf": "style", "html": "times", "csv": "times"}
 def plan(name: str, nodes: Sequence[Node], options: Mapping):
     """What the figure `name` shows of `nodes`, with the words for it in its `shown`.
 
-    Nodes that are found otherwise than the papers' are left out.
+    Nodes that are found otherwise than the papers' are left out, unless `tickets` says others.
 
     Args:
         nodes: mappings with the tables' coordinates, of a study or a table.
-        options: the figure's, as the configuration has them.
+        options: the figure's, as the configuration has them, and its section `tickets`.
 
     Raises:
         InputError: no such figure, or a wrong option.
@@ -69,7 +69,9 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
     """
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
-    return FIGURES[name].plan([node for node in nodes if is_papers(node)], options)
+    own = dict(options)
+    tickets = own.pop("tickets", {})
+    return FIGURES[name].plan([node for node in nodes if is_shown(node, tickets)], own)
 
 
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
@@ -84,14 +86,14 @@ def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path]
         NothingToShow: the table cannot feed it; for the same reasons as `plan`, or because no
             run has the statistic asked for.
     """
-    from bayesian_lottery.findings.results import nodes, of_papers
+    from bayesian_lottery.findings.results import nodes, shown
 
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
     figure = FIGURES[name]
     if tables.get(figure.table) is None:
         raise InputError(f"{name} needs the table of {figure.table}.")
-    table = of_papers(tables[figure.table])
+    table = shown(tables[figure.table], options.get("tickets", {}))
     planned = plan(name, nodes(table), options)
     module = importlib.import_module(f"{__name__}.{figure.drawing}")
     return module.draw(planned, table, files or {})
