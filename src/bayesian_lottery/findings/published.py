@@ -13,6 +13,7 @@ import pandas as pd
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, write_json
 from bayesian_lottery.findings import results
+from bayesian_lottery.findings.claims.page import corrected, evidence, more
 from bayesian_lottery.findings.results import Tables
 from bayesian_lottery.study import LATER
 
@@ -141,11 +142,13 @@ def _accuracies(runs: pd.DataFrame) -> str:
 def _verdicts(claims: pd.DataFrame) -> str:
     judged = claims[claims["verdict"] != "not tested"]
     rows = [
-        f"| {row.number} | {row.text} | {row.model} | {row.statistic} |"
-        f" {row.estimate:.4g} [{row.low:.4g}, {row.high:.4g}] | {row.seeds} | {row.verdict} |"
+        f"| {row.number} | {row.text} | {row.model} | {row.statistic} | {evidence(row)} |"
+        f" {row.seeds} | {row.verdict} | {corrected(row)} | {more(row)} |"
         for row in judged.itertuples()
     ]
     left = len(claims) - len(judged)
-    head = "| no. | claim | model | statistic | estimate [95 % interval] | seeds | verdict |"
+    names = ["no.", "claim", "model", "statistic", "estimate [95 % interval]", "seeds", "verdict",
+             "corrected for the number of claims", "more seeds that would decide"]  # fmt: skip
     note = f"{left} rows of the table are not tested by this study." if left else ""
-    return "\n".join([head, "|" + " --- |" * 7, *rows, *(["", note] if note else [])])
+    head = [f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
+    return "\n".join([*head, *rows, *(["", note] if note else [])])

@@ -30,7 +30,7 @@ th { position: sticky; top: 0; background: white; }
 def page(table: pd.DataFrame) -> str:
     """`claims.table` as HTML, verdict by verdict."""
     order = table["verdict"].map({verdict: rank for rank, verdict in enumerate(VERDICTS)})
-    columns = {"evidence": _evidence, "corrected": _corrected, "more": _more}
+    columns = {"evidence": evidence, "corrected": corrected, "more": more}
     shown = table.assign(
         **{name: [words(row) for row in table.itertuples()] for name, words in columns.items()}
     )
@@ -42,16 +42,19 @@ def page(table: pd.DataFrame) -> str:
     )
 
 
-def _evidence(row) -> str:
+def evidence(row) -> str:
+    """Estimate and interval of a row of the table, in words; empty where there are none."""
     if pd.isna(row.estimate):
         return ""
     interval = "" if pd.isna(row.low) else f" [{row.low:.4g}, {row.high:.4g}]"
     return f"{row.estimate:.4g}{interval}"
 
 
-def _corrected(row) -> str:
+def corrected(row) -> str:
+    """The verdict corrected for the number of claims, and its q."""
     return "" if pd.isna(row.q) else f"{row.verdict_corrected}, q = {row.q:.2g}"
 
 
-def _more(row) -> str:
+def more(row) -> str:
+    """How many more seeds would decide, and in how many hours."""
     return "" if pd.isna(row.more_seeds) else f"{row.more_seeds:,} ({row.more_hours:,.3g} h)"
