@@ -30,7 +30,7 @@ def remask(network: Network, optimizer: torch.optim.Optimizer, mask: Mask) -> No
         for key, moment in optimizer.state.get(vector, {}).items()
         if isinstance(moment, Tensor) and moment.shape == vector.shape
     }
-    survivors.keep(mask)
+    survivors.keep({name: layer.cpu() for name, layer in mask.items()})
     for name, vector in vectors.items():
         start = {layer: network.born(layer)[name] for layer in mask}
         vector.data, vector.grad = survivors.collect(_filled(values[name], grown, start)), None
