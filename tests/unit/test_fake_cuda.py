@@ -183,7 +183,7 @@ def run(
             network.load(network.state(), masks.ones(models.prunable(network.template)))
             moments = network.moments()
             for scorer in SCORERS.values():
-                if scorer.fits(kinds.kind_of(settings).offers):
+                if scorer.score and scorer.fits(kinds.kind_of(settings).offers):
                     for name in network.mask:
                         scores = scorer.score(*(moments[need][name] for need in scorer.needs))
                         assert scores.device.type == "cuda"
