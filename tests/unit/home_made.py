@@ -26,6 +26,18 @@ class Net(nn.Module):
         return self.head(F.relu(self.norm(self.hidden(x.flatten(1)))))
 
 
+class Wide(nn.Module):
+    """A layer without biases that is large enough for sparse products."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.hidden = nn.Linear(64, 400, bias=False)
+        self.head = nn.Linear(400, num_classes)
+
+    def forward(self, x):
+        return self.head(F.relu(self.hidden(x.flatten(1))))
+
+
 class Depthwise(nn.Module):
     """A grouped convolution as the first layer, whose input the samples share."""
 

@@ -205,6 +205,22 @@ def test_estimators_take_layers_that_carry_samples(estimator):
         networks.build("bayesian", alone, {**OPTIONS, "estimator": estimator})
 
 
+def test_sparse_layers_need_no_biases():
+    definition = Definition(f"{HOME}:Wide")
+    model = models.build(definition, GREY, CLASSES, seed=0)
+    (weight,) = models.prunable(model)
+    mask = {weight: torch.rand(400, 64, generator=generator("mask")) < 0.05}
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    network = networks.build("deterministic", model)
+    network.load(state, mask)
+    assert network.survivors.patterns
+    plain = adapting.plain(definition, GREY, CLASSES)
+    plain.load_state_dict(network.state())
+    images, _ = batch_of(GREY, dtype=torch.float32)
+    found = network.logits(images, network.weights(), network.noise(1))
+    torch.testing.assert_close(found[0], plain(images))
+
+
 def test_a_classifier_can_be_named():
     squeezed = "torchvision.models:squeezenet1_1"
     with pytest.raises(InputError, match="has no linear layer; name the layer"):
