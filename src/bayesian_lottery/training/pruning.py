@@ -127,12 +127,16 @@ def batch_of(
 
     It is as large as the search says, or as a batch of the curriculum.
     """
+    labels = images.train.labels
+    # Numbers in the place of images, so that these are not copied for the sake of one batch.
+    numbered = decoded.Split(torch.arange(len(labels), device=labels.device), labels)
     training, _ = decoded.hold_out(
-        images.train, settings["validation"], generator("hold_out", images.name)
+        numbered, settings["validation"], generator("hold_out", images.name)
     )
     told = settings.get("search_options", {}).get("batch")
     order = torch.randperm(len(training), generator=generator(*stream, "scoring", "batch"))
     chosen = order[: told or settings["curriculum"]["batch_size"]]
-    batch, device = training[chosen.to(training.labels.device)], images.mean.device
+    rows = training.images[chosen.to(labels.device)]
+    batch, device = images.train[rows], images.mean.device
     pixels, labels = (decoded.to_device(part, device) for part in (batch.images, batch.labels))
     return decoded.normalise(pixels, images.mean, images.std), labels
