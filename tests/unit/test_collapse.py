@@ -7,6 +7,7 @@ from small_study import SmallStudy
 
 from bayesian_lottery import models
 from bayesian_lottery.files import read_json
+from bayesian_lottery.models.layers import Linear
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.training import collapse
 
@@ -49,6 +50,18 @@ def test_one_path_of_single_weights_connects_and_paths_that_do_not_meet_do_not()
     assert collapse.sentence(9, second, False) == (
         "collapse at level 9: the mask leaves no path from input to output."
     )
+
+
+def test_a_model_that_cannot_be_followed_is_not_said_to_have_collapsed():
+    class Negative(torch.nn.Sequential):
+        def forward(self, x):
+            return super().forward(-torch.relu(x))
+
+    model = Negative(torch.nn.Flatten(), Linear(4, 3))
+    model.register_buffer("index", torch.arange(3))
+    mask = {"1.weight": torch.ones(3, 4, dtype=torch.bool)}
+    assert collapse.connected(model, mask, (1, 2, 2)) is None
+    assert collapse.sentence(3, mask, None) is None
 
 
 def test_a_job_says_so_before_it_trains_and_metrics_hold_it(tmp_path, capsys):

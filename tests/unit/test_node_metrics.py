@@ -163,7 +163,6 @@ FORGERIES = [
     ("node.search", None, "node"),
     ("node.search", 5, "node.search"),
     ("connected", 1, "connected"),
-    ("connected", None, "connected"),
     ("node.branch", "reinit", "node.replicate"),
     ("node.replicate", 0, "node.replicate"),
     ("node.level", 0, "node.scorer"),

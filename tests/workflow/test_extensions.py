@@ -49,7 +49,7 @@ MASKS["upside_down"] = lambda mask, stream: {n: layer.flip(0) for n, layer in ma
 BRANCHES["turned"] = Branch(mask="upside_down", weights="reinitialised")
 BRANCHES["redrawn"] = Branch(weights="reinitialised")
 KINDS["plain_noise"] = Kind(
-    "noise of my own", "bayesian_lottery.inference.networks:BayesianNetwork.of", ("mean", "std"),
+    "noise of my own", "bayesian_lottery.inference.variational:BayesianNetwork.of", ("mean", "std"),
     Variational, stochastic=True, tensors=2,
 )
 FIGURES["accuracy_again"] = Figure("Accuracy, drawn again", plans.accuracy)

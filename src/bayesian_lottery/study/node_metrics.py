@@ -122,7 +122,7 @@ def check(metrics: Any) -> None:
     _check("", metrics, SCHEMA)
     _check("provenance.computation", computation(metrics), COUNT)
     told = metrics.get("connected", True)  # results from before do not tell
-    _require(type(told) is bool, "connected", told, "true or false")
+    _require(told is None or type(told) is bool, "connected", told, "true, false or null")
     _check_options(metrics["settings"])
     _check_node(metrics)
     _check_counts(metrics)

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bayesian_lottery.errors import few
-from bayesian_lottery.models.layers import Conv2d, LayerNorm, Linear
+from bayesian_lottery.models.layers import Conv2d, Linear
 from bayesian_lottery.tickets.masks import Mask
+
+NORMS = (nn.LayerNorm, nn.GroupNorm)  # of a constant input they make nothing
 
 
 def emptied(mask: Mask) -> list[str]:
@@ -17,31 +19,39 @@ def emptied(mask: Mask) -> list[str]:
     return [name for name, layer in mask.items() if not layer.any()]
 
 
-@torch.no_grad()
-def connected(template: nn.Module, mask: Mask, image_shape: tuple[int, int, int]) -> bool:
+def connected(template: nn.Module, mask: Mask, image_shape: tuple[int, int, int]) -> bool | None:
     """Whether a path over kept weights leads from the image to a logit, over any connection.
 
     A one goes through the network at every pixel, and what reaches a unit makes it a one. Biases
-    and what else is added are left out: they reach the output from nowhere.
+    and what else is added are left out: they reach the output from nowhere. None where this does
+    not follow a model, so that even all of its weights seem to connect nothing.
     """
-    tensors = {**dict(template.named_parameters()), **dict(template.named_buffers())}
+    whole = {name: torch.ones_like(layer) for name, layer in mask.items()}
+    trains = template.training
+    with _reaching(template.eval()):
+        follows = _reached(template, whole, image_shape)
+        found = _reached(template, mask, image_shape) if follows else None
+    template.train(trains)
+    return found
+
+
+@torch.no_grad()
+def _reached(template: nn.Module, mask: Mask, image_shape: tuple[int, int, int]) -> bool:
     device = next(iter(mask.values())).device  # a network in training has no weights of its own
+    named = [*template.named_parameters(), *template.named_buffers()]
     ones = {
         name: torch.full(tensor.shape, name.endswith(("weight", "running_var")) * 1.0).to(device)
-        for name, tensor in tensors.items()
+        for name, tensor in named
+        if tensor.is_floating_point()
     }
     kept = {name: layer.float() for name, layer in mask.items()}
     image = torch.ones(1, *image_shape, device=device)
-    trains = template.training
-    with _reaching(template.eval()):
-        reached = functional_call(template, ones | kept, (image,))
-    template.train(trains)
-    return bool((reached > 0).any())
+    return bool((functional_call(template, ones | kept, (image,)) > 0).any())
 
 
 @contextmanager
 def _reaching(template: nn.Module) -> Iterator[None]:
-    """Within the block layers say whether units are reached, and layer norms change nothing."""
+    """Within the block layers say whether units are reached, and norms of one input do nothing."""
 
     def reach(layer: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
         return (output > 0).to(output)
@@ -50,9 +60,9 @@ def _reaching(template: nn.Module) -> Iterator[None]:
         return inputs[0]
 
     hooks = [
-        module.register_forward_hook(keep if isinstance(module, LayerNorm) else reach)
+        module.register_forward_hook(keep if isinstance(module, NORMS) else reach)
         for module in template.modules()
-        if isinstance(module, (Conv2d, Linear, LayerNorm))
+        if isinstance(module, (Conv2d, Linear, *NORMS))
     ]
     try:
         yield
@@ -61,9 +71,9 @@ def _reaching(template: nn.Module) -> Iterator[None]:
             hook.remove()
 
 
-def sentence(level: int, mask: Mask, whole: bool) -> str | None:
+def sentence(level: int, mask: Mask, whole: bool | None) -> str | None:
     """What has collapsed at a level, in a sentence; None if nothing has. `whole`: connected."""
     layers = emptied(mask)
     said = [f"empties {few(layers)}"] if layers else []
-    said += [] if whole else ["leaves no path from input to output"]
+    said += ["leaves no path from input to output"] if whole is False else []
     return f"collapse at level {level}: the mask {' and '.join(said)}." if said else None

@@ -149,7 +149,7 @@ def gradient_growth(course: Course, stream: Sequence[object]) -> State:
     network, settings = course.network, course.settings
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     shape, classes = course.images.image_shape, len(course.images.classes)
-    template = models.build(settings["model"], shape, classes, seed=0)
+    template = models.build(models.of(settings), shape, classes, seed=0)
     probe = networks.build(kind, template.to(course.images.mean.device), options)
     lowest = math.log(torch.finfo(torch.float32).tiny)  # of a log sigma, whose pruned value is -inf
     state = {name: value.nan_to_num(neginf=lowest) if value.is_floating_point() else value
