@@ -9,6 +9,7 @@ from test_pruning import SETTINGS as SCORING
 from test_pruning import STREAM, gradients_by_hand, images_of, network_of
 
 from bayesian_lottery.data import decoded
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, read_tensors, write_tensors
 from bayesian_lottery.inference.bayesian import parameter_names
 from bayesian_lottery.randomness import generator
@@ -176,6 +177,18 @@ def test_a_move_keeps_survivors_and_starts_grown_weights_anew(inference, optimiz
             assert dense[name][stays].any() and not moved[key][name][grown].any()
         assert torch.equal(moved[key]["classifier.bias"], dense["classifier.bias"])
     loop.take_step(engine, trainer, 0.01, images, labels, network.noise(3, stream), 0.1)
+
+
+def test_an_inference_that_says_nothing_of_grown_weights_can_only_be_thinned(monkeypatch):
+    network = network_of("lenet_100_50", "deterministic")
+    monkeypatch.setattr(type(network), "born", lambda self, name: None)
+    trainer = torch.optim.SGD(network.parameter_groups(0.0), lr=0.1)
+    dense = dict(network.mask)
+    half = {name: torch.arange(m.numel()).view_as(m) % 2 == 0 for name, m in dense.items()}
+    remask(network, trainer, half)
+    assert len(network.weight) < sum(m.numel() for m in dense.values())
+    with pytest.raises(InputError, match="DeterministicNetwork does not say where weights start"):
+        remask(network, trainer, dense)
 
 
 def moments_of(network, trainer) -> dict:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference.networks import Network
 from bayesian_lottery.inference.survivors import State
 from bayesian_lottery.tickets.masks import Mask
@@ -18,6 +19,9 @@ def remask(network: Network, optimizer: torch.optim.Optimizer, mask: Mask) -> No
         network: which is changed, as is the state of its optimiser.
         optimizer: of the network's parameters.
         mask: of the names and shapes of the network's.
+
+    Raises:
+        InputError: weights grow, and the kind of inference does not say where they start.
     """
     survivors = network.survivors
     new = {n: layer.to(survivors.mask[n].device) for n, layer in mask.items()}
@@ -32,14 +36,24 @@ def remask(network: Network, optimizer: torch.optim.Optimizer, mask: Mask) -> No
     }
     survivors.keep({name: layer.cpu() for name, layer in mask.items()})
     for name, vector in vectors.items():
-        start = {layer: network.born(layer)[name] for layer in mask}
+        start = {layer: _born(network, layer, name) for layer in mask if grown[layer].any()}
         vector.data, vector.grad = survivors.collect(_filled(values[name], grown, start)), None
     for (name, key), dense in moments.items():
-        start = dict.fromkeys(mask, 0.0)
+        start = {layer: 0.0 for layer in mask if grown[layer].any()}
         optimizer.state[vectors[name]][key] = survivors.collect(_filled(dense, grown, start))
+
+
+def _born(network: Network, layer: str, vector: str) -> float:
+    values = network.born(layer)
+    if not values or vector not in values:
+        raise InputError(
+            f"search: {type(network).__name__} does not say where weights start that grow in "
+            "training (born); use a search that grows none."
+        )
+    return values[vector]
 
 
 def _filled(tensors: State, places: Mask, values: dict[str, float]) -> State:
     """Tensors with a value of each layer at its places."""
-    filled = {name: tensors[name].masked_fill(places[name], values[name]) for name in places}
+    filled = {name: tensors[name].masked_fill(places[name], values[name]) for name in values}
     return tensors | filled
