@@ -11,7 +11,7 @@ from torch import nn
 
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.inference import networks, packs
+from bayesian_lottery.inference import bayesian, networks, packs
 from bayesian_lottery.models import Definition, adapting
 from bayesian_lottery.models.carrying import plain_name
 from bayesian_lottery.models.layers import Conv2d, Linear, SelfAttention
@@ -219,6 +219,13 @@ def test_sparse_layers_need_no_biases():
     images, _ = batch_of(GREY, dtype=torch.float32)
     found = network.logits(images, network.weights(), network.noise(1))
     torch.testing.assert_close(found[0], plain(images))
+
+
+def test_torch_blue_takes_no_class_for_another_of_its_name():
+    images = torch.zeros(2, 3, 32, 32)
+    for model in (TORCHVISION["resnet18"], "resnet8_slim"):  # both are of a class ResNet
+        module = bayesian.convert(models.build(model, (3, 32, 32), CLASSES)).eval()
+        assert module(images, samples=2).shape == (2, 2, CLASSES)
 
 
 def test_a_classifier_can_be_named():

@@ -106,7 +106,7 @@ def test_a_bayesian_ticket_draws_what_the_trained_network_draws(small):
 def test_a_branchs_mask_is_its_own(small):
     node = small.node("resnet8_slim", branch="shuffle_even", level=1)
     ticket = tickets.load(folder(small, node))
-    written = masks.load(small.outputs(node)["branch_mask"])
+    written = masks.load(small.outputs(node)["mask"])
     assert all(torch.equal(ticket.mask[name], layer) for name, layer in written.items())
     trunk = tickets.load(folder(small, small.node("resnet8_slim", level=1)))
     assert not torch.equal(trunk.mask["conv1.weight"], ticket.mask["conv1.weight"])

@@ -46,10 +46,11 @@ def convert(template: nn.Module, initial_std: float = 0.01, prior_std: float = 1
 
 
 def _ban_names(cls: type[nn.Module]) -> None:
-    """Let torch-blue take a user's class for no other one of its name."""
-    if not cls.__module__.startswith(("torch.", "bayesian_lottery.")):
+    """Let torch-blue take a class for no other one of its name: a user may have a ResNet, too."""
+    if not cls.__module__.startswith("torch."):
         ban_convert(cls, "reuse")
-        ban_convert(cls, "replace")
+        if not cls.__module__.startswith("bayesian_lottery."):
+            ban_convert(cls, "replace")
 
 
 def parameter_names(name: str) -> tuple[str, str]:
