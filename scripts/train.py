@@ -7,6 +7,11 @@ By hand, do what the workflow's job of a node does, from the files that it start
 Several nodes of one architecture, inference, curriculum and level train side by side. Started again
 after a kill it resumes from its last checkpoint, which lies beside the first node's metrics file.
 SIGUSR1 saves one; SIGTERM saves one and stops with exit status 143.
+
+With --rewind NAME a dense network is trained up to the early step of that rewind only, and what is
+written are the weights that it has there:
+
+    python scripts/train.py runs/digits/lenet_100_50/bayesian/short/seed0/dense --rewind late
 """
 
 import argparse
@@ -28,6 +33,9 @@ def configured(given: argparse.Namespace) -> list[dict]:
     known = {node.folder: node for node in nodes}
     chosen = [study.find(known, name.removeprefix(f"{config['results']}/").rstrip("/"))
               for name in given.nodes]  # fmt: skip
+    if given.rewind:
+        early = [study.early_named(config, node, given.rewind) for node in chosen]
+        return [{**study.early_task(config, e), **study.early_files(config, e)} for e in early]
     return [{**study.task(config, node), **study.files(config, node)} for node in chosen]
 
 
@@ -44,6 +52,7 @@ def main() -> None:
     )
     parser.add_argument("nodes", nargs="*", help="folders of nodes of the configuration")
     arguments.add_configuration(parser)
+    parser.add_argument("--rewind", help="write what this rewind needs of dense networks")
     parser.add_argument(
         "--tasks", type=json.loads, help="the workflow's: a JSON list of {node, settings}"
     )
@@ -60,19 +69,29 @@ def main() -> None:
     warm.delegate()
     gpus.claim_gpu()
 
-    from bayesian_lottery.training.jobs import Inputs, Outputs, Task, run_script  # imports torch
+    # These import torch.
+    from bayesian_lottery.training.early import write_early
+    from bayesian_lottery.training.jobs import Inputs, Outputs, Task, run_script, script
 
     if given.nodes:
         whole = configured(given)
     else:
         pairs = zip(given.tasks, given.files, strict=True)
         whole = [{**task, **files} for task, files in pairs]
+    run = given.device, given.checkpoint_seconds
+    if "rewinding" in whole[0]:
+        with script():
+            for each in whole:
+                what = (each["node"], each["settings"], each["rewinding"])
+                start, weights = Inputs(**paths(each["inputs"])), Path(each["outputs"]["weights"])
+                write_early(*what, start, weights, *run)
+        return
     tasks = [
         Task(each["node"], each["settings"], Inputs(**paths(each["inputs"])),
              Outputs(**paths(each["outputs"])))
         for each in whole
     ]  # fmt: skip
-    run_script(tasks, given.device, given.checkpoint_seconds)
+    run_script(tasks, *run)
 
 
 if __name__ == "__main__":

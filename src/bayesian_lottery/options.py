@@ -5,6 +5,7 @@
 
 import typing
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 _TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
@@ -15,7 +16,10 @@ class Nothing:
 
 
 def option(default: object, description: str, **limits: object):
-    """A field of a class of options: its default, a sentence, and limits in JSON Schema's words."""
+    """A field of a class of options: its default, a sentence, and limits in JSON Schema's words.
+
+    The default None means that the option is not given; no configuration can say it.
+    """
     return field(default=default, metadata={"description": description, **limits})
 
 
@@ -30,6 +34,12 @@ def schema(options: type) -> dict:
     properties = {}
     for each in fields(options):
         limits = dict(each.metadata)
-        kind = {} if "enum" in limits else {"type": _TYPES[types[each.name]]}
-        properties[each.name] = {**kind, **limits, "default": each.default}
+        kind = {} if "enum" in limits else {"type": _TYPES[_said(types[each.name])]}
+        default = {} if each.default is None else {"default": each.default}
+        properties[each.name] = {**kind, **limits, **default}
     return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _said(hint: Any) -> type:
+    """The type of an option that is given: of `int | None` it is int."""
+    return next(each for each in typing.get_args(hint) or [hint] if each is not type(None))

@@ -19,6 +19,7 @@ from bayesian_lottery.data.sources import SOURCES
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS
+from bayesian_lottery.tickets.objectives import OBJECTIVES
 from bayesian_lottery.tickets.patterns import PATTERNS
 from bayesian_lottery.tickets.rankings import RANKINGS
 from bayesian_lottery.tickets.rewinds import REWINDS
@@ -30,6 +31,12 @@ SCHEMA = yaml.safe_load(SCHEMA_FILE.read_text())
 # The schema leaves the options of an inference to its kind.
 SCHEMA["properties"]["inferences"]["additionalProperties"]["properties"] |= options.schema(
     KINDS["bayesian"].options
+)["properties"]
+SCHEMA["properties"]["rewinds"]["additionalProperties"]["properties"] |= options.schema(
+    REWINDS["late"].options
+)["properties"]
+SCHEMA["properties"]["objectives"]["additionalProperties"]["properties"] |= options.schema(
+    OBJECTIVES["distilled"].options
 )["properties"]
 TRUNK = {
     "dataset": "digits",
@@ -47,10 +54,17 @@ STUDY = {
     "inferences": {"cold": {"kind": "bayesian", "heat": 0.01}},
     "rankings": {"mixed": {"kind": "layerwise", "shares": {"classifier": 0.1}}},
     "searches": {"rigl": {"kind": "dynamic", "growth": "gradient"}},
+    "rewinds": {"soon": {"kind": "late", "steps": 2}},
+    "objectives": {"soft": {"kind": "distilled", "temperature": 2.0}},
     "branch_kinds": {"swapped": {"mask": "shuffle_even", "curriculum": "long"}},
     "trunks": [
         {**TRUNK, "inference": "deterministic", "scorer": "magnitude"},
-        {**TRUNK, "inference": "bayesian", "scorer": ["snr", "mu"], "rewind": ["imp", "lrr"]},
+        {
+            **TRUNK,
+            "inference": "bayesian",
+            "scorer": ["snr", "mu"],
+            "rewind": ["imp", "lrr", "soon"],
+        },
     ],
     "branches": [{"branch": ["reinit", "swapped"], "rewind": "imp", "levels": [1, 2]}],
 }
@@ -61,12 +75,13 @@ WORDS = {
     "model": sorted(MODELS),
     "models": sorted(MODELS),
     "inference": ["deterministic", "bayesian", "cold"],
-    "kind": sorted([*KINDS, *RANKINGS, *SEARCHES]),
+    "kind": sorted([*KINDS, *RANKINGS, *REWINDS, *OBJECTIVES, *SEARCHES]),
+    "objective": [*sorted(OBJECTIVES), "soft"],
     "mask": sorted(MASKS),
     "weights": sorted(WEIGHTS),
     "of": ["deterministic", "bayesian"],
     "scorer": sorted(SCORERS),
-    "rewind": sorted(REWINDS),
+    "rewind": [*sorted(REWINDS), "soon"],
     "search": [*sorted(SEARCHES), "rigl"],
     "ranking": [*sorted(RANKINGS), "mixed"],
     "pattern": sorted(PATTERNS),

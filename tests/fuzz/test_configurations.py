@@ -9,7 +9,7 @@ def test_the_study_that_is_changed_can_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     checkout(tmp_path)
     sentence, networks = outcome(Document(str(STUDY).encode()))
-    assert sentence is None and networks == 2 * (1 + 3) + 2 * (1 + 2 * 2 * 3) + 2 * 2 * 2 * 3
+    assert sentence is None and networks == 2 * (1 + 3) + 2 * (1 + 2 * 3 * 3) + 2 * 2 * 2 * 3
 
 
 @settings(max_examples=200, suppress_health_check=list(HealthCheck))

@@ -12,6 +12,7 @@ from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.options import defaults
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS, Branch
+from bayesian_lottery.tickets.objectives import OBJECTIVES
 from bayesian_lottery.tickets.patterns import PATTERNS
 from bayesian_lottery.tickets.rankings import RANKINGS
 from bayesian_lottery.tickets.rewinds import REWINDS
@@ -26,6 +27,8 @@ NOT_IN_SCHEMA = {
     "datasets.*.test_fraction": TEST_FRACTION,
     "branch_kinds.*.mask": Branch().mask,
     "branch_kinds.*.weights": Branch().weights,
+    "branch_kinds.*.train": Branch().train,
+    "branch_kinds.*.objective": Branch().objective,
 }
 
 
@@ -82,6 +85,8 @@ def described() -> dict[str, tuple[str, str]]:
         "key in `inferences`": "inferences.*.",
         "key in `rankings`": "rankings.*.",
         "key in `searches`": "searches.*.",
+        "key in `rewinds`": "rewinds.*.",
+        "key in `objectives`": "objectives.*.",
     }
     by_section = {"Data sets": "datasets.*.", "Curricula": "curricula.*."}
     return {
@@ -136,6 +141,9 @@ def test_defaults_are_those_of_the_schema(key: str) -> None:
         ("branch_kinds.*.weights", WEIGHTS),
         ("inferences.*.kind", KINDS),
         ("searches.*.kind", SEARCHES),
+        ("rewinds.*.kind", REWINDS),
+        ("objectives.*.kind", OBJECTIVES),
+        ("branch_kinds.*.objective", OBJECTIVES),
     ],
 )
 def test_values_are_those_that_there_are(key: str, values) -> None:

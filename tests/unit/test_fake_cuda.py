@@ -27,7 +27,7 @@ from bayesian_lottery.inference.variational import ESTIMATORS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.scores import SCORERS
-from bayesian_lottery.training import checkpoints, devices, engine, loop
+from bayesian_lottery.training import batches, checkpoints, devices, engine, loop
 
 pytestmark = pytest.mark.slow
 
@@ -169,7 +169,7 @@ def run(
     keep_shapes(patches)
     patches.setattr(devices, "Pace", Pace)
     patches.setattr(engine, "multiply_adds", lambda *_: 0)  # slow here, and without effect on GPUs
-    patches.setattr(loop, "hold_out", lambda split, *_: (split, split[:0]))  # looks at values
+    patches.setattr(batches, "hold_out", lambda split, *_: (split, split[:0]))  # looks at values
     share = 10 if case.endswith("pruned") else 1  # since masks have no values, either
     patches.setattr(survivors, "count", lambda layer: layer.numel() // share)
     with fake_cuda() as trace:

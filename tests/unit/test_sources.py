@@ -565,3 +565,21 @@ def test_the_program_says_what_is_wrong_and_fails(tmp_path):
     assert run.returncode == 1
     assert run.stderr.startswith("error: datasets.pets.root: ") and run.stderr.count("\n") == 1
     assert not out.exists()
+
+
+def test_some_classes_are_those_images_of_the_whole_and_count_anew(tmp_path):
+    digits = {"source": "digits"}
+    whole = prepared(tmp_path, digits)
+    part = prepared(tmp_path, {**digits, "classes": [7, 2]})
+    assert part.classes == ("7", "2")
+    for half in ("train", "test"):
+        of, to = getattr(whole, half), getattr(part, half)
+        for label, was in enumerate((7, 2)):
+            assert torch.equal(to.images[to.labels == label], of.images[of.labels == was])
+    assert torch.equal(part.mean, decoded.channel_statistics(part.train.images)[0])
+    assert sources.check("pets", {**digits, "classes": [7, 2]}) == ((1, 8, 8), 2)
+
+
+def test_classes_that_the_source_lacks_are_refused(tmp_path):
+    for sentence in refusals(tmp_path, {"source": "digits", "classes": [3, 10, 12]}):
+        assert "classes: 10, 12 given, but its source has 10 classes, which count from" in sentence

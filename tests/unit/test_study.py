@@ -108,7 +108,7 @@ def test_metrics_files_are_those_of_all_nodes(config):
         (1, "curriculum", ["short", "slow"], "trunks entry 2.curriculum: 'slow' is not known"),
         (0, "inference", "bayes", "'bayes' is not known; choose from bayesian, deterministic."),
         (1, "scorer", "sigma", "trunks entry 2.scorer: 'sigma' is not known; choose from grasp,"),
-        (1, "rewind", "none", "trunks entry 2.rewind: 'none' is not known; choose from imp, lrr."),
+        (1, "rewind", "none", "entry 2.rewind: 'none' is not known; choose from imp, late, lrr."),
         (
             *(1, "search", ["iterative", "random"]),
             "trunks entry 2.search: 'random' is not known; choose from at_init,",
@@ -362,7 +362,7 @@ def test_early_masks_lie_with_the_dense_network_and_options_are_the_watchs_alone
     ("search", "entry", "sentence"),
     [
         ("dynamic", {"rewind": "lrr"}, "rewind: 'lrr' goes back to the trained network that was"),
-        ("early", {"rewind": "lrr"}, "and the search 'mine' has none; use imp there."),
+        ("early", {"rewind": "lrr"}, "and the search 'mine' has none; use imp, late there."),
         ("dynamic", {"ranking": "layerwise"}, "ranking: 'layerwise' does not go with the search"),
         (
             "early",

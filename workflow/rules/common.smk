@@ -85,7 +85,8 @@ try:
     if workflow.is_main_process:  # jobs would only import torch to do it again
         definitions.build(PLACED, NODES.values())
     IMAGES = {
-        name: datasets.images_of(PLACED, name) for name in {node.dataset for node in NODES.values()}
+        name: datasets.images_of(PLACED, name)
+        for name in {study.trained(config, node).dataset for node in NODES.values()}
     }
     COORDINATES = [node.coordinates() for node in NODES.values()]
     # Jobs do not look at the figures, which takes seconds for thousands of nodes.
@@ -139,7 +140,8 @@ def request(nodes):
 
 @cache  # Snakemake asks for each resource by itself, and more than once
 def request_of(node, networks, like, counted):
-    settings, images = study.node_settings(config, node), IMAGES[node.dataset]
+    settings = study.node_settings(config, node)
+    images = IMAGES[settings["dataset"]]
     paths = [path for path, _ in like]
     own = node.model in config["models"] and counted
     initial = study.node_inputs(PLACED, node)["initial"] if own else None
@@ -167,20 +169,19 @@ def extension_files(node):
     return [local(path) for path in study.node_extensions(config, node)]
 
 
-def tasks(nodes):
-    """What train.py is to compute, as JSON; a node trains again when this changes."""
-    return json.dumps([study.task(config, node) for node in nodes])
-
-
-def files(nodes):
-    """From which files to which, as JSON."""
-    return json.dumps([study.files(PLACED, node) for node in nodes])
-
-
 def prepare_settings(wildcards):
     """The settings of a data set that its decoded file depends on."""
     settings = config["datasets"][wildcards.dataset]
-    used = ("source", "root", "size", "test_fraction", "target", "numeric", "categorical")
+    used = (
+        "source",
+        "root",
+        "size",
+        "test_fraction",
+        "target",
+        "numeric",
+        "categorical",
+        "classes",
+    )
     return json.dumps({name: settings[name] for name in used if name in settings})
 
 

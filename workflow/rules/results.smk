@@ -36,6 +36,8 @@ rule aggregate:
                         "models",
                         "searches",
                         "rankings",
+                        "rewinds",
+                        "objectives",
                         "branch_kinds",
                         "extensions",
                     )

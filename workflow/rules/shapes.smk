@@ -5,11 +5,13 @@ from typing import Callable, NamedTuple
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.tickets.patterns import PATTERNS
 from bayesian_lottery.tickets.searches import SEARCHES
-from bayesian_lottery.tickets.rewinds import REWINDS
 
 
 class Shape(NamedTuple):
-    """Of a rule that trains the name, nodes and inputs by wildcards, outputs, and the log's folder."""
+    """Of a rule that trains the name, nodes and inputs by wildcards, outputs, and the log's folder.
+
+    `tasks` and `files` say, by wildcards, what train.py is to compute, and from which files to which.
+    """
 
     name: str
     nodes: Callable
@@ -18,6 +20,35 @@ class Shape(NamedTuple):
     folder: str
     words: str
     constraints: dict = {}
+    tasks: Callable | None = None
+    files: Callable | None = None
+
+    def told(self, wildcards):
+        """What train.py is to compute, as JSON; it computes it again when this changes."""
+        found = self.tasks(wildcards) if self.tasks else map(task, self.nodes(wildcards))
+        return json.dumps([*found])
+
+    def paths(self, wildcards):
+        """From which files to which, as JSON."""
+        found = self.files(wildcards) if self.files else map(files, self.nodes(wildcards))
+        return json.dumps([*found])
+
+
+def task(node):
+    return study.task(config, node)
+
+
+def files(node):
+    return study.files(PLACED, node)
+
+
+def starts(node):
+    """The files that a node is trained from, by name."""
+    return {
+        **study.node_inputs(config, node),
+        "extensions": extension_files(node),
+        "other_data": list(study.other_data(config, node).values()),
+    }
 
 
 def alone(name, pattern, **outputs):
@@ -30,11 +61,7 @@ def alone(name, pattern, **outputs):
     return Shape(
         name=name,
         nodes=lambda wildcards: [node_of(wildcards)],
-        inputs=lambda wildcards: {
-            **study.node_inputs(config, node_of(wildcards)),
-            "extensions": extension_files(node_of(wildcards)),
-            "other_data": list(study.other_data(config, node_of(wildcards)).values()),
-        },
+        inputs=lambda wildcards: starts(node_of(wildcards)),
         outputs={
             **{key: f"<results>/{{node}}/{file}" for key, file in common.items()},
             **outputs,
@@ -63,18 +90,19 @@ def levels_of(rewinds, *scored):
 def shapes_of_nodes():
     """A node a job. Weights are kept where another level may start from them."""
     weights, mask = (f"<results>/{{node}}/{name}.safetensors" for name in ("weights", "next_mask"))
-    chained = [name for name, rewind in REWINDS.items() if rewind.origin == "previous"]
-    others = [name for name in REWINDS if name not in chained]
+    rewinds = study.rewinds(config)
+    chained = [name for name in rewinds if study.rewind(config, name).origin == "previous"]
+    others = [name for name in rewinds if name not in chained]
     pattern = levels_of(others, "previous")
     yield alone("train_level", pattern, weights=unneeded(weights), next_masks=[mask])
     for name in chained:
         pattern = levels_of([name], "previous")
         yield alone(f"train_level_{name}", pattern, weights=weights, next_masks=[mask])
     yield alone(
-        "train_level_apart", levels_of(REWINDS, "dense", "watched"), weights=unneeded(weights)
+        "train_level_apart", levels_of(rewinds, "dense", "watched"), weights=unneeded(weights)
     )
     own = {"weights": unneeded(weights), "mask": "<results>/{node}/mask.safetensors"}
-    yield alone("train_level_alone", levels_of(REWINDS, "own"), **own)
+    yield alone("train_level_alone", levels_of(rewinds, "own"), **own)
     for name, kind in KINDS.items():
         masks = [mask.replace("next_mask", f"next_mask_{scorer}") for scorer in kind.scorers]
         pattern = rf"runs/[^/]+/[^/]+/({names_of_kind(name)})/.+/dense"
@@ -109,4 +137,31 @@ def shapes_of_packs():
         )
 
 
-SHAPES = list(shapes_of_nodes() if config["networks_per_job"] == 1 else shapes_of_packs())
+def shapes_of_early_weights():
+    """The weights of dense networks at early steps, for the rewinds that start from them."""
+    names = {early.rewind for node in NODES.values() if (early := study.early_of(config, node))}
+
+    def early(wildcards):
+        return study.Early(node_of(wildcards), wildcards.rewind)
+
+    if names:
+        yield Shape(
+            name="train_early",
+            nodes=lambda wildcards: [node_of(wildcards)],
+            inputs=lambda wildcards: {
+                **study.node_inputs(config, node_of(wildcards)),
+                "extensions": extension_files(node_of(wildcards)),
+            },
+            outputs={"weights": "<results>/{node}/early/at_{rewind}/weights.safetensors"},
+            folder="{node}/early/at_{rewind}/weights",
+            words="{wildcards.node} up to the step of the rewind {wildcards.rewind}",
+            constraints={"node": r"runs/.+/dense", "rewind": "|".join(sorted(names))},
+            tasks=lambda wildcards: [study.early_task(config, early(wildcards))],
+            files=lambda wildcards: [study.early_files(PLACED, early(wildcards))],
+        )
+
+
+SHAPES = [
+    *(shapes_of_nodes() if config["networks_per_job"] == 1 else shapes_of_packs()),
+    *shapes_of_early_weights(),
+]

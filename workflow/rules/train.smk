@@ -29,9 +29,9 @@ for shape in SHAPES:
                 request(shape.nodes(wildcards)).attempt(attempt).minutes
             ),
         params:
-            tasks=lambda wildcards, shape=shape: tasks(shape.nodes(wildcards)),
+            tasks=lambda wildcards, shape=shape: shape.told(wildcards),
             # Whoever asks for the input as well makes paths that rerun nothing.
-            files=lambda wildcards, input, shape=shape: files(shape.nodes(wildcards)),
+            files=lambda wildcards, input, shape=shape: shape.paths(wildcards),
         message:
             f"Train {shape.words}"
         shell:

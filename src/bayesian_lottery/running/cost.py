@@ -29,6 +29,7 @@ from bayesian_lottery.running.speeds import (
 )
 from bayesian_lottery.study import Node, choices
 from bayesian_lottery.study.datasets import Images, Undecoded, images_of
+from bayesian_lottery.tickets import rewinds
 
 TEXT_BYTES = 12_000, 500  # of a node's metrics, history, log and benchmark: once, and an epoch
 
@@ -192,12 +193,13 @@ def estimate(
     speed = Speed(CORE.tflops * measured.threads, CORE.step_seconds) if device == "cpu" else None
     if tflops is not None:
         speed = Speed(tflops, (speed or published("resnet20", card)).step_seconds)
-    images = {name: _decoded(config, name) for name in {node.dataset for node in nodes}}
+    todo = jobs(config, nodes)
+    images = {name: _decoded(config, name) for name in {job.dataset for job in todo}}
     items = [
         _item(
             job, config, finished(job, config, results), images[job.dataset], measured, speed, card
         )
-        for job in jobs(config, nodes)
+        for job in todo
     ]
     stale = sum(
         not i.done and i.job.node is not None and i.job.node.folder in results for i in items
@@ -229,13 +231,26 @@ def _item(
     if job.model is None:
         return Item(job, done, images.stored_bytes)
     network = size(choices.model(config, job.model), images.shape, images.classes)
-    if job.node is None:
+    node = job.node or (job.early and job.early.node)
+    if node is None:
         return Item(job, done, network.weight_bytes(kinds.KINDS["deterministic"]))
-    settings = study.node_settings(config, job.node)
-    kept, passing = node_bytes(config, job.node, settings, network, images)
+    settings = study.node_settings(config, node)
+    kept, passing = node_bytes(config, node, settings, network, images)
     seconds = measured.seconds(settings)
-    if seconds is not None:
-        return Item(job, done, kept, passing, seconds, measured=True)
-    speed = speed or published(job.model, card)
-    assumed = assumed_seconds(settings, images, network.multiply_adds, speed)
-    return Item(job, done, kept, passing, measured.start + assumed)
+    known = seconds is not None
+    if seconds is None:
+        speed = speed or published(job.model, card)
+        assumed = assumed_seconds(settings, images, network.multiply_adds, speed)
+        seconds = measured.start + assumed
+    if job.early:
+        kept = network.weight_bytes(kinds.kind_of(settings))
+        seconds *= _share(config, job.early, images)
+    return Item(job, done, kept, passing, seconds, measured=known)
+
+
+def _share(config: Mapping, early: study.Early, images: Images) -> float:
+    """The share of the dense network's training that early weights take."""
+    curriculum = config["curricula"][early.node.curriculum]
+    epochs, per_epoch = curriculum["epochs"], images.train // curriculum["batch_size"]
+    told = study.early_task(config, early)["rewinding"]
+    return rewinds.early(told).step(epochs, per_epoch) / (epochs * per_epoch)

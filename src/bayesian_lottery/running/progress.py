@@ -45,6 +45,7 @@ class Job:
         log: its log.
         dataset, model: what it prepares, initialises or trains.
         node: the node that it trains, if it does.
+        early: the early weights that it makes, if it does.
     """
 
     stage: str
@@ -53,6 +54,7 @@ class Job:
     dataset: str
     model: str | None = None
     node: Node | None = None
+    early: study.Early | None = None
 
 
 def jobs(config: Mapping, nodes: Iterable[Node]) -> list[Job]:
@@ -61,18 +63,21 @@ def jobs(config: Mapping, nodes: Iterable[Node]) -> list[Job]:
     order = study.inferences(config)
     nodes = sorted(nodes, key=lambda node: (node.branch or "", order.index(node.inference)))
 
-    def job(stage: str, path: str, *what, output: str = "{}.safetensors") -> Job:
-        return Job(stage, root / output.format(path), root / f"logs/{path}.log", *what)
+    def job(stage: str, path: str, *what, output: str = "{}.safetensors", **more) -> Job:
+        return Job(stage, root / output.format(path), root / f"logs/{path}.log", *what, **more)
 
     foreign = (name for node in nodes for name in study.other_data(config, node))
-    data = dict.fromkeys([*(node.dataset for node in nodes), *foreign])
-    initial = dict.fromkeys((node.dataset, node.model, node.seed) for node in nodes)
+    own = {node: study.trained(config, node).dataset for node in nodes}
+    data = dict.fromkeys([*(node.dataset for node in nodes), *own.values(), *foreign])
+    initial = dict.fromkeys(study.initial(config, node) for node in nodes)
+    early = dict.fromkeys(e for node in nodes if (e := study.early_of(config, node)))
     return [
         *(job("data", f"data/{name}", name) for name in data),
         *(job("initial weights", f"initial/{d}/{m}/seed{seed}", d, m) for d, m, seed in initial),
+        *(job(stage_of(n), n.folder, own[n], n.model, n, output="{}/metrics.json") for n in nodes),
         *(
-            job(stage_of(n), n.folder, n.dataset, n.model, n, output="{}/metrics.json")
-            for n in nodes
+            job("early weights", f"{e.node.folder}/{e.name}", e.node.dataset, e.node.model, early=e)
+            for e in early
         ),
     ]
 

@@ -99,7 +99,8 @@ def flops(settings: Mapping, images: Images, multiply_adds: float) -> float:
     """
     estimator = ESTIMATORS[options_of(settings).get("estimator", "weights")]
     trained = images.train * settings["curriculum"]["epochs"] * samples(settings)
-    return 2 * multiply_adds * (3 * estimator * trained + evaluated(settings, images))
+    taught = images.train * settings["curriculum"]["epochs"] * teacher_samples(settings)
+    return 2 * multiply_adds * (3 * estimator * trained + taught + evaluated(settings, images))
 
 
 def assumed_seconds(settings: Mapping, images: Images, multiply_adds: float, speed: Speed) -> float:
@@ -115,10 +116,15 @@ def samples(settings: Mapping) -> int:
     return options_of(settings).get("samples", 1)
 
 
+def teacher_samples(settings: Mapping) -> int:
+    """Weight samples by which a node's teacher predicts the images of each step; 0 without one."""
+    return settings.get("teacher", {}).get("samples", 0)
+
+
 def evaluated(settings: Mapping, images: Images) -> int:
     """How many forward passes, of one image and one weight sample, the tests of a node take."""
     evaluation = settings["evaluation"]
-    tests = math.ceil(settings["curriculum"]["epochs"] / evaluation["every"])
+    tests = max(1, math.ceil(settings["curriculum"]["epochs"] / evaluation["every"]))
     if every := evaluation.get("every_steps"):
         batches = images.train // settings["curriculum"]["batch_size"]
         tests += settings["curriculum"]["epochs"] * batches // every
@@ -132,11 +138,12 @@ def evaluated(settings: Mapping, images: Images) -> int:
 def kind(settings: Mapping) -> tuple:
     """What decides how fast a node trains.
 
-    These are its data, model, inference, estimator, samples and batch size.
+    These are its data, model, inference, estimator, samples, batch size and teacher's samples.
     """
     names = (settings[name] for name in ("dataset", "model", "inference"))
     estimator = options_of(settings).get("estimator", "weights")
-    return (*names, estimator, samples(settings), settings["curriculum"]["batch_size"])
+    steps = samples(settings), settings["curriculum"]["batch_size"], teacher_samples(settings)
+    return (*names, estimator, *steps)
 
 
 @dataclass(frozen=True)
@@ -180,7 +187,7 @@ def measure(
     results = {
         path: metrics
         for path, metrics in results.items()
-        if (metrics["cost"]["side_by_side"] > 1) == together
+        if (metrics["cost"]["side_by_side"] > 1) == together and metrics["cost"]["epochs"]
     }
     devices = Counter(metrics["provenance"]["device"] for metrics in results.values())
     device = next((name for name, _ in devices.most_common() if wanted(name)), None)

@@ -1,32 +1,34 @@
-"""What the names in a configuration stand for: inferences, models, searches, rankings, branches.
+"""What the names in a configuration stand for: inferences, models, searches, rewinds and the like.
 
 Every kind of inference is an inference by its own name, with the options of the configuration's
-section of that name; `inferences` adds variants. Every kind of search and of ranking is one by its
-own name, with its defaults; `searches` and `rankings` add variants. `models` and `branch_kinds` add
-those.
+section of that name; `inferences` adds variants. So do `searches`, `rankings`, `rewinds` and
+`objectives` to the kinds of these, with their defaults. `models` and `branch_kinds` add those.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from bayesian_lottery.inference.kinds import KINDS, Kind
 from bayesian_lottery.models import MODELS, Definition, Model
 from bayesian_lottery.options import defaults
+from bayesian_lottery.study import variants
 from bayesian_lottery.study.nodes import Node
-from bayesian_lottery.tickets.branches import BRANCHES, Branch
+from bayesian_lottery.tickets.branches import BRANCHES, Branch, spelled
+from bayesian_lottery.tickets.objectives import FIRST, OBJECTIVES, Objective
 from bayesian_lottery.tickets.rankings import RANKINGS
+from bayesian_lottery.tickets.rewinds import REWINDS, Rewind
 from bayesian_lottery.tickets.searches import SEARCHES, Search
 
 
 def inferences(config: Mapping) -> list[str]:
     """The names of all inferences of the configuration."""
-    return list(dict.fromkeys([*KINDS, *config.get("inferences", {})]))
+    return variants.names(config, "inferences", KINDS)
 
 
 def kind_name(config: Mapping, inference: str) -> str:
     """The name of the kind of an inference."""
-    return config.get("inferences", {}).get(inference, {}).get("kind", inference)
+    return variants.kind_name(config, "inferences", inference)
 
 
 def kind(config: Mapping, inference: str) -> Kind:
@@ -37,14 +39,13 @@ def kind(config: Mapping, inference: str) -> Kind:
 def options(config: Mapping, inference: str) -> dict:
     """The options of an inference: its own, over those of its kind's section or the defaults."""
     name = kind_name(config, inference)
-    entry = config.get("inferences", {}).get(inference, {})
-    own = {key: value for key, value in entry.items() if key != "kind"}
+    own = variants.given(config, "inferences", inference)
     return {**config.get(name, defaults(KINDS[name].options)), **own}
 
 
 def rankings(config: Mapping) -> list[str]:
     """The names of all rankings of the configuration."""
-    return [*RANKINGS, *config.get("rankings", {})]
+    return variants.names(config, "rankings", RANKINGS)
 
 
 def ranking_options(config: Mapping, node: Node) -> dict:
@@ -72,12 +73,12 @@ def definition(config: Mapping, node: Node) -> dict:
 
 def searches(config: Mapping) -> list[str]:
     """The names of all searches of the configuration."""
-    return list(dict.fromkeys([*SEARCHES, *config.get("searches", {})]))
+    return variants.names(config, "searches", SEARCHES)
 
 
 def search_kind(config: Mapping, search: str) -> str:
     """The name of the kind of a search."""
-    return config.get("searches", {}).get(search, {}).get("kind", search)
+    return variants.kind_name(config, "searches", search)
 
 
 def search(config: Mapping, node: Node) -> Search:
@@ -87,9 +88,8 @@ def search(config: Mapping, node: Node) -> Search:
 
 def search_options(config: Mapping, search: str) -> dict:
     """The kind of a search, and all of its options."""
-    entry = config.get("searches", {}).get(search, {})
-    kind = search_kind(config, search)
-    return {"kind": kind, **defaults(SEARCHES[kind].options), **entry}
+    kind, given = search_kind(config, search), variants.given(config, "searches", search)
+    return {"kind": kind, **defaults(SEARCHES[kind].options), **given}
 
 
 def makes_mask(config: Mapping, node: Node) -> bool:
@@ -106,6 +106,50 @@ def previous(config: Mapping, node: Node) -> Node | None:
     return before if scored == "previous" and before.level else node.dense
 
 
+def rewinds(config: Mapping) -> list[str]:
+    """The names of all rewinds of the configuration."""
+    return variants.names(config, "rewinds", REWINDS)
+
+
+def rewind(config: Mapping, name: str) -> Rewind:
+    """The entry that a rewind is of."""
+    return REWINDS[variants.kind_name(config, "rewinds", name)]
+
+
+def objectives(config: Mapping) -> list[str]:
+    """The names of all objectives of the configuration."""
+    return variants.names(config, "objectives", OBJECTIVES)
+
+
+def objective(config: Mapping, name: str) -> Objective:
+    """The entry that an objective is of."""
+    return OBJECTIVES[variants.kind_name(config, "objectives", name)]
+
+
+def taught(config: Mapping, node: Node) -> dict:
+    """What a node is told of its objective and teacher; nothing where it learns the labels."""
+    name = trained(config, node).objective
+    if name == FIRST:
+        return {}
+    entry, given = objective(config, name), variants.given(config, "objectives", name)
+    kind = variants.kind_name(config, "objectives", name)
+    told = {"objective": {"kind": kind, **defaults(entry.options), **given}}
+    return {**told, "teacher": teacher(config, node)} if entry.teacher else told
+
+
+def teacher(config: Mapping, node: Node) -> dict:
+    """What is told of a node's dense network as its teacher: its inference, kind and options, and
+    how many weight samples its predictions average."""
+    name = node.inference
+    own, given = kind_name(config, name), options(config, name)
+    return {
+        "inference": name,
+        "kind": own,
+        own: given,
+        "samples": config["evaluation"]["samples"] if KINDS[own].stochastic else 1,
+    }
+
+
 def branch_kinds(config: Mapping) -> dict[str, Branch]:
     """The kinds of branches by name: those of the package, and those of the configuration."""
     own = config.get("branch_kinds", {})
@@ -120,8 +164,8 @@ def branch(config: Mapping, node: Node) -> Branch:
 def pieces(config: Mapping, node: Node) -> dict:
     """The pieces of a node's branch, of a kind that the package does not have."""
     own = branch(config, node)
-    known = BRANCHES.get(node.branch, Branch()) if node.branch else Branch()
-    return {} if own == known else {"pieces": asdict(own)}
+    known = BRANCHES.get(node.branch) if node.branch else own
+    return {} if own == known else {"pieces": spelled(own)}
 
 
 def entries(config: Mapping, node: Node) -> list[tuple[str, str]]:
@@ -129,31 +173,62 @@ def entries(config: Mapping, node: Node) -> list[tuple[str, str]]:
     own, training = branch(config, node), trained(config, node)
     used = [("model", node.model), ("kind", kind_name(config, training.inference))]
     if node.branch:
-        return [*used, ("branch", node.branch), ("mask", own.mask), ("weights", own.weights)]
-    ranking = config.get("rankings", {}).get(node.ranking, {}).get("kind", node.ranking)
+        learnt = variants.kind_name(config, "objectives", own.objective)
+        used += [("kind", kind_name(config, training.teacher))] if training.teacher else []
+        pieces_of = {"mask": own.mask, "weights": own.weights, "objective": learnt}
+        return [*used, ("branch", node.branch), *pieces_of.items()]
     pruned_by = {
         "scorer": node.scorer,
-        "rewind": node.rewind,
+        "rewind": variants.kind_name(config, "rewinds", str(node.rewind)),
         "search": search_kind(config, node.search),
-        "ranking": ranking,
+        "ranking": variants.kind_name(config, "rankings", node.ranking),
         "pattern": node.pattern,
     }
     return [*used, *((registry, str(name)) for registry, name in pruned_by.items())]
 
 
 class Training(NamedTuple):
-    """The names of the inference and the curriculum that train a node."""
+    """What trains a node, by the names in the configuration; and whether anything does."""
 
+    dataset: str
     inference: str
     curriculum: str
+    train: bool
+    objective: str
+    teacher: str | None  # its inference
 
 
 def trained(config: Mapping, node: Node) -> Training:
-    """What trains a node: its trunk's inference and curriculum, unless its branch has its own."""
+    """What trains a node: its trunk's data, inference and curriculum, or its branch's own."""
     own = branch(config, node)
-    return Training(own.inference or node.inference, own.curriculum or node.curriculum)
+    taught = objective(config, own.objective).teacher
+    return Training(
+        own.dataset or node.dataset,
+        own.inference or node.inference,
+        own.curriculum or node.curriculum,
+        own.train,
+        own.objective,
+        node.inference if taught else None,
+    )
 
 
-def alike(config: Mapping, node: Node) -> tuple[str, str, str, str]:
-    """Data, model, inference and curriculum: nodes that share them take as long as one another."""
-    return node.dataset, node.model, *trained(config, node)
+class Initial(NamedTuple):
+    """What names initial weights."""
+
+    dataset: str
+    model: str
+    seed: int
+
+
+def initial(config: Mapping, node: Node) -> Initial:
+    """The initial weights that a node starts from: its own seed's, or those that its branch says.
+
+    They are of the trunk's data set, whatever a branch is trained on.
+    """
+    seed = branch(config, node).seed
+    return Initial(node.dataset, node.model, node.seed if seed is None else seed)
+
+
+def alike(config: Mapping, node: Node) -> tuple:
+    """Model, data, inference and so on: nodes that share them take as long as one another."""
+    return node.model, *trained(config, node)

@@ -55,7 +55,9 @@ def images_of(config: Mapping, name: str) -> Images | Undecoded:
         seen, count = sources.check(name, settings)
         if source.sizes is None or seen is None or count is None:
             return Undecoded(seen, count)
-        (train, test), shape, classes = source.sizes, seen, count
+        # Of some classes alone: about as many images as if all classes had the same number.
+        train, test = (round(size * count / (source.classes or count)) for size in source.sizes)
+        shape, classes = seen, count
     held_out = round(train * settings["validation"])
     return Images(train - held_out, held_out, test, shape, classes, source.value_bytes)
 

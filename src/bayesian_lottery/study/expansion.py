@@ -10,8 +10,8 @@ from typing import Literal
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.nodes import COORDINATES, LATER, Node, Trunk
+from bayesian_lottery.tickets.branches import Branch
 from bayesian_lottery.tickets.patterns import PATTERNS
-from bayesian_lottery.tickets.rewinds import REWINDS
 from bayesian_lottery.tickets.scores import SCORERS, scorers_for
 from bayesian_lottery.tickets.searches import SEARCHES
 
@@ -78,7 +78,7 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
         "curriculum": config["curricula"],
         "inference": choices.inferences(config),
         "scorer": SCORERS,
-        "rewind": REWINDS,
+        "rewind": choices.rewinds(config),
         "search": choices.searches(config),
         "ranking": choices.rankings(config),
         "pattern": PATTERNS,
@@ -101,8 +101,9 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
                 f"{entry}.{name}: {coordinates[name]!r} does not go with the search {search!r}; "
                 f"use {LATER[name]} there."
             )
-    if kind_of_search.scored in ("own", "watched") and REWINDS[rewind].origin == "previous":
-        others = ", ".join(name for name, each in REWINDS.items() if each.origin != "previous")
+    origins = {name: choices.rewind(config, name).origin for name in choices.rewinds(config)}
+    if kind_of_search.scored in ("own", "watched") and origins[rewind] == "previous":
+        others = ", ".join(name for name, origin in origins.items() if origin != "previous")
         raise InputError(
             f"{entry}.rewind: {rewind!r} goes back to the trained network that was scored, and the "
             f"search {search!r} has none; use {others} there."
@@ -149,7 +150,7 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
             starts = dict.fromkeys(  # trunks share their dense level
                 node
                 for trunk in matched
-                for node in _levels(key, name, kinds[name].of, trunk, entry["levels"])
+                for node in _levels(key, name, kinds[name], trunk, entry["levels"])
             )
             factors = {"levels of its trunks": len(starts), "replicates": entry["replicates"]}
             total = _sum(f"{key}, {name}", total, factors)
@@ -173,13 +174,23 @@ def _matches(trunk: Trunk, entry: Mapping) -> bool:
 
 
 def _levels(
-    key: str, branch: str, of: str | None, trunk: Trunk, levels: Literal["all"] | list[int]
+    key: str, branch: str, kind: Branch, trunk: Trunk, levels: Literal["all"] | list[int]
 ) -> list[Node]:
-    """The trunk's nodes at `levels`, which may be "all"; `of`: the inference that it must have."""
-    if of not in (None, trunk.inference):
+    """The trunk's nodes at `levels`, which may be "all", for a kind of branch that fits it."""
+    if kind.of not in (None, trunk.inference):
         raise InputError(
-            f"{key}: {branch} starts from {of} trunks, but it matches {trunk}; "
-            f"add 'inference: {of}'."
+            f"{key}: {branch} starts from {kind.of} trunks, but it matches {trunk}; "
+            f"add 'inference: {kind.of}'."
+        )
+    if kind.dataset == trunk.dataset:
+        raise InputError(
+            f"{key}: {branch} is trained on {kind.dataset}, and so is {trunk}, which it matches; "
+            "add 'dataset:' with others."
+        )
+    if kind.seed == trunk.seed:
+        raise InputError(
+            f"{key}: {branch} takes the initial weights of seed {kind.seed}, and so does {trunk}, "
+            "which it matches; add 'seeds:' with others."
         )
     if levels == "all":
         return trunk.nodes()

@@ -15,6 +15,7 @@ from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.study import owners
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS
+from bayesian_lottery.tickets.objectives import OBJECTIVES
 from bayesian_lottery.tickets.patterns import PATTERNS
 from bayesian_lottery.tickets.rankings import RANKINGS
 from bayesian_lottery.tickets.rewinds import REWINDS
@@ -27,6 +28,7 @@ REGISTRIES: dict[str, dict] = {
     "kind": KINDS,
     "mask": MASKS,
     "model": MODELS,
+    "objective": OBJECTIVES,
     "pattern": PATTERNS,
     "ranking": RANKINGS,
     "rewind": REWINDS,

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from bayesian_lottery.models import Definition
-from bayesian_lottery.study import choices, owners
+from bayesian_lottery.study import choices, owners, variants
+from bayesian_lottery.study.early import early_of
 from bayesian_lottery.study.expansion import nodes
 from bayesian_lottery.study.nodes import Node, suffix
-from bayesian_lottery.tickets.rewinds import REWINDS
 
 # What the absence of a setting that came after studies had been made means for good: how those were
 # trained. Jobs are told such a setting only where it differs, so that their parameters stay as they
@@ -19,7 +19,7 @@ ABSENT: Mapping[str, Mapping] = {
 
 
 class Origin(NamedTuple):
-    """A file that a node starts from: the node that writes it, and its name."""
+    """A file that a node starts from: the node in whose folder it lies, and its name."""
 
     node: Node
     name: str
@@ -29,8 +29,9 @@ def origins(config: Mapping, node: Node) -> dict[str, Origin]:
     """What `node` starts from of other nodes, by name: the one answer to whose files are needed.
 
     It is the `mask` made from the weights of the level before, or of the dense network, or the one
-    that a branch's level has made by itself; `rewind_weights` of the node that the rewind goes back
-    to; `trained_weights` of the level that a branch starts from.
+    that a branch's level has made by itself; `rewind_weights` that the rewind goes back to;
+    `trained_weights` of the level that a branch starts from; `teacher`, the weights of the dense
+    network whose predictions a branch learns.
     """
     needed = {}
     previous = choices.previous(config, node)
@@ -40,12 +41,24 @@ def origins(config: Mapping, node: Node) -> dict[str, Origin]:
         needed["mask"] = Origin(node.dense, f"{watched(node)}/level{node.level:02}")
     elif node.branch and choices.makes_mask(config, node.trunk):
         needed["mask"] = Origin(node.trunk, "mask")
-    source = REWINDS[node.rewind].origin if node.rewind and not node.branch else None
-    if weights := {"previous": previous, "dense": node.dense}[source] if source else None:
-        needed["rewind_weights"] = Origin(weights, "weights")
+    if weights := _rewound(config, node):
+        needed["rewind_weights"] = weights
     if choices.branch(config, node).needs_trained_weights:
         needed["trained_weights"] = Origin(node.trunk, "weights")
+    if choices.trained(config, node).teacher:
+        needed["teacher"] = Origin(node.dense, "weights")
     return needed
+
+
+def _rewound(config: Mapping, node: Node) -> Origin | None:
+    """The weights that the rewind of a level goes back to; None where it needs no others."""
+    if node.rewind is None or node.branch:
+        return None
+    if early := early_of(config, node):
+        return Origin(early.node, early.name)
+    trained = {"previous": choices.previous(config, node), "dense": node.dense}
+    source = trained.get(str(choices.rewind(config, node.rewind).origin))
+    return Origin(source, "weights") if source else None
 
 
 def _mask(node: Node, previous: Node) -> str:
@@ -120,10 +133,10 @@ def starts_others(config: Mapping, node: Node) -> bool:
 
     A dense network's are kept for whatever may come later.
     """
-    if node.branch:
-        return False
+    if node.branch or node.rewind is None:
+        return not node.branch
     chained = choices.search(config, node).scored == "previous"
-    return node.rewind is None or (chained and REWINDS[node.rewind].origin == "previous")
+    return chained and choices.rewind(config, node.rewind).origin == "previous"
 
 
 def metrics_files(config: Mapping) -> list[str]:
@@ -140,12 +153,14 @@ def data_file(config: Mapping, dataset: str) -> str:
 def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
     """The files that training `node` starts from: `data`, `initial`, and those of `origins`."""
     root = config["results"]
-    initial = f"{root}/initial/{node.dataset}/{node.model}/seed{node.seed}.safetensors"
+    dataset, model, seed = choices.initial(config, node)
+    initial = f"{root}/initial/{dataset}/{model}/seed{seed}.safetensors"
     files = {
         name: f"{root}/{source.node.folder}/{source.name}.safetensors"
         for name, source in origins(config, node).items()
     }
-    return {"data": data_file(config, node.dataset), "initial": initial, **files}
+    data = data_file(config, choices.trained(config, node).dataset)
+    return {"data": data, "initial": initial, **files}
 
 
 def node_extensions(config: Mapping, node: Node) -> list[str]:
@@ -163,7 +178,8 @@ def model_files(config: Mapping, name: str) -> list[str]:
 def other_data(config: Mapping, node: Node) -> dict[str, str]:
     """The decoded data sets that the node's predictions are to tell from its own, by name."""
     names = config["evaluation"].get("out_of_distribution", [])
-    return {name: data_file(config, name) for name in names if name != node.dataset}
+    own = choices.trained(config, node).dataset
+    return {name: data_file(config, name) for name in names if name != own}
 
 
 def node_outputs(config: Mapping, node: Node) -> dict:
@@ -217,19 +233,25 @@ def node_settings(config: Mapping, node: Node) -> dict:
     The workflow retrains a node when this changes. A network whose predictions are not stochastic
     gives one, whatever the configuration's numbers of samples and passes. Keys that have come
     later stand here only where they say something new: `kind` where the inference's name is
-    another, `ranking_options`, `pieces` and `definition` where the package does not know the
-    ranking, the branch and the model.
+    another, `ranking_options` and `rewinding` where their names do not say all, `pieces` and
+    `definition` where the package does not know the branch and the model, `objective` and `teacher`
+    where it learns more than the labels.
     """
-    dataset, training = config["datasets"][node.dataset], choices.trained(config, node)
+    training = choices.trained(config, node)
+    dataset, curriculum = (
+        config["datasets"][training.dataset],
+        config["curricula"][training.curriculum],
+    )
     kind = choices.kind_name(config, training.inference)
     evaluation = _told("evaluation", config["evaluation"])
     options = choices.options(config, training.inference)
     settings = {
         **node.coordinates(),
+        "dataset": training.dataset,
         "inference": training.inference,
         "augment": dict(dataset["augment"]),
         "validation": dataset["validation"],
-        "curriculum": dict(config["curricula"][training.curriculum]),
+        "curriculum": {**curriculum, **({} if training.train else {"epochs": 0})},
         "prune_fraction": config["prune_fraction"],
         "compute": _told("compute", config["compute"]),
         "scorers": scorers(config, node),
@@ -237,8 +259,10 @@ def node_settings(config: Mapping, node: Node) -> dict:
         **({"kind": kind} if kind != training.inference else {}),
         **choices.ranking_options(config, node),
         **_own_search(config, node),
+        **_rewinding(config, node),
         **choices.pieces(config, node),
         **choices.definition(config, node),
+        **choices.taught(config, node),
     }
     if choices.kind(config, training.inference).stochastic:
         return {**settings, "evaluation": evaluation}
@@ -249,6 +273,13 @@ def _own_search(config: Mapping, node: Node) -> dict:
     """What a node that makes its own mask is told of its search; of other searches, nothing."""
     own = choices.makes_mask(config, node)
     return {"search_options": choices.search_options(config, node.search)} if own else {}
+
+
+def _rewinding(config: Mapping, node: Node) -> dict:
+    """What a level is told of its rewind, besides the name."""
+    level = node.rewind and not node.branch
+    told = variants.told(config, "rewinds", str(node.rewind)) if level else {}
+    return {"rewinding": told} if told else {}
 
 
 def _told(section: str, values: Mapping) -> dict:

@@ -63,7 +63,7 @@ _MEASURED = {
     "brier": _number("a number from 0 to 2", 2),
 }
 
-_RESULT = {"epoch": POSITIVE, **_MEASURED, "mutual_information": (AMOUNT, None)}
+_RESULT = {"epoch": COUNT, **_MEASURED, "mutual_information": (AMOUNT, None)}
 
 # Other keys may stand beside these. A list holds any number of its one kind; (kind, None) may be
 # null.
@@ -76,7 +76,7 @@ SCHEMA: dict[str, Any] = {
     },
     "settings": {
         **dict.fromkeys(("dataset", "model", "inference"), TEXT),
-        "curriculum": dict.fromkeys(("epochs", "batch_size"), POSITIVE),
+        "curriculum": {"epochs": COUNT, "batch_size": POSITIVE},
         "evaluation": dict.fromkeys(("every", "passes", "samples"), POSITIVE),
     },
     "density": SHARE,
@@ -90,8 +90,8 @@ SCHEMA: dict[str, Any] = {
     },
     "cost": {
         **dict.fromkeys(("seconds", "seconds_training", "seconds_evaluation"), AMOUNT),
-        **dict.fromkeys(("epochs", "side_by_side"), POSITIVE),
-        "peak_memory_bytes": COUNT,
+        "side_by_side": POSITIVE,
+        **dict.fromkeys(("epochs", "peak_memory_bytes"), COUNT),
         "resumed_at_steps": [COUNT],
     },
     "provenance": {"git_commit": (TEXT, None), "device": TEXT, "threads": POSITIVE},
@@ -191,8 +191,12 @@ def _check_node(metrics: Mapping) -> None:
     _require(
         fits, "node.replicate", node["replicate"], "null where the branch is, and a number else"
     )
-    for name in ("dataset", "model"):
-        _require(settings[name] == node[name], f"settings.{name}", settings[name], node[name])
+    _require(settings["model"] == node["model"], "settings.model", settings["model"], node["model"])
+    if node["branch"]:  # may be trained on other data, or not at all
+        return
+    dataset, epochs = settings["dataset"], settings["curriculum"]["epochs"]
+    _require(dataset == node["dataset"], "settings.dataset", dataset, node["dataset"])
+    _require(epochs > 0, "settings.curriculum.epochs", epochs, "above 0 but of a branch")
 
 
 def _check_counts(metrics: Mapping) -> None:
@@ -224,6 +228,7 @@ def _check_results(metrics: Mapping) -> None:
             continue
         epoch, accuracy, mutual = (result[k] for k in ("epoch", "accuracy", "mutual_information"))
         _require(epoch <= epochs, f"{key}.epoch", epoch, f"at most cost.epochs, {epochs}")
+        _require(epoch > 0 or epochs == 0, f"{key}.epoch", epoch, "above 0 of what was trained")
         _require(accuracy <= peak, f"{key}.accuracy", accuracy, f"at most the peak's, {peak:g}")
         fits = (mutual is None) == (passes["mutual_information"] is None)
         _require(fits, f"{key}.mutual_information", mutual, "null just where that of the passes is")

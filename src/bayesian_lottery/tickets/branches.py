@@ -1,17 +1,17 @@
 """Branches: experiments beside a trunk, which change the ticket of one of its levels.
 
 A branch changes its level's mask by one of `MASKS`, its weights by one of `WEIGHTS`, and what
-trains it. Functions go from tickets to a new ticket; nothing is changed.
+trains it, or on what. Functions go from tickets to a new ticket; nothing is changed.
 torch is imported only where numbers are drawn, so that the workflow can read the names quickly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets import masks, objectives
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,16 @@ def reinitialise(ticket: Ticket, stream: torch.Generator) -> Ticket:
         bound = weight[0].numel() ** -0.5  # Kaiming's with a = sqrt 5: 1 / sqrt(fan_in)
         drawn[name] = torch.empty_like(weight).uniform_(-bound, bound, generator=stream)
     return replace(ticket, weights={**ticket.weights, **drawn})
+
+
+def redraw_magnitudes(ticket: Ticket, stream: torch.Generator) -> Ticket:
+    """The same mask and signs, with magnitudes of prunable weights drawn as the model draws them.
+
+    Zhou et al. 2019, Deconstructing lottery tickets, section 4: signs are what matters.
+    """
+    drawn = reinitialise(ticket, stream).weights
+    signed = {name: drawn[name].copysign(ticket.weights[name]) for name in ticket.mask}
+    return replace(ticket, weights={**ticket.weights, **signed})
 
 
 def keep_weights(ticket: Ticket, stream: torch.Generator) -> Ticket:
@@ -78,6 +88,7 @@ MASKS: dict[str, Callable[[masks.Mask, torch.Generator], masks.Mask]] = {
 WEIGHTS: dict[str, Weights] = {
     "initial": Weights(),
     "reinitialised": Weights(reinitialise),
+    "signs": Weights(redraw_magnitudes),
     "trained": Weights(trained=True),
 }
 
@@ -92,6 +103,11 @@ class Branch:
         inference: what trains it; None as the trunk.
         curriculum: how it is trained; None as the trunk.
         of: the inference of the trunks that it starts from; None for any.
+        dataset: what it is trained and tested on; None as the trunk. Where it has another number of
+            classes the classifier is drawn anew.
+        seed: whose initial weights it takes, those of this seed; None of the trunk's.
+        train: whether it is trained; if not, it is tested as it starts.
+        objective: what it is trained to do, a name of the configuration; see `objectives`.
     """
 
     mask: str = "kept"
@@ -99,6 +115,10 @@ class Branch:
     inference: str | None = None
     curriculum: str | None = None
     of: str | None = None
+    dataset: str | None = None
+    seed: int | None = None
+    train: bool = True
+    objective: str = objectives.FIRST
 
     @property
     def needs_trained_weights(self) -> bool:
@@ -109,6 +129,16 @@ class Branch:
         """The ticket to train, from that of the level. The mask is changed first."""
         changed = replace(ticket, mask=MASKS[self.mask](ticket.mask, stream))
         return WEIGHTS[self.weights].change(changed, stream)
+
+
+# Pieces that jobs are told of always; those that came later only where they change something.
+FIRST = ("mask", "weights", "inference", "curriculum", "of")
+
+
+def spelled(branch: Branch) -> dict:
+    """The pieces of a branch as jobs are told of them."""
+    plain = asdict(Branch())
+    return {k: v for k, v in asdict(branch).items() if k in FIRST or v != plain[k]}
 
 
 # The papers' branches. A configuration adds others, under `branch_kinds`.

@@ -5,9 +5,23 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from bayesian_lottery.data.decoded import Images, Split, augment, normalise, to_device
+from bayesian_lottery.data.decoded import (
+    Images,
+    Split,
+    augment,
+    hold_out,
+    normalise,
+    to_device,
+)
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.randomness import generator
+
+
+def divide(images: Images, settings: Mapping) -> tuple[Split, Split]:
+    """The images that a node of `settings` trains on, and those that it holds out: the same ones
+    for all nodes of a data set."""
+    stream = generator("hold_out", images.name)
+    return hold_out(images.train, settings["validation"], stream)
 
 
 class Batches:

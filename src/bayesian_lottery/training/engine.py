@@ -9,6 +9,7 @@ import contextlib
 import copy
 import ctypes
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -63,10 +64,19 @@ class Engine:
         network: on its device.
         image_shape: (C, H, W).
         plan: how.
+        likelihoods: from logits, labels, and what else a step is given, to each sample's
+            log-likelihood (S, B); None is `log_likelihoods`.
     """
 
-    def __init__(self, network: Network, image_shape: tuple[int, int, int], plan: Plan):
+    def __init__(
+        self,
+        network: Network,
+        image_shape: tuple[int, int, int],
+        plan: Plan,
+        likelihoods: Callable[..., Tensor] | None = None,
+    ):
         self.network = network
+        self.likelihoods = likelihoods or log_likelihoods
         self.plan = plan
         template = network.template
         self.device = next(iter(network.tensors().values())).device
@@ -77,7 +87,13 @@ class Engine:
         self.recording: Recording | None = None
 
     def gradients(
-        self, images: Tensor, labels: Tensor, noise: Tensor, likelihood: str, heat: float
+        self,
+        images: Tensor,
+        labels: Tensor,
+        noise: Tensor,
+        likelihood: str,
+        heat: float,
+        *beside: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Add the gradients of one step's loss, data term + `heat` x KL, to the parameters' `grad`.
 
@@ -90,16 +106,17 @@ class Engine:
             noise: as `Network.noise` gives it; its S rows make the weight samples.
             likelihood: see `data_term`.
             heat: the factor on the KL term. A recorded step keeps it, likelihood and shapes.
+            beside: what `likelihoods` takes besides the labels, (B, ...) each.
 
         Returns:
             Logits (S, B, classes), and each network's data term (K,) and KL (K,), without graphs.
         """
         if self.eager_steps > 0:
             self.eager_steps -= 1
-            return self._gradients(images, labels, noise, likelihood, heat)
-        inputs = images, labels, noise
+            return self._gradients(likelihood, heat, images, labels, noise, *beside)
+        inputs = images, labels, noise, *beside
         if self.recording is None:
-            step = partial(self._gradients, likelihood=likelihood, heat=heat)
+            step = partial(self._gradients, likelihood, heat)
             groups = self.network.parameter_groups(0.0)
             parameters = [parameter for group in groups for parameter in group["params"]]
             self.recording = Recording(step, parameters, inputs)
@@ -107,7 +124,13 @@ class Engine:
         return logits, nll, divergence
 
     def _gradients(
-        self, images: Tensor, labels: Tensor, noise: Tensor, likelihood: str, heat: float
+        self,
+        likelihood: str,
+        heat: float,
+        images: Tensor,
+        labels: Tensor,
+        noise: Tensor,
+        *beside: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         weights = self.network.weights()
         divergence = self.network.divergence(weights)
@@ -126,14 +149,15 @@ class Engine:
             for start, stop in parts:
                 with torch.set_grad_enabled(stop <= held):
                     first.append(self._forward(images, leaves, noise, start, stop))
-            shares = log_likelihoods(torch.cat(first).detach(), labels).softmax(0)
+            shares = self.likelihoods(torch.cat(first).detach(), labels, *beside).softmax(0)
         computed = []
         for index, (start, stop) in enumerate(parts):
             if first and first[index].requires_grad:
                 logits = first[index]
             else:
                 logits = self._forward(images, leaves, noise, start, stop, repeated=bool(first))
-            (-(log_likelihoods(logits, labels) * shares[start:stop]).sum() / batch).backward()
+            chosen = self.likelihoods(logits, labels, *beside)
+            (-(chosen * shares[start:stop]).sum() / batch).backward()
             computed.append(logits.detach())
 
         met = [(w, leaf.grad) for w, leaf in zip(weights, leaves, strict=True)]
@@ -143,7 +167,8 @@ class Engine:
         tensors, gradients = zip(*met, strict=True)
         torch.autograd.backward(tensors, gradients)
         logits = torch.cat(computed)
-        nll = data_term(log_likelihoods(logits, labels).unflatten(1, (-1, batch)), likelihood)
+        chosen = self.likelihoods(logits, labels, *beside)
+        nll = data_term(chosen.unflatten(1, (-1, batch)), likelihood)
         return logits, nll, divergence.detach()
 
     @torch.inference_mode()

@@ -2,12 +2,10 @@
 
 import contextlib
 import csv
-import fcntl
 import io
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,66 +13,35 @@ import torch
 from bayesian_lottery import models
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import read_tensors, write_json, write_tensors, write_text
-from bayesian_lottery.imports import named
-from bayesian_lottery.inference import kinds, networks
+from bayesian_lottery.files import write_json, write_tensors, write_text
+from bayesian_lottery.inference import networks
 from bayesian_lottery.models import costs
-from bayesian_lottery.randomness import generator, seed_of
-from bayesian_lottery.study import LATER, extensions
+from bayesian_lottery.randomness import seed_of
+from bayesian_lottery.study import extensions
 from bayesian_lottery.tickets import masks
-from bayesian_lottery.tickets.branches import Ticket, branch_of
-from bayesian_lottery.tickets.rewinds import REWINDS
-from bayesian_lottery.tickets.searches import search_of
 from bayesian_lottery.training import checkpoints, collapse, devices
 from bayesian_lottery.training.checkpoints import Checkpointing
-from bayesian_lottery.training.engine import Plan
 from bayesian_lottery.training.evaluation import summarise
 from bayesian_lottery.training.loop import Record, train
 from bayesian_lottery.training.provenance import provenance
-from bayesian_lottery.training.pruning import covers_classifier, prune
+from bayesian_lottery.training.pruning import prune
+from bayesian_lottery.training.starts import redraws_classifier, start, targets, trained
+from bayesian_lottery.training.tasks import Inputs, Outputs, Task, alone, prepare, stream_of
 
-
-@dataclass(frozen=True)
-class Inputs:
-    """The files that a training job starts from.
-
-    data: the decoded data set.
-    initial: w0, as `initialise` wrote it.
-    mask: this level's mask; None keeps everything (level 0).
-    rewind_weights: the trained weights that the rewind goes back to.
-    trained_weights: the trunk's trained weights at this level, for branches that start from them.
-    other_data: decoded data sets whose images predictions are to tell from this one's, by name.
-    extensions: the configuration's, as far as the node uses them.
-    """
-
-    data: Path
-    initial: Path
-    mask: Path | None = None
-    rewind_weights: Path | None = None
-    trained_weights: Path | None = None
-    other_data: Mapping[str, Path] = field(default_factory=dict)
-    extensions: Sequence[Path] = ()
-
-    def files(self) -> list[Path]:
-        """All of them."""
-        single = (path for path in vars(self).values() if isinstance(path, Path))
-        return [*single, *self.other_data.values(), *self.extensions]
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files that a training job writes.
-
-    `predictions` holds the class probabilities of the test images, float16; `next_masks` maps
-    scorers to paths; `mask` is where a branch, or a level that makes its own mask, puts it.
-    """
-
-    metrics: Path
-    history: Path
-    weights: Path
-    next_masks: Mapping[str, Path] = field(default_factory=dict)
-    mask: Path | None = None
-    predictions: Path | None = None
+__all__ = [
+    "Inputs",
+    "Outputs",
+    "Task",
+    "alone",
+    "initialise",
+    "prepare",
+    "prune_dense",
+    "run_script",
+    "script",
+    "start",
+    "stream_of",
+    "train_nodes",
+]
 
 
 def initialise(
@@ -95,20 +62,6 @@ def initialise(
     if definition:
         metadata["cost"] = costs.count(template, images.image_shape)
     write_tensors(output, template.state_dict(), metadata)
-
-
-@dataclass(frozen=True)
-class Task:
-    """One node to train.
-
-    node: the coordinates, as `study.Node` has them; they name the random streams.
-    settings: as `study.node_settings` gives them.
-    """
-
-    node: Mapping
-    settings: Mapping
-    inputs: Inputs
-    outputs: Outputs
 
 
 def train_nodes(
@@ -163,7 +116,8 @@ def script() -> Iterator[None]:
 def _refuse_mixtures(tasks: Sequence[Task]) -> None:
     """Raise `InputError` unless all tasks have the same data and, seeds and the like apart,
     settings."""
-    own = {"seed", "scorer", "rewind", "search", "search_options", "branch", "replicate", "scorers"}
+    own = {"seed", "scorer", "scorers", "rewind", "rewinding", "search", "search_options"}
+    own |= {"branch", "pieces", "replicate"}
     shared = [
         {"data": task.inputs.data, **{k: v for k, v in task.settings.items() if k not in own}}
         for task in tasks
@@ -176,35 +130,6 @@ def _refuse_mixtures(tasks: Sequence[Task]) -> None:
             raise InputError(
                 f"train: nodes that differ in {', '.join(different)} cannot train side by side."
             )
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process works in `folder`, such as the orphan of a killed workflow.
-
-    The lock ends with its process, however it dies. A file system without locks gets a warning.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            print(f"{folder}: cannot be locked ({error}); let no two jobs write here.", flush=True)
-        yield
-
-
-def stream_of(node: Mapping) -> list[str]:
-    """The coordinates that name a node's random streams; later ones say which they are."""
-    return [f"{name}={value}" if name in LATER else str(value) for name, value in node.items()]
-
-
-def prepare(device: str, settings: Mapping) -> torch.device:
-    """The device to compute on, its algorithms set as the settings say; the log says which."""
-    plan = Plan(**settings.get("compute", {}))
-    devices.set_algorithms(plan.deterministic)
-    place = devices.choose(device)
-    print(devices.describe(place, plan.precision, plan.deterministic), flush=True)
-    return place
 
 
 def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) -> None:
@@ -231,8 +156,9 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
         files,
     )
     checkpointing = Checkpointing(path, checkpoint_seconds, digest)
-    others = tasks[0].inputs.other_data
-    records = train(networks, images, tasks[0].settings, streams, checkpointing, others)
+    others, learnt = tasks[0].inputs.other_data, targets(tasks, images, place)
+    settings = tasks[0].settings
+    records = train(networks, images, settings, streams, checkpointing, others, learnt)
     seconds = (time.perf_counter() - started) / len(tasks)
     for task, network, record in zip(tasks, networks, records, strict=True):
         cost = {
@@ -274,13 +200,8 @@ def prune_dense(
     """
     place = prepare(device, settings)
     images = decoded.load(data_file, place)
-    template = models.build(models.of(settings), images.image_shape, len(images.classes))
-    mask = masks.ones(models.prunable(template, covers_classifier(settings, template)))
-    kind, options = kinds.kind_name(settings), kinds.options_of(settings)
-    network = networks.build(kind, template.to(place), options)
-    state, _ = read_tensors(weights)
-    networks.check_shapes(weights, state, network.state())
-    network.load(state, mask)
+    network = trained(settings, images, weights, settings, place)
+    mask = {name: layer.cpu() for name, layer in network.mask.items()}
     masks.save(output, prune(network, mask, scorer, images, settings, stream_of(node), level))
 
 
@@ -304,6 +225,7 @@ def _write(
     if outputs.predictions:
         probabilities = {"probabilities": record.predictions}
         write_tensors(outputs.predictions, probabilities, {"node": dict(task.node)})
+    anew = redraws_classifier(network.template, task.inputs, images)
     metrics = {
         "node": dict(task.node),
         "settings": dict(settings),
@@ -311,44 +233,12 @@ def _write(
         "connected": collapse.connected(network.template, network.mask, images.image_shape),
         "results": summarise(record.history),
         "passes": record.passes,
+        **({"classifier": "drawn anew"} if anew else {}),
         **({"by_step": record.by_step} if record.by_step else {}),
         **record.shifts,
         **circumstances,
     }
     write_json(outputs.metrics, metrics)
-
-
-def start(
-    images: decoded.Images,
-    settings: Mapping,
-    inputs: Inputs,
-    stream: Sequence[str],
-    device: torch.device,
-) -> networks.Network:
-    """The network as training starts from it: the ticket of a level, or of a branch from it."""
-    template = models.build(models.of(settings), images.image_shape, len(images.classes))
-    for note in getattr(template, "notes", ()):
-        print(f"{settings['model']}: {note}", flush=True)
-    mask = masks.load(inputs.mask) if inputs.mask else masks.ones(models.prunable(template))
-    masks.check(mask, models.shapes_for(template, mask))
-    source = inputs.trained_weights or inputs.initial
-    weights, _ = read_tensors(source)
-    networks.check_shapes(source, weights, template.state_dict())
-    ticket = Ticket(mask, weights)
-    if settings["branch"]:
-        ticket = branch_of(settings).ticket(ticket, generator(*stream, "ticket"))
-    template.load_state_dict(ticket.weights)
-    kind, options = kinds.kind_name(settings), kinds.options_of(settings)
-    network = networks.build(kind, template.to(device), options)
-    if makes_mask := search_of(settings):
-        mask = named(makes_mask[0].start)(network, images, settings, stream)
-        ticket = replace(ticket, mask=mask)
-    state: Mapping[str, torch.Tensor] = network.state()
-    if settings["rewind"] and not settings["branch"]:
-        trained = read_tensors(inputs.rewind_weights)[0] if inputs.rewind_weights else None
-        state = REWINDS[settings["rewind"]].start(state, trained)
-    network.load(state, ticket.mask)
-    return network
 
 
 def describe(mask: masks.Mask) -> dict:

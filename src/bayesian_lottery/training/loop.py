@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from bayesian_lottery.data.decoded import Images, Split, hold_out
+from bayesian_lottery.data.decoded import Images, Split
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import packs
 from bayesian_lottery.inference.networks import Network
@@ -19,12 +19,15 @@ from bayesian_lottery.meter import Meter
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.training import checkpoints, devices, evaluation, shifts
-from bayesian_lottery.training.batches import Batches
+from bayesian_lottery.training.batches import Batches, divide
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.curricula import Curriculum
 from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
 from bayesian_lottery.training.moving import mover_of
 from bayesian_lottery.training.remasking import remask
+from bayesian_lottery.training.targets import Labels, Targets
+
+LABELS = Labels()
 
 
 class Diverged(InputError):
@@ -55,7 +58,9 @@ def train(
     streams: Sequence[Sequence[object]],
     checkpointing: Checkpointing | None = None,
     others: Mapping[str, Path] = MappingProxyType({}),
+    targets: Targets = LABELS,
     watch: Callable[[int], None] | None = None,
+    until: int | None = None,
 ) -> list[Record]:
     """Train `networks` in place by `settings`, side by side, and measure each every epoch.
 
@@ -70,7 +75,9 @@ def train(
         streams: of each network, the coordinates that name its random streams.
         checkpointing: save every so often, on SIGUSR1, and on SIGTERM before stopping.
         others: decoded data sets that predictions are to tell from this one, by name.
+        targets: what the networks are trained towards.
         watch: called after every epoch, with its number; it may end training by an exception.
+        until: the step after which to break off, without the tests of the end; None is the last.
 
     Returns:
         A record of each network.
@@ -83,15 +90,13 @@ def train(
     if device.type == "cpu":
         keep_freed_memory()
     curriculum = Curriculum.of(settings["curriculum"])
-    training, validation = hold_out(
-        images.train, settings["validation"], generator("hold_out", images.name)
-    )
+    training, validation = divide(images, settings)
     batches = Batches(images, training, curriculum.batch_size, settings["augment"], streams)
-    steps = curriculum.epochs * batches.per_epoch
+    steps = curriculum.epochs * batches.per_epoch if until is None else until
 
     plan = Plan(**settings.get("compute", {}))
     side_by_side = packs.pack(networks)
-    engine = Engine(side_by_side, images.image_shape, plan)
+    engine = Engine(side_by_side, images.image_shape, plan, targets.log_likelihoods)
     mover = mover_of(networks[0], images, settings, streams[0], steps)
     testers = [Engine(network, images.image_shape, plan) for network in networks]
     optimizer = curriculum.build_optimizer(side_by_side.parameter_groups(curriculum.weight_decay))
@@ -121,10 +126,12 @@ def train(
         for step in range(first_step, steps):
             rate = curriculum.learning_rate_at(step, batches.per_epoch)
             noise = side_by_side.noise(side_by_side.objective.samples, *sampling)
-            totals += take_step(engine, optimizer, rate, *batches.at(step), noise, heat)
+            inputs, labels = batches.at(step)
+            beside = targets.beside_labels(inputs, step)
+            totals += take_step(engine, optimizer, rate, inputs, labels, noise, heat, *beside)
             if mover and mover.due(step + 1):
                 remask(side_by_side, optimizer, mover.mask(step + 1))
-                engine = Engine(side_by_side, images.image_shape, plan)
+                engine = Engine(side_by_side, images.image_shape, plan, targets.log_likelihoods)
             pace.step()
 
             epoch, index = divmod(step + 1, batches.per_epoch)
@@ -155,9 +162,14 @@ def train(
             if requests.stop:
                 raise checkpoints.Stopped(f"stopped after step {step + 1} of {steps}")
     meter.close()
+    if until is not None:
+        return records
 
     for record, tester, stream in zip(records, testers, streams, strict=True):
         clock = time.perf_counter()
+        if steps == 0:  # a branch that is tested as it starts
+            tests = evaluation.measure(tester, images, validation, settings, stream, 0)
+            record.history.append({"epoch": 0, **tests})
         record.passes, record.predictions = evaluation.final(tester, images, settings, stream)
         record.shifts = shifts.measure(tester, images, settings, stream, others)
         record.seconds_evaluation += time.perf_counter() - clock
@@ -172,13 +184,14 @@ def take_step(
     labels: Tensor,
     noise: Tensor,
     heat: float,
+    *beside: Tensor,
 ) -> Tensor:
     """One step of the optimiser; what it adds to each network's `TOTALS`, (4, networks)."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     network = engine.network
     logits, nll, divergence = engine.gradients(
-        inputs, labels, noise, network.objective.likelihood, heat
+        inputs, labels, noise, network.objective.likelihood, heat, *beside
     )
     optimizer.step()
     optimizer.zero_grad()

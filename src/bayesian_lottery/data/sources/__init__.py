@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bayesian_lottery.data import subsets
 from bayesian_lottery.data.sources import folders, published, tables
 from bayesian_lottery.errors import InputError, choice, short
 
@@ -144,8 +145,8 @@ def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, in
     class are read; a tar archive has to be read through for that.
 
     Args:
-        settings: `source`; `root`, `size` (pixels) and `test_fraction` where the source has them.
-            Other keys are ignored, and None counts as absent.
+        settings: `source`; `root`, `size` (pixels) and `test_fraction` where the source has them;
+            `classes`, those to keep. Other keys are ignored, and None counts as absent.
 
     Returns:
         The shape (C, H, W) and the number of classes; either is None where it is not known.
@@ -154,9 +155,12 @@ def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, in
         InputError: one sentence that names the key, its value and what is allowed.
     """
     source, root = _validated(name, settings)
+    shape, classes = source.image_shape, source.classes
     if source.look:
-        return source.look(Request(name, root, settings, _test_fraction(settings)))
-    return source.image_shape, source.classes
+        shape, classes = source.look(Request(name, root, settings, _test_fraction(settings)))
+    if (chosen := settings.get("classes")) and classes is not None:
+        subsets.check(name, chosen, classes)
+    return shape, len(chosen) if chosen else classes
 
 
 def prepare(name: str, settings: Mapping, out: str | Path, workers: int = 1) -> None:
@@ -195,6 +199,8 @@ def prepare(name: str, settings: Mapping, out: str | Path, workers: int = 1) -> 
         train, test = parts if len(parts) == 2 else divide(parts[0])
         statistics = decoded.channel_statistics(train.images)
         images = decoded.Images(name, classes, train, test, *statistics)
+    if chosen := settings.get("classes"):
+        images = subsets.of_classes(images, chosen)
     decoded.save(out, images, str(settings["source"]))
 
 

@@ -66,8 +66,10 @@ LINES: Mapping[str, Line] = {
     # Kinds of inference and rewinds.
     "deterministic_imp": Line("det. IMP", "deterministic, IMP", BLACK, "o"),
     "deterministic_lrr": Line("det. LRR", "deterministic, LRR", ORANGE, "v", _DASHED),
+    "deterministic_late": Line("det. late", "deterministic, late", GREEN, "D", _DASH_DOT),
     "bayesian_imp": Line("Bay. IMP", "Bayesian, IMP", BLUE, "s"),
     "bayesian_lrr": Line("Bay. LRR", "Bayesian, LRR", VERMILLION, "^", _DASHED),
+    "bayesian_late": Line("Bay. late", "Bayesian, late", PURPLE, "P", _DOTTED),
     # Names that the user chose, by rank.
     "1": Line("1", "1", BLUE, "s"),
     "2": Line("2", "2", VERMILLION, "^", _DASHED),

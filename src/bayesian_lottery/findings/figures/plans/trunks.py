@@ -223,6 +223,6 @@ def _main(nodes: Sequence[Node], inference: str) -> Where | None:
     return {
         "inference": inference,
         "scorer": scorers(pruned)[inference],
-        "rewind": next(name for name in REWINDS if name in rewinds),
+        "rewind": next((name for name in REWINDS if name in rewinds), min(rewinds)),
         "branch": None,
     }

@@ -1,0 +1,51 @@
+"""Data sets of some of the classes of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bayesian_lottery.errors import InputError, few
+
+if TYPE_CHECKING:
+    from bayesian_lottery.data.decoded import Images, Split
+
+
+def check(name: str, chosen: Sequence[int], classes: int) -> None:
+    """Raise an `InputError` if the data set `name` has fewer `classes` than those chosen need."""
+    if beyond := [each for each in chosen if each >= classes]:
+        raise InputError(
+            f"datasets.{name}.classes: {few(beyond)} given, but its source has {classes} classes, "
+            f"which count from 0 to {classes - 1}."
+        )
+
+
+def of_classes(images: Images, chosen: Sequence[int]) -> Images:
+    """The images of the classes `chosen`, which become 0, 1, ... in this order.
+
+    An image stays where it was, among those of training or of test. The statistics of the channels
+    are those of what is left; a table's rows stay standardised as they were.
+
+    Raises:
+        InputError: there is no such class.
+    """
+    import torch
+
+    from bayesian_lottery.data.decoded import channel_statistics
+
+    check(images.name, chosen, len(images.classes))
+    label_of = torch.full((len(images.classes),), -1)
+    label_of[list(chosen)] = torch.arange(len(chosen))
+
+    def part(split: Split) -> Split:
+        labels = label_of[split.labels]
+        kept = split[labels >= 0]
+        return replace(kept, labels=label_of[kept.labels])
+
+    train, test = part(images.train), part(images.test)
+    mean, std = images.mean, images.std
+    if not images.columns:
+        mean, std = channel_statistics(train.images)
+    names = tuple(images.classes[each] for each in chosen)
+    return replace(images, classes=names, train=train, test=test, mean=mean, std=std)

@@ -1,0 +1,73 @@
+"""Checks of the kinds of branches of a configuration; each error is one sentence."""
+
+from collections.abc import Collection, Mapping
+
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.study import choices
+from bayesian_lottery.study.datasets import Images, Undecoded
+from bayesian_lottery.study.nodes import Node
+from bayesian_lottery.study.schema import check_variants
+from bayesian_lottery.tickets.branches import MASKS, WEIGHTS, Branch
+from bayesian_lottery.tickets.objectives import OBJECTIVES
+from bayesian_lottery.tickets.patterns import PATTERNS
+
+
+def check_kinds(config: Mapping) -> None:
+    """Refuse kinds of branches whose pieces are not known, or do not fit one another."""
+    check_variants(config, "objectives", OBJECTIVES)
+    allowed: dict[str, Collection[str]] = {
+        "mask": MASKS,
+        "weights": WEIGHTS,
+        "inference": choices.inferences(config),
+        "curriculum": config["curricula"],
+        "of": choices.inferences(config),
+        "dataset": config["datasets"],
+        "objective": choices.objectives(config),
+    }
+    for name, pieces in config.get("branch_kinds", {}).items():
+        key = f"branch_kinds.{name}"
+        for piece, value in pieces.items():
+            if piece in allowed and value not in allowed[piece]:
+                raise choice(f"{key}.{piece}", value, allowed[piece])
+        kind = Branch(**pieces)
+        if kind.seed is not None and kind.needs_trained_weights:
+            raise InputError(
+                f"{key}.seed: it says whose initial weights to take, and {key}.weights takes "
+                "trained ones; leave one of the two out."
+            )
+        for piece in ("curriculum", "objective") if not kind.train else ():
+            if piece in pieces:
+                raise InputError(
+                    f"{key}.{piece}: nothing is trained by it where {key}.train is false; leave "
+                    "one of the two out."
+                )
+        if kind.dataset and choices.objective(config, kind.objective).teacher:
+            raise InputError(
+                f"{key}.objective: {kind.objective!r} has the trunk's dense network for a teacher, "
+                f"which was not trained on {kind.dataset}; leave {key}.dataset out."
+            )
+
+
+def check_data(config: Mapping, node: Node, known: Mapping[str, Images | Undecoded]) -> None:
+    """Refuse a branch that is trained on data whose images or classes its ticket does not fit."""
+    other = choices.trained(config, node).dataset
+    here, there = known[node.dataset].shape, known[other].shape
+    if here and there and here != there:
+        raise InputError(
+            f"branch_kinds.{node.branch}.dataset: the images of {other} are {_shape(there)}, and "
+            f"those of {node.dataset}, where the tickets are found, {_shape(here)}; a ticket fits "
+            "one shape."
+        )
+    theirs, ours = known[other].classes, known[node.dataset].classes
+    redrawn = theirs and ours and theirs != ours
+    shares = config.get("rankings", {}).get(node.ranking, {}).get("shares", {})
+    if redrawn and ("classifier" in shares or PATTERNS[node.pattern].units):
+        raise InputError(
+            f"branch_kinds.{node.branch}.dataset: {other} has {theirs} classes, {node.dataset} "
+            f"{ours}, and masks by the ranking {node.ranking!r} and the pattern {node.pattern!r} "
+            "prune the classifier; give both data sets as many classes, or branch from others."
+        )
+
+
+def _shape(shape: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, shape))
