@@ -230,13 +230,17 @@ LAYER_CASES = {
 }
 
 
+# Of early stopping; see the test of their own.
+ORIGINAL = ("original_beats_dense", "original_learns_faster", "original_beats_reinitialised")
+
+
 def models_for(claim):
     model = CASES[claim][0]
     return ("resnet20", model) if claim == "square_worst_for_vit" else (model,)
 
 
 def test_every_claim_has_a_case():
-    assert {*CASES, *LAYER_CASES} == set(claims.CLAIMS)
+    assert {*CASES, *LAYER_CASES, *ORIGINAL} == set(claims.CLAIMS)
 
 
 @pytest.mark.parametrize("claim", CASES)
@@ -262,7 +266,7 @@ def test_claims_on_layers(claim):
 
 @pytest.mark.parametrize("claim", claims.CLAIMS)
 def test_what_is_missing_is_said(claim):
-    models = {"resnet": "resnet20", "vgg": "vgg11", "vit": "vit_tiny"}
+    models = {"resnet": "resnet20", "vgg": "vgg11", "vit": "vit_tiny", "mlp": "lenet_300_100"}
     families = claims.CLAIMS[claim].families or ("vgg",)
     model = models[families[0]]
     other = [("deterministic", "magnitude", "lrr", "unusual")]
@@ -546,7 +550,7 @@ def original(seed: int, level: int, branch: str | None = None) -> dict:
     rows = [(step - 500, 0.1), (step + 100 * seed, 0.05), (step + 1000, 0.07)]
     made["by_step"] = [
         {"step": at, "validation_nll": nll, "validation_accuracy": 0.9, "test_nll": 0.1,
-         "test_accuracy": accuracy + 0.0001 * seed * (level > 0)}
+         "test_accuracy": accuracy + 0.0001 * seed * (level > 0 and not branch)}
         for at, nll in rows
     ]  # fmt: skip
     return made
@@ -562,6 +566,6 @@ def test_the_original_claims_are_of_early_stopping_and_of_the_tickets_chosen(tmp
     assert own["estimate"]["original_beats_dense"] == pytest.approx(0.0051)
     # Seeds 0 to 2: 3500 / 5000, 3600 / 5100 and 3700 / 5200, less 1.
     assert own["estimate"]["original_learns_faster"] == pytest.approx(-0.294, abs=1e-3)
-    assert own["estimate"]["original_beats_reinitialised"] == pytest.approx(0.024)
+    assert own["estimate"]["original_beats_reinitialised"] == pytest.approx(0.0241)
     papers = claims.table(runs, layers, {})
     assert set(papers[papers["number"] == 12]["verdict"]) == {"not tested"}
