@@ -1,6 +1,8 @@
 """Methods of one's own: a file registers them, and the real workflow runs them like its own."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +12,11 @@ from test_partial import RESULTS, ROOT, Study
 MINE = '''
 from bayesian_lottery.findings.figures import FIGURES, Figure, plans
 from bayesian_lottery.inference.kinds import KINDS, Kind, Variational
+from bayesian_lottery.tickets.branches import BRANCHES, MASKS, Branch
+from bayesian_lottery.tickets.objectives import OBJECTIVES, Objective
+from bayesian_lottery.tickets.patterns import PATTERNS, Pattern
+from bayesian_lottery.tickets.rewinds import REWINDS, Rewind
 from bayesian_lottery.tickets.scores import SCORERS, Scorer
-from bayesian_lottery.tickets.branches import BRANCHES
-from bayesian_lottery.tickets.branches import MASKS
-from bayesian_lottery.tickets.rewinds import REWINDS
-from bayesian_lottery.tickets.branches import Branch
-from bayesian_lottery.tickets.rewinds import Rewind
 from bayesian_lottery.tickets.searches import SEARCHES, AtInit, Search
 
 
@@ -39,6 +40,31 @@ class Turning:
         return {name: layer.cpu().flip(0) for name, layer in self.network.mask.items()}
 
 
+def rows(mask, scores, contests, model):
+    """The better half of each layer's rows: the count is what it is."""
+    best = {n: s.flatten(1).mean(1).argsort(descending=True) for n, s in scores.items()}
+    kept = {n: order[: len(order) // 2] for n, order in best.items()}
+    return {n: layer & layer.new_zeros(layer.shape).index_fill(0, kept[n], True)
+            for n, layer in mask.items()}
+
+
+class Doubted:
+    """Labels that are believed by half."""
+
+    def __init__(self, options, teachers):
+        pass
+
+    def beside_labels(self, images, step):
+        return ()
+
+    def log_likelihoods(self, logits, labels):
+        from bayesian_lottery.training.engine import log_likelihoods
+
+        return log_likelihoods(logits, labels) / 2
+
+
+PATTERNS["rows"] = Pattern("the better half of the rows", rows, levels=1)
+OBJECTIVES["doubted"] = Objective("labels in doubt", "lottery_extension_mine:Doubted")
 SEARCHES["turning"] = Search(
     "a mask that turns", scored="own", options=AtInit, moves="lottery_extension_mine:Turning",
     start="bayesian_lottery.training.pruning:initial_mask",
@@ -59,17 +85,22 @@ SHARED = {"dataset": "digits", "model": "lenet_100_50", "curriculum": "short", "
 OWN = {
     "extensions": ["mine.py"],
     "inferences": {"noisy": {"kind": "plain_noise", "initial_std": 0.1, "samples": 2}},
-    "branch_kinds": {"back": {"of": "noisy", "inference": "deterministic"}},
+    "branch_kinds": {
+        "back": {"of": "noisy", "inference": "deterministic"},
+        "doubting": {"objective": "doubted"},
+    },
 }
 TRUNKS = [
     {**SHARED, "inference": "deterministic", "scorer": ["magnitude", "saliency"],
      "rewind": ["imp", "signs"], "levels": 2},
     {**SHARED, "inference": "noisy", "scorer": "snr", "levels": 1},
     {**SHARED, "inference": "noisy", "scorer": "snr", "search": "turning", "levels": 1},
+    {**SHARED, "inference": "deterministic", "scorer": "magnitude", "pattern": "rows", "levels": 1},
 ]  # fmt: skip
 BRANCHES = [
     {"branch": ["turned", "redrawn"], "scorer": "saliency", "rewind": "imp", "levels": [2]},
     {"branch": "back", "inference": "noisy", "levels": [1]},
+    {"branch": "doubting", "scorer": "saliency", "rewind": "imp", "levels": [2]},
 ]
 
 
@@ -101,13 +132,33 @@ def test_everything_of_ones_own_is_in_the_tables(study):
     runs = pd.read_parquet(study.folder / RESULTS / "tables/runs.parquet")
     assert {"saliency", "magnitude", "snr"} <= set(runs["scorer"].dropna())
     assert {"signs", "imp"} <= set(runs["rewind"].dropna())
-    assert {"turned", "redrawn", "back"} == set(runs["branch"].dropna())
+    assert {"turned", "redrawn", "back", "doubting"} == set(runs["branch"].dropna())
+    assert runs.loc[runs["pattern"] == "rows", "density"].tolist() == [0.5]
     assert {"iterative", "turning"} == set(runs["search"].dropna())
     assert {"noisy", "deterministic"} == set(runs["inference"])
     noisy = runs[(runs["inference"] == "noisy") & runs["branch"].isna()]
     assert noisy["final_mutual_information"].notna().all(), "predictions average draws"
     back = runs[runs["branch"] == "back"]
     assert back["final_mutual_information"].isna().all(), "trained as an ordinary network"
+
+
+def test_estimates_status_legends_and_messages_know_it(study):
+    def said(script: str) -> str:
+        command = [sys.executable, f"scripts/{script}.py", "--configfile", "study.yaml"]
+        options = {"cwd": study.folder, "env": study.environment, "text": True}
+        return subprocess.run(command, capture_output=True, check=True, **options).stdout
+
+    for stage in ("trunks, noisy", "branches, doubting", "branches, turned"):
+        assert stage in said("estimate") and stage in said("status")
+    explorer = (study.folder / RESULTS / "explorer.html").read_text()
+    for name in ("saliency", "signs", "turning", "rows", "noisy", "doubting"):
+        assert f'"{name}"' in explorer, name
+    right = study.config["trunks"]
+    for key, name in {"scorer": "saliency", "search": "turning", "pattern": "rows"}.items():
+        study.config["trunks"] = [{**TRUNKS[0], key: "nonesuch"}]
+        said_instead = study.snakemake("--dry-run", check=False)
+        assert "'nonesuch' is not known" in said_instead and name in said_instead
+    study.config["trunks"] = right
 
 
 def test_a_gradient_scorer_prunes_otherwise_than_magnitude(study):
@@ -127,5 +178,6 @@ def test_a_finished_study_has_nothing_to_do_and_a_changed_method_trains_its_own_
     trained = study.trained()
     mine.write_text(MINE)
     # saliency: imp and signs, two levels each; signs by magnitude: two; noisy: dense, one of each
-    # search.
-    assert sum(trained.values()) == 4 + 2 + 3 + len(("turned", "redrawn", "back", "back")), trained
+    # search; rows: one.
+    branches = ("turned", "redrawn", "back", "back", "doubting")
+    assert sum(trained.values()) == 4 + 2 + 3 + 1 + len(branches), trained
