@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bayesian_lottery import arguments, errors, study
-from bayesian_lottery.running import progress, reports, speeds
+from bayesian_lottery.running import progress, reports, speeds, work
 from bayesian_lottery.study import configuration
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
@@ -18,7 +18,7 @@ SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
 def look(config: Mapping, nodes: list[study.Node]) -> progress.Status:
     """The study at this moment."""
-    found = progress.runs(config["results"])
+    found = work.runs(config["results"])
     measured = speeds.measure(config, found)
     return progress.status(config, nodes, found, measured.seconds)
 
@@ -42,7 +42,7 @@ def main() -> None:
         parser.error("--watch takes a number above 0")
     config, nodes = configuration.load(given.configfile, given.config, SCHEMA)
     if given.outdated:
-        for path in progress.outdated(config, progress.runs(config["results"]), nodes):
+        for path in work.outdated(config, work.runs(config["results"]), nodes):
             print(path)
         return
     while True:

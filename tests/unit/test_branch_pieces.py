@@ -11,7 +11,7 @@ from bayesian_lottery import study
 from bayesian_lottery.data import decoded, subsets
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_tensors
-from bayesian_lottery.running import cost, progress, speeds
+from bayesian_lottery.running import cost, speeds, work
 from bayesian_lottery.study import configuration, datasets, node_metrics
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.training import jobs, starts
@@ -76,9 +76,9 @@ def test_a_ticket_is_trained_on_other_data_with_a_classifier_drawn_anew(small, i
 
 def test_a_transfer_is_counted_with_the_data_that_it_is_trained_on(small):
     nodes = [small.node(MODEL), small.node(MODEL, level=1), branch(small, "transfer")]
-    found = {job.node: job for job in progress.jobs(small.config, nodes)}
+    found = {job.node: job for job in work.jobs(small.config, nodes)}
     assert found[nodes[-1]].dataset == "half"
-    assert {job.dataset for job in progress.jobs(small.config, nodes)} == {"digits", "half"}
+    assert {job.dataset for job in work.jobs(small.config, nodes)} == {"digits", "half"}
     items = cost.estimate(small.config, nodes, device="cpu").items
     seconds = {item.job.node: item.seconds for item in items}
     assert seconds[nodes[2]] < seconds[nodes[1]], "fewer images"
@@ -102,7 +102,7 @@ def test_another_seeds_initial_weights_lie_under_the_mask(small):
     state, other = started(small, node).state(), read_tensors(initial(small, 7))[0]
     mask = masks.load(small.inputs(node)["mask"])
     assert all(torch.equal(state[n], torch.where(layer, other[n], 0)) for n, layer in mask.items())
-    files = [str(job.output) for job in progress.jobs(small.config, [node])]
+    files = [str(job.output) for job in work.jobs(small.config, [node])]
     assert initial(small, 7) in files
 
 
@@ -129,7 +129,7 @@ def test_an_untrained_ticket_is_tested_as_it_starts(small, inference):
     metrics = node_metrics.read(small.path(node, "metrics.json"))
     assert metrics["cost"]["epochs"] == 0 and metrics["results"]["peak"]["epoch"] == 0
     assert metrics["results"]["final"]["accuracy"] < 0.5
-    results = progress.runs(small.config["results"])
+    results = work.runs(small.config["results"])
     assert speeds.measure(small.config, results).seconds(metrics["settings"]) is not None
 
 

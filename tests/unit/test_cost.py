@@ -16,7 +16,7 @@ from bayesian_lottery import models, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import networks
 from bayesian_lottery.inference.kinds import KINDS
-from bayesian_lottery.running import cost, progress, reports, speeds
+from bayesian_lottery.running import cost, progress, reports, speeds, work
 from bayesian_lottery.running.speeds import Measured, Speed
 from bayesian_lottery.study import Node, configuration, datasets
 from bayesian_lottery.study.datasets import Images, Undecoded
@@ -241,7 +241,7 @@ def test_a_measured_time_follows_epochs_and_tests(loaded):
     config["curricula"]["short"]["epochs"] = 8
     config["evaluation"]["every"] = 1
     settings = study.node_settings(config, dense)
-    measured = speeds.measure(config, progress.runs(config["results"]))
+    measured = speeds.measure(config, work.runs(config["results"]))
     expected = 5 + 8 * 3.0 + 1e-3 * (8 * (359 + 144) + 359)
     assert measured.seconds(settings) == pytest.approx(expected)
     config["curricula"]["short"]["batch_size"] = 32
@@ -269,7 +269,7 @@ def test_networks_side_by_side_tell_nothing_of_networks_alone(loaded):
     settings = study.node_settings(config, node(nodes, "bayesian", 2))
     for networks_per_job, an_epoch in ((1, 9.0), (4, 2.0)):
         config["networks_per_job"] = networks_per_job
-        measured = speeds.measure(config, progress.runs(config["results"]))
+        measured = speeds.measure(config, work.runs(config["results"]))
         tests = speeds.evaluated(settings, DIGITS)
         expected = measured.start + 4 * an_epoch + 1e-3 * tests
         assert measured.seconds(settings) == pytest.approx(expected)

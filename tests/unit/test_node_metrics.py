@@ -10,7 +10,7 @@ import synthetic
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import results
-from bayesian_lottery.running import progress
+from bayesian_lottery.running import work
 from bayesian_lottery.study import node_metrics
 from bayesian_lottery.training import metrics as measuring
 
@@ -189,7 +189,7 @@ def test_a_forgery_is_refused(tmp_path, key, value, named):
     sentence = str(caught.value)
     assert sentence.startswith(f"{path}: key '{named}") and sentence.endswith(".")
     assert len(sentence) < len(str(path)) + 200 and "\n" not in sentence
-    assert progress.runs(tmp_path) == {}
+    assert work.runs(tmp_path) == {}
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "3", '"text"'])
@@ -226,7 +226,7 @@ def test_a_copied_folder_is_no_node(tmp_path):
         shutil.copytree(path.parent, copied)
         with pytest.raises(InputError, match=f"{copied}/metrics.json: key 'node' is that of"):
             node_metrics.read(copied / "metrics.json")
-    assert list(progress.runs(tmp_path)) == [path.parent.relative_to(tmp_path).as_posix()]
+    assert list(work.runs(tmp_path)) == [path.parent.relative_to(tmp_path).as_posix()]
 
 
 def test_a_value_edited_by_hand_is_noticed(tmp_path):

@@ -13,7 +13,7 @@ import yaml
 from bayesian_lottery import study
 from bayesian_lottery.computation import VERSION
 from bayesian_lottery.files import read_json, write_json
-from bayesian_lottery.running import progress, reports
+from bayesian_lottery.running import progress, reports, work
 from bayesian_lottery.running.progress import State
 from bayesian_lottery.study import Node, configuration
 
@@ -86,7 +86,7 @@ class Tree:
         )
 
     def status(self, seconds: float | None = 100.0) -> progress.Status:
-        found = progress.runs("results")
+        found = work.runs("results")
         return progress.status(
             self.config, self.nodes, found, lambda settings: seconds, Path(".snakemake"), NOW
         )
@@ -110,7 +110,7 @@ def test_not_started(tree):
 
 
 def test_jobs_of_all_stages(tree):
-    jobs = progress.jobs(tree.config, tree.nodes)
+    jobs = work.jobs(tree.config, tree.nodes)
     assert [str(job.output) for job in jobs[:3]] == [
         "results/data/digits.safetensors",
         "results/initial/digits/lenet_100_50/seed0.safetensors",

@@ -10,6 +10,7 @@ import pytest
 
 from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.running import work
 from bayesian_lottery.study import Node, Trunk
 from bayesian_lottery.study.files import Origin
 from bayesian_lottery.training import jobs
@@ -347,9 +348,14 @@ def test_early_masks_lie_with_the_dense_network_and_options_are_the_watchs_alone
     level, *_ = found_by(config, "early", ranking="layerwise")
     mask = study.node_inputs(config, level)["mask"]
     assert mask == f"out/{level.dense.folder}/watched_mine_snr_layerwise/level02.safetensors"
+    dense = {node for node in study.nodes(config) if node.level == 0}
     assert study.watches(config, study.nodes(config)) == {
-        f"watched_mine_{scorer}_layerwise": 20 for scorer in ("snr", "mu")
+        (node, f"watched_mine_{scorer}_layerwise"): 20 for node in dense for scorer in ("snr", "mu")
     }
+    stages = [job for job in work.jobs(config, study.nodes(config)) if job.watched]
+    assert {job.watched for job in stages} == dense and len(stages) == 2 * len(dense)
+    table = f"out/{level.dense.folder}/watched_mine_snr_layerwise/distances.csv"
+    assert table in {str(job.output) for job in stages}
     before, task = study.node_settings(config, level), study.watching_task(config, level)
     config["searches"]["mine"]["window"] = 3
     assert study.node_settings(config, level) == before

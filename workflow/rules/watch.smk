@@ -6,7 +6,9 @@ def level_of(folder, wildcards):
     return next(node for node in levels if study.watched(node) == folder)
 
 
-for folder, last in study.watches(config, NODES.values()).items():
+WATCHED = {folder: last for (_, folder), last in study.watches(config, NODES.values()).items()}
+
+for folder, last in WATCHED.items():
 
     rule:
         name:

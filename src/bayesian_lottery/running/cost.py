@@ -15,7 +15,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import kinds
 from bayesian_lottery.inference.kinds import Kind
 from bayesian_lottery.models import Model
-from bayesian_lottery.running.progress import Job, finished, jobs, longest_chain, runs
+from bayesian_lottery.running.progress import longest_chain
 from bayesian_lottery.running.speeds import (
     CORE,
     PUBLISHED,
@@ -27,6 +27,7 @@ from bayesian_lottery.running.speeds import (
     measure,
     published,
 )
+from bayesian_lottery.running.work import Job, finished, jobs, runs
 from bayesian_lottery.study import Node, choices
 from bayesian_lottery.study.datasets import Images, Undecoded, images_of
 from bayesian_lottery.tickets import rewinds
@@ -231,7 +232,7 @@ def _item(
     if job.model is None:
         return Item(job, done, images.stored_bytes)
     network = size(choices.model(config, job.model), images.shape, images.classes)
-    node = job.node or (job.early and job.early.node)
+    node = job.node or job.watched or (job.early and job.early.node)
     if node is None:
         return Item(job, done, network.weight_bytes(kinds.KINDS["deterministic"]))
     settings = study.node_settings(config, node)
@@ -245,6 +246,8 @@ def _item(
     if job.early:
         kept = network.weight_bytes(kinds.kind_of(settings))
         seconds *= _share(config, job.early, images)
+    if job.watched:
+        kept = job.levels * math.ceil(network.prunable / 8)
     return Item(job, done, kept, passing, seconds, measured=known)
 
 

@@ -11,15 +11,14 @@ import re
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from bayesian_lottery import study
-from bayesian_lottery.computation import VERSION
-from bayesian_lottery.errors import InputError
-from bayesian_lottery.study import Node, node_metrics
+from bayesian_lottery.running.work import Job, finished, jobs, outdated, refused
+from bayesian_lottery.study import Node
 
 # A job that has neither a log nor a checkpoint younger than this does not run. Logs grow every ten
 # seconds in training, but not in the tests between.
@@ -33,104 +32,6 @@ _PROGRESS = re.compile(  # by meter.py and loop.py
 _STARTED = re.compile(r"training on ")  # by devices.py, before the first step
 _STOPPED = re.compile(r"stopped after step|KeyboardInterrupt")
 _FAILED = re.compile(r"^    log: (\S+) \(check log file", re.MULTILINE)  # by Snakemake
-
-
-@dataclass(frozen=True)
-class Job:
-    """A job of the workflow.
-
-    Attributes:
-        stage: the row of the table that it belongs to.
-        output: the file that it writes last.
-        log: its log.
-        dataset, model: what it prepares, initialises or trains.
-        node: the node that it trains, if it does.
-        early: the early weights that it makes, if it does.
-    """
-
-    stage: str
-    output: Path
-    log: Path
-    dataset: str
-    model: str | None = None
-    node: Node | None = None
-    early: study.Early | None = None
-
-
-def jobs(config: Mapping, nodes: Iterable[Node]) -> list[Job]:
-    """All jobs that prepare data or train, stage by stage. Tables and figures take seconds."""
-    root = Path(config["results"])
-    order = study.inferences(config)
-    nodes = sorted(nodes, key=lambda node: (node.branch or "", order.index(node.inference)))
-
-    def job(stage: str, path: str, *what, output: str = "{}.safetensors", **more) -> Job:
-        return Job(stage, root / output.format(path), root / f"logs/{path}.log", *what, **more)
-
-    foreign = (name for node in nodes for name in study.other_data(config, node))
-    own = {node: study.trained(config, node).dataset for node in nodes}
-    data = dict.fromkeys([*(node.dataset for node in nodes), *own.values(), *foreign])
-    initial = dict.fromkeys(study.initial(config, node) for node in nodes)
-    early = dict.fromkeys(e for node in nodes if (e := study.early_of(config, node)))
-    return [
-        *(job("data", f"data/{name}", name) for name in data),
-        *(job("initial weights", f"initial/{d}/{m}/seed{seed}", d, m) for d, m, seed in initial),
-        *(job(stage_of(n), n.folder, own[n], n.model, n, output="{}/metrics.json") for n in nodes),
-        *(
-            job("early weights", f"{e.node.folder}/{e.name}", e.node.dataset, e.node.model, early=e)
-            for e in early
-        ),
-    ]
-
-
-def stage_of(node: Node) -> str:
-    """The stage of a node: of a branch its name, of a trunk's level the inference."""
-    return f"branches, {node.branch}" if node.branch else f"trunks, {node.inference}"
-
-
-def runs(root: str | Path) -> dict[str, dict]:
-    """All metrics below the results `root`, by their nodes' folders, whatever the configuration.
-
-    A file that `node_metrics` refuses, or that a rerun has just deleted, is left out.
-    """
-    results = {}
-    for folder, _, names in os.walk(Path(root) / "runs"):
-        if "metrics.json" in names:
-            try:
-                metrics = node_metrics.read(f"{folder}/metrics.json")
-            except InputError:
-                continue
-            results[Path(folder).relative_to(root).as_posix()] = metrics
-    return results
-
-
-def finished(job: Job, config: Mapping, results: Mapping[str, Mapping]) -> bool:
-    """Whether the job's result is there and, of a node, made by the settings of today."""
-    if job.node is None:
-        return job.output.exists()
-    metrics = results.get(job.node.folder)
-    return metrics is not None and metrics["settings"] == study.node_settings(config, job.node)
-
-
-def outdated(config: Mapping, results: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:
-    """The metrics files, of those found, of nodes that another version of the computation made."""
-    return [
-        f"{config['results']}/{node.folder}/metrics.json"
-        for node in nodes
-        if node.folder in results and node_metrics.computation(results[node.folder]) != VERSION
-    ]
-
-
-def refused(config: Mapping, results: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:
-    """What is wrong with the metrics files that are there and not among those found."""
-    faults = []
-    for node in nodes:
-        path = Path(config["results"], node.folder, "metrics.json")
-        if node.folder not in results and path.exists():
-            try:
-                node_metrics.read(path)
-            except InputError as error:
-                faults.append(str(error))
-    return faults
 
 
 class State(Enum):

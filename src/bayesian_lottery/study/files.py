@@ -107,11 +107,12 @@ def watched(node: Node) -> str:
     return f"watched_{node.search}_{node.scorer}{how}"
 
 
-def watches(config: Mapping, nodes: Iterable[Node]) -> dict[str, int]:
-    """The folders of all watches, and how many levels are watched: no fewer than trunks have, so
-    that deeper trunks watch nothing again."""
+def watches(config: Mapping, nodes: Iterable[Node]) -> dict[tuple[Node, str], int]:
+    """The dense nodes that are watched as they train again, each with the folder of what is seen,
+    and how many levels are watched: no fewer than trunks have, so that deeper trunks watch nothing
+    again."""
     return {
-        watched(node): choices.search_options(config, node.search)["levels"]
+        (node.dense, watched(node)): choices.search_options(config, node.search)["levels"]
         for node in nodes
         if node.level and choices.search(config, node).watch
     }
