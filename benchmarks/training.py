@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--inference", nargs="+", default=["deterministic", "bayesian"])
     parser.add_argument("--samples", type=int, default=10, help="weight samples (10)")
     parser.add_argument("--batch", type=int, help="images (128; for vit_tiny on a CPU 32)")
+    parser.add_argument("--images", type=int, default=50_000, help="of an epoch (50,000)")
     parser.add_argument("--steps", type=int, default=5, help="times a case is timed (5)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads (all cores)")
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop's loader (2)")
@@ -85,6 +86,7 @@ def measure(shared: dict, ceilings: dict, options: argparse.Namespace) -> list[d
         cases = {name: case for name, case in cases.items() if name in (first, *options.cases)}
     cases = {name: {**shared, **case} for name, case in cases.items()}
     if options.epochs:
+        shared = {**shared, "images": options.images}
         return [time_epoch(shared, way) for way in ([{}] if on_cpu(options.device) else GPU_EPOCHS)]
     if options.profile:
         return [look_into(name, case) for name, case in cases.items()]

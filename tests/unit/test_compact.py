@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import synthetic
 import torch
-from families import FAMILIES
+from families import FAMILIES, WIDE
 
 from bayesian_lottery import models
 from bayesian_lottery.data import decoded
@@ -23,7 +23,7 @@ from bayesian_lottery.tickets import masks
 
 pytestmark = pytest.mark.slow
 
-SHAPES = FAMILIES | {"vgg5_slim": (2, 8, 8), "resnet14_slim": (1, 8, 8)}
+SHAPES = FAMILIES | WIDE | {"vgg5_slim": (2, 8, 8), "resnet14_slim": (1, 8, 8)}
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}  # a large sigma, so that noise matters
 SAMPLES = 3
 SCRIPT = Path(__file__).parents[2] / "scripts/export.py"

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-from families import FAMILIES
+from families import FAMILIES, WIDE
 from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
@@ -44,7 +44,8 @@ COUNTS = {
     "vit_base": ((3, 32, 32), 85_152_010, 49, 84_971_520, 979_656),
 }
 SAMPLES, BATCH = 3, 5
-family = pytest.mark.parametrize("model", FAMILIES)
+SHAPES = FAMILIES | WIDE
+family = pytest.mark.parametrize("model", SHAPES)
 
 
 def on_meta(model, shape, classes=10):
@@ -58,7 +59,7 @@ def numbers(*shape, stream):
 
 def network(model):
     """A small network in float64 whose norms and running statistics are not their defaults."""
-    module = build(model, FAMILIES[model], 10, seed=0).double()
+    module = build(model, SHAPES[model], 10, seed=0).double()
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point():
             tensor += 0.1 * numbers(*tensor.shape, stream=name).abs()
@@ -66,7 +67,7 @@ def network(model):
 
 
 def images(model):
-    return numbers(BATCH, *FAMILIES[model], stream="images")
+    return numbers(BATCH, *SHAPES[model], stream="images")
 
 
 def samples_of(module):
@@ -170,7 +171,7 @@ def test_layers_are_torchvisions(model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_weight_of_a_layer_is_prunable_but_the_classifiers(model):
-    module = on_meta(model, COUNTS[model][0] if model in COUNTS else FAMILIES["vit_nano"])
+    module = on_meta(model, COUNTS[model][0] if model in COUNTS else SHAPES["vit_nano"])
     matrices = {name: p.shape for name, p in module.named_parameters() if p.ndim in (2, 4)}
     assert matrices.pop("classifier.weight")[0] == 10
     assert prunable(module) == matrices
