@@ -49,7 +49,7 @@ PARTS = {
     ),
     "epochs": Part(
         f"benchmarks/training.py {MODELS} --epochs --json {{json}}",
-        "benchmarks/training.py --models lenet5 --inference deterministic --epochs --images 500 --json {json}",
+        f"benchmarks/training.py {SMALL} --epochs --images 500 --json {{json}}",
         300,
         40,
     ),
