@@ -120,7 +120,7 @@ def epochs(case: dict, device) -> None:
         "validation": 0,
         "augment": {"flip": True, "crop": 4},
         "bayesian": {"samples": samples, "heat": 0.1, "likelihood": "categorical"},
-        "evaluation": {"samples": samples, "passes": 0, "every": 1, "batch_size": 1000, "bins": 10},
+        "evaluation": {"samples": samples, "passes": 1, "every": 1, "batch_size": 1000, "bins": 10},
     }
     if case["inference"] == "deterministic":
         del settings["bayesian"]
