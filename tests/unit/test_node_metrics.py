@@ -95,6 +95,16 @@ def test_a_missing_key_is_named_with_its_file(tmp_path, key):
     assert str(caught.value) == f"{path}: key {key!r} is missing."
 
 
+TEST = {"step": 2, "test_accuracy": 0.5, "test_nll": 1.0}
+SHIFT = {"shift": "noise", "strength": 1, "accuracy": 0.5, "nll": 1.0, "ece": 0.1}
+FOREIGN = {"dataset": "other", "auroc_entropy": 0.7, "auroc_mutual_information": None}
+
+
+def test_what_only_some_nodes_measure_may_be_there():
+    measured = {"by_step": [TEST], "shifts": [SHIFT], "out_of_distribution": [FOREIGN]}
+    node_metrics.check(synthetic.metrics(3) | measured)
+
+
 FORGERIES = [
     # Not numbers, or impossible ones.
     ("results.peak.accuracy", NAN, "results.peak.accuracy"),
@@ -131,6 +141,12 @@ FORGERIES = [
     ("survivors", 1.0, "survivors"),
     ("survivors", -1, "survivors"),
     ("prunable", 0, "prunable"),
+    # Of what only some nodes measure.
+    ("by_step", [{**TEST, "test_nll": NAN}], "by_step entry 1.test_nll"),
+    ("by_step", [TEST, {**TEST, "validation_nll": "low"}], "by_step entry 2.validation_nll"),
+    ("shifts", [{**SHIFT, "accuracy": 2}], "shifts entry 1.accuracy"),
+    ("shifts", SHIFT, "shifts"),
+    ("out_of_distribution", [{**FOREIGN, "dataset": 5}], "out_of_distribution entry 1.dataset"),
     # Each possible, and not together.
     ("density", 0.5, "density"),
     ("survivors", 10**6, "survivors"),

@@ -97,6 +97,17 @@ SCHEMA: dict[str, Any] = {
     "provenance": {"git_commit": (TEXT, None), "device": TEXT, "threads": POSITIVE},
 }
 
+# What only some nodes measure; the tables believe it where it is there.
+SOMETIMES: dict[str, Any] = {
+    "by_step": [{"step": POSITIVE, "test_accuracy": SHARE, "test_nll": AMOUNT}],
+    "shifts": [
+        {"shift": TEXT, "strength": POSITIVE, "accuracy": SHARE, "nll": AMOUNT, "ece": SHARE}
+    ],
+    "out_of_distribution": [
+        {"dataset": TEXT, "auroc_entropy": SHARE, "auroc_mutual_information": (SHARE, None)}
+    ],
+}
+
 
 def read(path: str | Path) -> dict:
     """The metrics of the node in whose folder `path` lies.
@@ -120,6 +131,11 @@ def read(path: str | Path) -> dict:
 def check(metrics: Any) -> None:
     """Raise an `InputError` that names the key unless `metrics` could be those of a node."""
     _check("", metrics, SCHEMA)
+    for name in SOMETIMES.keys() & metrics.keys():
+        _check(name, metrics[name], SOMETIMES[name])
+    for number, test in enumerate(metrics.get("by_step", []), 1):
+        held_out = test.get("validation_nll", 0.0)  # without held-out images there is none
+        _check(f"by_step entry {number}.validation_nll", held_out, AMOUNT)
     _check("provenance.computation", computation(metrics), COUNT)
     told = metrics.get("connected", True)  # results from before do not tell
     _require(told is None or type(told) is bool, "connected", told, "true, false or null")
