@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.options import Nothing, option
 
-SOURCES = ("previous", "dense", "watched", "own")
+SCORED = ("previous", "dense", "watched", "own")
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class Search:
     takes: tuple[str, ...] = ("ranking", "pattern")
 
     def __post_init__(self):
-        if self.scored not in SOURCES:
-            raise choice("Search.scored", self.scored, SOURCES)
+        if self.scored not in SCORED:
+            raise choice("Search.scored", self.scored, SCORED)
         for attribute, scored in (("start", "own"), ("watch", "watched")):
             if bool(getattr(self, attribute)) != (self.scored == scored):
                 raise InputError(
