@@ -2,7 +2,12 @@ rule claims:
     input:
         runs="<results>/tables/runs.parquet",
         layers="<results>/tables/layers.parquet",
-        code=code("findings/savings.py", "findings/claims/*.py"),
+        code=code(
+            "findings/columns.py",
+            "findings/results.py",
+            "findings/savings.py",
+            "findings/claims/*.py",
+        ),
     output:
         csv="<results>/tables/claims.csv",
         html=report(
