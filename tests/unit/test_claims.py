@@ -33,6 +33,7 @@ from bayesian_lottery.findings.claims.verdicts import (
     judge,
     matches,
 )
+from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.study import LATER
 
 pytestmark = pytest.mark.slow
@@ -103,7 +104,7 @@ def study(
                     **(LATER if n.level else dict.fromkeys(LATER)),
                 }
             )
-    return pd.DataFrame(rows).astype(results.COORDINATES)
+    return pd.DataFrame(rows).astype(COORDINATES)
 
 
 def layers(*models, slope=lambda n: 0.5, noise=0.0, count=8, **kind):
@@ -124,9 +125,9 @@ def layers(*models, slope=lambda n: 0.5, noise=0.0, count=8, **kind):
             for layer, share in enumerate(shares, 1):
                 rows.append({**node, **LATER, "layer": layer, "size": 10**6,
                              "survivors": round(10**6 * share), "density": share})  # fmt: skip
-    frame = pd.DataFrame(rows, columns=[*results.COORDINATES, "layer", "size", "survivors",
+    frame = pd.DataFrame(rows, columns=[*COORDINATES, "layer", "size", "survivors",
                                         "density"])  # fmt: skip
-    return frame.astype(results.COORDINATES)
+    return frame.astype(COORDINATES)
 
 
 @functools.cache

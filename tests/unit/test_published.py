@@ -13,6 +13,7 @@ import synthetic
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import claims, published, results
+from bayesian_lottery.findings.columns import COORDINATES
 
 ROOT = Path(__file__).parents[2]
 PAGE = "# Page\n\nWords.\n\n<!-- study small -->\n<!-- end of small -->\n\nMore words.\n"
@@ -40,7 +41,7 @@ def study(tables, tmp_path):
 def test_units_make_the_whole_table_again(tables, study):
     whole, again = published.tables_of(tables), published.read(study)
     for name, table in whole._asdict().items():
-        keys = [*results.COORDINATES, *(["layer"] if name == "layers" else [])]
+        keys = [*COORDINATES, *(["layer"] if name == "layers" else [])]
         ours = getattr(again, name).sort_values(keys, na_position="first", ignore_index=True)
         pd.testing.assert_frame_equal(ours, table)
 

@@ -14,6 +14,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, write_json
 from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims.page import corrected, evidence, more
+from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.findings.results import Tables
 from bayesian_lottery.study import LATER
 
@@ -88,7 +89,7 @@ def read(study: Path) -> Tables:
         raise InputError(f"{study}: no unit is published there.")
     parts = [tables_of(study / name) for name in names]
     whole = Tables(*(pd.concat(each, ignore_index=True) for each in zip(*parts, strict=True)))
-    keys = list(results.COORDINATES)
+    keys = list(COORDINATES)
     twice = whole.runs[whole.runs.duplicated(keys)]
     if len(twice):
         raise InputError(f"{study}: two units have the node {json.dumps(results.nodes(twice)[0])}.")

@@ -20,6 +20,7 @@ from bayesian_lottery.findings.claims.verdicts import (
     interval,
     p_value,
 )
+from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
 
@@ -143,7 +144,7 @@ def _of_model(table: pd.DataFrame, dataset: Hashable, model: Hashable) -> pd.Dat
 
 def _seed_hours(runs: pd.DataFrame) -> float:
     """The sum over a seed's nodes of the seconds measured, averaged over the seeds, in hours."""
-    node = [name for name in results.COORDINATES if name != "seed"]
+    node = [name for name in COORDINATES if name != "seed"]
     return runs.groupby(node, dropna=False)["seconds"].mean().sum() / 3600
 
 

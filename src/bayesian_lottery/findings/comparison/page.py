@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims.verdicts import NOT_TESTED
+from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.findings.comparison.nodes import (
     BEYOND,
     FINDINGS,
@@ -83,7 +83,7 @@ def _only(nodes: pd.DataFrame, finding: str) -> list[str]:
 
 def _varied(nodes: pd.DataFrame) -> list[str]:
     """The coordinates in which the kinds of node differ."""
-    return [name for name in results.COORDINATES if name in nodes and nodes[name].nunique() > 1]
+    return [name for name in COORDINATES if name in nodes and nodes[name].nunique() > 1]
 
 
 def _words(node: dict) -> str:
@@ -131,7 +131,7 @@ def _metrics(nodes: pd.DataFrame) -> Iterable[str]:
 
 def _claims(judged: pd.DataFrame | None, first: Side, second: Side) -> Iterable[str]:
     if judged is None:
-        lacking = sorted(results.COORDINATES.keys() - (first.columns & second.columns))
+        lacking = sorted(COORDINATES.keys() - (first.columns & second.columns))
         yield f"Claims are not compared: a table lacks {', '.join(lacking)}."
         return
     tested = [judged[f"verdict_{side}"].fillna(NOT_TESTED) != NOT_TESTED for side in "ab"]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import published, results
-from bayesian_lottery.findings.columns import LAYER_DTYPES, RUN_DTYPES
+from bayesian_lottery.findings.columns import COORDINATES, LAYER_DTYPES, RUN_DTYPES
 
 _NEEDED = ("dataset", "model", "inference", "seed", "level")
 _OF_BRANCHES = ("branch", "replicate")  # a table without them has trunks alone
@@ -68,10 +68,10 @@ def shared(first: Side, second: Side) -> list[str]:
     Raises:
         InputError: in one of them, two nodes have the same ones.
     """
-    names = [name for name in results.COORDINATES if name in first.columns & second.columns]
+    names = [name for name in COORDINATES if name in first.columns & second.columns]
     for side in (first, second):
         if side.runs.duplicated(names).any():
-            left = ", ".join(name for name in results.COORDINATES if name not in names)
+            left = ", ".join(name for name in COORDINATES if name not in names)
             raise InputError(
                 f"{side.name}: two nodes have the same {', '.join(names)}; "
                 + (f"the tables do not both say their {left}." if left else "give each node once.")

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bayesian_lottery.findings import claims, results
+from bayesian_lottery.findings import claims
+from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.findings.comparison.tables import Side
 
 _CLAIM = ["number", "claim", "text", "dataset", "model", "family"]
@@ -19,7 +20,7 @@ def verdicts(first: Side, second: Side, options: Mapping) -> pd.DataFrame | None
         `family`; and `verdict`, `estimate`, `low`, `high`, `seeds` and `reason`, each with `_a` and
         `_b`. What a table lacks is null.
     """
-    if not results.COORDINATES.keys() <= first.columns & second.columns:
+    if not COORDINATES.keys() <= first.columns & second.columns:
         return None
     a, b = (
         claims.table(side.runs, side.layers, options)[[*_CLAIM, *_JUDGED]]

@@ -17,7 +17,7 @@ import pandas as pd
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims.branches import TICKET
-from bayesian_lottery.findings.columns import MEASURED
+from bayesian_lottery.findings.columns import COORDINATES, MEASURED
 from bayesian_lottery.findings.figures.shown import EPOCHS
 from bayesian_lottery.study import LATER, Node
 
@@ -69,7 +69,7 @@ def study(
     if runs.empty:
         raise InputError("The table of runs is empty; there is nothing to explore.")
     runs = runs.reset_index(drop=True).rename_axis("run").reset_index()
-    names = [name for name in results.COORDINATES if name not in _OF_A_RUN]
+    names = [name for name in COORDINATES if name not in _OF_A_RUN]
     rows = pd.concat([results.trunk_rows(runs), runs[runs["branch"].notna()]])
     rows["branch"] = rows["branch"].fillna(TICKET)
     rows["curve"] = rows.groupby(names, dropna=False).ngroup()
