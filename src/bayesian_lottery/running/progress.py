@@ -93,7 +93,7 @@ def look(job: Job, started: Mapping[str, float], failed: set[str], now: float) -
     """What `job`, which is not done, is doing, by `started_jobs` and `failed_logs`."""
     written, line = _tail(job.log)
     checkpoint = job.output.with_name("checkpoint.safetensors")
-    saved = _tail(checkpoint)[0] if job.node else None
+    saved = _tail(checkpoint)[0] if job.trains else None
     since = started.get(str(job.output))
     if since is not None and (written is None or written < since - 1):
         return Seen(job, State.QUEUED)  # a log, if there is one, is an earlier attempt's

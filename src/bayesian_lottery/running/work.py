@@ -39,6 +39,11 @@ class Job:
     watched: Node | None = None
     levels: int = 0
 
+    @property
+    def trains(self) -> bool:
+        """Whether it trains, and so has a checkpoint beside its output while it runs."""
+        return bool(self.node or self.early or self.watched)
+
 
 def jobs(config: Mapping, nodes: Iterable[Node]) -> list[Job]:
     """All jobs that prepare data or train, stage by stage. Tables and figures take seconds."""
