@@ -73,6 +73,15 @@ def test_early_weights_are_those_of_the_dense_training_at_that_step(small, infer
         "classifier.bias", found.get("classifier._bias_mean")))  # fmt: skip
 
 
+def test_early_weights_do_not_depend_on_how_networks_are_tested(small):
+    early = study.Early(small.node(MODEL), "late_3")
+    before = study.early_task(small.config, early)
+    small.config["evaluation"]["bins"] += 1
+    assert study.early_task(small.config, early) == before
+    small.config["curricula"][early.node.curriculum]["epochs"] += 1
+    assert study.early_task(small.config, early) != before
+
+
 def test_a_step_beyond_an_epoch_passes_its_tests_by(small, monkeypatch):
     small.config["rewinds"]["late_3"]["steps"] = PER_EPOCH + 2
     dense = small.node(MODEL)

@@ -150,6 +150,7 @@ def _refuse_non_finite(name: str, values: Tensor) -> None:
 
 
 def trained(tensors: Mapping[str, Tensor]) -> list[nn.Parameter]:
+    """Those of the tensors that are parameters: what the optimiser changes."""
     return [tensor for tensor in tensors.values() if isinstance(tensor, nn.Parameter)]
 
 

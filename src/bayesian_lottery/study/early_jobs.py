@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bayesian_lottery.study import variants
 from bayesian_lottery.study.early import Early
-from bayesian_lottery.study.files import node_extensions, node_inputs, task
+from bayesian_lottery.study.files import node_extensions, node_inputs, training_settings
 
 
 def early_file(config: Mapping, early: Early) -> str:
@@ -16,7 +16,8 @@ def early_task(config: Mapping, early: Early) -> dict:
     """What making early weights is to compute: the dense network's training, to a step."""
     kind = variants.kind_name(config, "rewinds", early.rewind)
     rewinding = {"kind": kind, **variants.given(config, "rewinds", early.rewind)}
-    return {**task(config, early.node), "rewinding": rewinding}
+    settings = training_settings(config, early.node)
+    return {"node": early.node.coordinates(), "settings": settings, "rewinding": rewinding}
 
 
 def early_files(config: Mapping, early: Early) -> dict:

@@ -119,14 +119,17 @@ def watches(config: Mapping, nodes: Iterable[Node]) -> dict[tuple[Node, str], in
 
 
 def watching_task(config: Mapping, node: Node) -> dict:
-    """What watching the dense node of a level train is to compute: the masks of all levels.
-
-    The node's evaluation, which a watch does not make, is left out.
-    """
-    settings = node_settings(config, node.dense)
-    own = {key: settings[key] for key in settings if key not in ("scorers", "evaluation")}
+    """What watching the dense node of a level train is to compute: the masks of all levels."""
     told = {"watch": choices.search_options(config, node.search), "scorer": node.scorer}
-    return {"node": node.dense.coordinates(), "settings": {**own, **_cut(config, node), **told}}
+    settings = {**training_settings(config, node.dense), **_cut(config, node), **told}
+    return {"node": node.dense.coordinates(), "settings": settings}
+
+
+def training_settings(config: Mapping, node: Node) -> dict:
+    """A node's settings without those that its training does not depend on, of tests and of what
+    it is pruned by, for jobs that train it again for another end."""
+    settings = node_settings(config, node)
+    return {key: settings[key] for key in settings if key not in ("scorers", "evaluation")}
 
 
 def starts_others(config: Mapping, node: Node) -> bool:

@@ -11,6 +11,7 @@ from bayesian_lottery.tickets import rewinds
 from bayesian_lottery.training import checkpoints
 from bayesian_lottery.training.batches import divide
 from bayesian_lottery.training.checkpoints import Checkpointing
+from bayesian_lottery.training.evaluation import UNTESTED
 from bayesian_lottery.training.loop import train
 from bayesian_lottery.training.starts import start
 from bayesian_lottery.training.tasks import Inputs, alone, prepare, stream_of
@@ -31,8 +32,7 @@ def write_early(
     same kind of device. The checkpoint and the lock lie beside `output`.
 
     Args:
-        node, settings: of the dense node, as `Task` has them.
-        rewinding: the rewind's `kind` and options.
+        node, settings, rewinding: as `study.early_task` gives them.
         inputs: what the dense node starts from.
         output: the weights to write.
         device, checkpoint_seconds: as `jobs.train_nodes` takes them.
@@ -57,12 +57,10 @@ def write_early(
         )
         path = output.with_name("checkpoint.safetensors")
         network = start(images, settings, inputs, stream, place)
-        never = settings["curriculum"]["epochs"] * images.train.images.shape[0] + 1
-        untested = {**settings["evaluation"], "every": never, "every_steps": never}
         train(
             [network],
             images,
-            {**settings, "evaluation": untested},
+            {**settings, "evaluation": UNTESTED},
             [stream],
             Checkpointing(path, checkpoint_seconds, digest),
             until=step,

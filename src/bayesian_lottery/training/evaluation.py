@@ -72,6 +72,16 @@ def measure_at_step(
     return measure(engine, images, validation, settings, (*stream, "step"), step)
 
 
+UNTESTED = {"every": None}  # the section `evaluation` of a training without any test
+
+
+def due(settings: Mapping, epoch: int) -> bool:
+    """Whether networks are tested after an epoch: every so many, and after the last."""
+    every = settings["evaluation"]["every"]
+    last = epoch == settings["curriculum"]["epochs"]
+    return every is not None and (last or epoch % every == 0)
+
+
 def due_at_step(settings: Mapping, step: int) -> bool:
     """Whether networks are tested after `step` steps, besides the tests after epochs."""
     every = settings["evaluation"].get("every_steps")

@@ -215,8 +215,7 @@ def _end_epoch(
     """Add a row to a network's history: the epoch's means, and metrics where they are due."""
     clock = time.perf_counter()
     row: dict = {"epoch": epoch, "learning_rate": rate, **dict(zip(TOTALS, means, strict=True))}
-    last = epoch == settings["curriculum"]["epochs"]
-    if last or epoch % settings["evaluation"]["every"] == 0:
+    if evaluation.due(settings, epoch):
         row |= evaluation.measure(tester, images, validation, settings, stream, epoch)
     _refuse_divergence(row, stream, checkpointing)
     record.seconds_evaluation += time.perf_counter() - clock

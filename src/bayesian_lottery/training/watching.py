@@ -19,9 +19,13 @@ from bayesian_lottery.inference.networks import Network, State
 from bayesian_lottery.study import extensions
 from bayesian_lottery.tickets import masks, patterns
 from bayesian_lottery.tickets.searches import SEARCHES
-from bayesian_lottery.training import checkpoints, jobs, pruning
+from bayesian_lottery.training import checkpoints, pruning
 from bayesian_lottery.training.checkpoints import Checkpointing
+from bayesian_lottery.training.evaluation import UNTESTED
+from bayesian_lottery.training.jobs import as_csv
 from bayesian_lottery.training.loop import train
+from bayesian_lottery.training.starts import start
+from bayesian_lottery.training.tasks import Inputs, alone, prepare, stream_of
 
 
 class AllDrawn(Exception):
@@ -186,13 +190,12 @@ def watch_dense(
     """
     extensions.load(files)
     folder = table.parent
-    with jobs.alone(folder):
-        # No tests: they would change nothing of what is seen.
-        untested = {"every": 10**9, "samples": 1, "passes": 1, "bins": 1, "batch_size": 1000}
-        settings = {**settings, "evaluation": untested}
-        place = jobs.prepare(device, settings)
-        images, stream = decoded.load(data, place), jobs.stream_of(node)
-        network = jobs.start(images, settings, jobs.Inputs(data, initial), stream, place)
+    with alone(folder):
+        # Tests would change nothing of what is seen.
+        settings = {**settings, "evaluation": UNTESTED}
+        place = prepare(device, settings)
+        images, stream = decoded.load(data, place), stream_of(node)
+        network = start(images, settings, Inputs(data, initial), stream, place)
         network.load(network.state(), pruning.dense_mask(network.template, settings))
         watch = named(SEARCHES[settings["watch"]["kind"]].watch)(
             network, images, settings, stream, len(outputs), folder
@@ -214,7 +217,7 @@ def watch_dense(
             train([network], images, settings, [stream], checkpointing, watch=look)
         for level, output in enumerate(outputs, 1):
             masks.save(output, masks.load(watch.mask_file(level)))
-        write_text(table, jobs.as_csv(watch.rows))
+        write_text(table, as_csv(watch.rows))
         (folder / "seen.safetensors").unlink()
         shutil.rmtree(folder / "drawn")
         checkpoint.unlink(missing_ok=True)
