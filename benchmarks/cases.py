@@ -152,7 +152,7 @@ def our_batches(case: dict, device):
 
 
 def ours(case: dict, device):
-    """The body of `training.train`; jobs ask for deterministic algorithms besides."""
+    """The body of `loop.train`; jobs ask for deterministic algorithms besides."""
     import torch
 
     from bayesian_lottery import models

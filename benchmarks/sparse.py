@@ -104,7 +104,7 @@ def inference_of(
 
 
 def training_of(network: Network, images: decoded.Images, settings: dict) -> Callable[[], object]:
-    """A step as `training.train` takes it."""
+    """A step as `loop.train` takes it."""
     posterior = settings.get("bayesian") or {"samples": 1, "heat": 0.0, "likelihood": "elbo"}
     curriculum = Curriculum.of(settings["curriculum"])
     engine = Engine(network, images.image_shape, Plan())
