@@ -129,6 +129,18 @@ def test_requests_follow_what_dense_networks_of_any_seed_took(tmp_path: Path) ->
     assert asked == (1, 4900, 10 + 2 * 20)  # 1.5 times the larger peak, twice the longer time
 
 
+def test_requests_follow_them_wherever_a_ticket_comes_from(tmp_path: Path) -> None:
+    done = [finish(tmp_path, peak_main_memory_bytes=3e9)]
+    plain = settings("resnet20", **MADE_BY)
+    ticket = {"level": 3, "rewind": "late_2", "rewinding": {"kind": "late", "epochs": 2}}
+    ticket |= {"search": "mine", "search_options": {"kind": "at_init"}, "pieces": {"seed": 1}}
+    ticket |= {"ranking": "own", "ranking_options": {"kind": "global"}, "pattern": "units"}
+    asked = request(plain, CIFAR, "auto", like=done)
+    assert request(plain | ticket, CIFAR, "auto", like=done) == asked
+    taught = plain | {"objective": {"kind": "distilled"}}
+    assert request(taught, CIFAR, "auto", like=done) != asked
+
+
 def test_results_without_the_peak_of_main_memory_tell_it_on_a_cpu_only(tmp_path: Path) -> None:
     plain = request(settings("resnet20", **MADE_BY), CIFAR, "auto")
     on_gpu = request(settings("resnet20", **MADE_BY), CIFAR, "auto", like=[finish(tmp_path)])

@@ -24,7 +24,7 @@ from bayesian_lottery.running.speeds import (
     published,
     samples,
 )
-from bayesian_lottery.study import LATER
+from bayesian_lottery.study import TICKET
 from bayesian_lottery.study.datasets import Images, Undecoded
 
 UNLISTED = COSTS["resnet18"]  # for a model that has no entry: better too much than too little
@@ -104,10 +104,7 @@ def request(
 
 
 # What nodes may differ in and still take the same time and memory.
-_COORDINATES = (
-    *("seed", "scorer", "rewind", "level", "branch", "pieces", "replicate", "scorers"),
-    *(*LATER, "ranking_options", "search_options"),
-)
+_FREE = {*TICKET, "level", "ranking", "ranking_options", "pattern"}
 
 
 def taken(path: str | Path, settings: Mapping, kind: str, networks: int) -> Taken | None:
@@ -125,7 +122,7 @@ def taken(path: str | Path, settings: Mapping, kind: str, networks: int) -> Take
         peak, seconds = cost.get("peak_main_memory_bytes", on_cpu), cost["seconds"]
     except (InputError, OSError, KeyError):
         return None
-    same = all(trained_by.get(k) == v for k, v in settings.items() if k not in _COORDINATES)
+    same = all(trained_by.get(k) == v for k, v in settings.items() if k not in _FREE)
     if not same or device_kind(device) != kind or (side_by_side > 1) != (networks > 1):
         return None
     more = max(1.0, networks / side_by_side)

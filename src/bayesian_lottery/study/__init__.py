@@ -30,6 +30,7 @@ from bayesian_lottery.study.early_jobs import early_file, early_files, early_tas
 from bayesian_lottery.study.expansion import branches, expand, find, nodes, packs
 from bayesian_lottery.study.files import (
     ABSENT,
+    TICKET,
     data_file,
     files,
     masks_apart,
@@ -63,6 +64,7 @@ __all__ = [
     "ABSENT",
     "COORDINATES",
     "LATER",
+    "TICKET",
     "Early",
     "Node",
     "Trunk",

@@ -18,6 +18,13 @@ ABSENT: Mapping[str, Mapping] = {
 }
 
 
+# What settings say of where a node's ticket comes from, and not of how it is trained.
+TICKET = (
+    *("seed", "scorer", "scorers", "rewind", "rewinding", "search", "search_options"),
+    *("branch", "pieces", "replicate"),
+)
+
+
 class Origin(NamedTuple):
     """A file that a node starts from: the node in whose folder it lies, and its name."""
 

@@ -17,7 +17,7 @@ from bayesian_lottery.files import write_json, write_tensors, write_text
 from bayesian_lottery.inference import networks
 from bayesian_lottery.models import costs
 from bayesian_lottery.randomness import seed_of
-from bayesian_lottery.study import extensions
+from bayesian_lottery.study import TICKET, extensions
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.training import checkpoints, collapse, devices
 from bayesian_lottery.training.checkpoints import Checkpointing
@@ -116,10 +116,8 @@ def script() -> Iterator[None]:
 def _refuse_mixtures(tasks: Sequence[Task]) -> None:
     """Raise `InputError` unless all tasks have the same data and, seeds and the like apart,
     settings."""
-    own = {"seed", "scorer", "scorers", "rewind", "rewinding", "search", "search_options"}
-    own |= {"branch", "pieces", "replicate"}
     shared = [
-        {"data": task.inputs.data, **{k: v for k, v in task.settings.items() if k not in own}}
+        {"data": task.inputs.data, **{k: v for k, v in task.settings.items() if k not in TICKET}}
         for task in tasks
     ]
     for other in shared[1:]:
