@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,27 @@ def test_a_branchs_mask_is_its_own(small):
     assert all(torch.equal(ticket.mask[name], layer) for name, layer in written.items())
     trunk = tickets.load(folder(small, small.node("resnet8_slim", level=1)))
     assert not torch.equal(trunk.mask["conv1.weight"], ticket.mask["conv1.weight"])
+
+
+@pytest.mark.parametrize("kind", ["one_shot", "early"])
+def test_a_ticket_is_found_whatever_search_and_rewind_are_called(small, tmp_path, kind):
+    own = {"searches": {"mine": {"kind": kind}}, "rewinds": {"again": {"kind": "imp"}}}
+    named = SmallStudy(tmp_path)
+    named.config |= own
+    named.train(named.node("resnet8_slim"))
+    node = replace(named.node("resnet8_slim", level=1), search="mine", rewind="again")
+    start = Path(named.inputs(node)["mask"])
+    drawn = masks.load(Path(named.outputs(named.node("resnet8_slim"))["next_masks"]["magnitude"]))
+    if kind == "early":  # another mask than the one that the trained network has
+        drawn = masks.random(drawn, {name: 5 for name in drawn}, generator("drawn"))
+        start.parent.mkdir(parents=True)
+        masks.save(start, drawn)
+    named.train(node)
+    found = tickets.load(folder(named, node)).mask
+    assert all(torch.equal(found[name], layer) for name, layer in drawn.items())
+    start.unlink()
+    with pytest.raises(InputError, match="the mask that it was trained under is not there"):
+        tickets.load(folder(named, node))
 
 
 @pytest.mark.parametrize("inference", ["deterministic", "bayesian"])

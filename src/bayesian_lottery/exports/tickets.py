@@ -26,6 +26,7 @@ from bayesian_lottery.models.carrying import plain_name
 from bayesian_lottery.options import defaults
 from bayesian_lottery.study import Node, node_metrics
 from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets.searches import SEARCHES
 
 
 @dataclass(frozen=True)
@@ -158,13 +159,28 @@ def load(folder: str | Path) -> Ticket:
 
 
 def _mask(root: Path, node: Node, initial: State, metrics: Mapping) -> masks.Mask:
-    """A node's mask; dense at level 0."""
-    own = metrics["settings"].get("search_options")
-    config = {"searches": {node.search: own}} if own else {}
-    if node.branch or study.makes_mask(config, node):
+    """A node's mask; dense at level 0.
+
+    Settings tell the kind of a rewind, and that of a search that makes its own masks. Which other
+    kind a search of one's own name is, the files tell, those of this search alone first: dense
+    networks have masks that searches share.
+    """
+    settings = metrics["settings"]
+    own = settings.get("search_options")
+    if node.branch or own:
         return masks.load(root / node.folder / "mask.safetensors")
     if node.level == 0:
         return masks.ones({layer["name"]: initial[layer["name"]].shape
                            for layer in metrics["layers"]})  # fmt: skip
-    origin = study.origins(config, node)["mask"]
-    return masks.load(root / origin.node.folder / f"{origin.name}.safetensors")
+    rewinds = {node.rewind: settings["rewinding"]} if "rewinding" in settings else {}
+    kept = {layer["name"]: layer["survivors"] for layer in metrics["layers"]}
+    order = ("watched", "previous", "dense")
+    others = [name for scored in order for name, k in SEARCHES.items() if k.scored == scored]
+    for kind in [node.search] if node.search in SEARCHES else others:
+        config = {"searches": {node.search: {"kind": kind}}, "rewinds": rewinds}
+        if origin := study.origins(config, node).get("mask"):
+            path = root / origin.node.folder / f"{origin.name}.safetensors"
+            mask = masks.load(path) if path.exists() else {}
+            if {name: int(layer.sum()) for name, layer in mask.items()} == kept:
+                return mask
+    raise InputError(f"{root / node.folder}: the mask that it was trained under is not there.")
