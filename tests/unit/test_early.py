@@ -157,6 +157,21 @@ def test_steps_beyond_training_are_refused(small):
 
 
 @pytest.mark.parametrize(
+    "names",
+    [
+        {"rewinds": {"late_mine": {"kind": "late"}}, "searches": {"mine": {"kind": "early"}}},
+        {"searches": {"mine": {"kind": "early"}}, "rankings": {"mine": {"kind": "global"}}},
+        {"searches": {"mine_units": {"kind": "early"}}},
+        {"searches": {"mine_x": {"kind": "early"}}, "rankings": {"x": {"kind": "global"}}},
+    ],
+)
+def test_names_by_which_two_trunks_would_share_a_folder_are_refused(small, names):
+    small.config |= names
+    with pytest.raises(InputError, match="a folder's name would not tell it from"):
+        configuration.validate(small.config)
+
+
+@pytest.mark.parametrize(
     ("rewinds", "sentence"),
     [
         ({"x": {"kind": "later"}}, "rewinds.x.kind: 'later' is not known; choose from imp, late,"),

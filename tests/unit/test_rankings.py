@@ -137,7 +137,7 @@ def variant(**entry):
         (
             *({}, {"rankings": {"my_lrr": {"kind": "global"}}}),
             "rankings.my_lrr: a folder's name would not tell it from 'lrr', which is a rewind, "
-            "search or pattern; give this ranking another name.",
+            "search or pattern; give it another name.",
         ),
     ],
 )

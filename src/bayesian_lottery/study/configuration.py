@@ -20,6 +20,7 @@ from bayesian_lottery.study import (
     definitions,
     expand,
     extensions,
+    folder_names,
     inferences,
     kind_name,
     nodes,
@@ -109,6 +110,7 @@ def validate(config: Mapping) -> list[Trunk]:
     _check_inferences(config)
     check_variants(config, "searches", SEARCHES)
     rewind_checks.check_names(config)
+    folder_names.check(config)
     branch_checks.check_kinds(config)
     definitions.check(config)
     trunks = expand(config)

@@ -7,11 +7,9 @@ from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.models import Definition, Model
 from bayesian_lottery.study import choices, owners
 from bayesian_lottery.study.datasets import images_of
-from bayesian_lottery.study.nodes import LATER, Trunk
+from bayesian_lottery.study.nodes import Trunk
 from bayesian_lottery.tickets.patterns import PATTERNS
 from bayesian_lottery.tickets.rankings import RANKINGS
-from bayesian_lottery.tickets.rewinds import REWINDS
-from bayesian_lottery.tickets.searches import SEARCHES
 
 
 def check(config: Mapping, trunks: Iterable[Trunk]) -> None:
@@ -23,7 +21,10 @@ def check(config: Mapping, trunks: Iterable[Trunk]) -> None:
         InputError: names the key, its value, and what is allowed.
     """
     for name, entry in config.get("rankings", {}).items():
-        _check_name(f"rankings.{name}", name)
+        if name in RANKINGS:
+            raise InputError(
+                f"rankings.{name}: {name} is a kind of its own; give this ranking another name."
+            )
         if entry["kind"] not in RANKINGS:
             raise choice(f"rankings.{name}.kind", entry["kind"], RANKINGS)
     used = {(trunk.dataset, trunk.model, trunk.ranking, trunk.pattern) for trunk in trunks}
@@ -31,18 +32,6 @@ def check(config: Mapping, trunks: Iterable[Trunk]) -> None:
         if shape := images_of(config, dataset).shape:
             _check_shares(config, ranking, choices.model(config, model), shape)
             _check_pattern(pattern, choices.model(config, model), shape)
-
-
-def _check_name(key: str, name: str) -> None:
-    """Folders spell the ranking between `_`: names must not make two trunks share a folder."""
-    if name in RANKINGS:
-        raise InputError(f"{key}: {name} is a kind of its own; give this ranking another name.")
-    for taken in {*REWINDS, *SEARCHES, *PATTERNS} - {*LATER.values()}:
-        if f"_{taken}_" in f"_{name}_":
-            raise InputError(
-                f"{key}: a folder's name would not tell it from {taken!r}, which is a rewind, "
-                "search or pattern; give this ranking another name."
-            )
 
 
 def _check_shares(config: Mapping, ranking: str, model: Model, shape: tuple[int, int, int]) -> None:

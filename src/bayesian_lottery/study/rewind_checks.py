@@ -3,30 +3,22 @@
 from collections.abc import Mapping
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.study import choices, early_of, early_task
+from bayesian_lottery.study import early_of, early_task
 from bayesian_lottery.study.datasets import Images, Undecoded
-from bayesian_lottery.study.nodes import LATER, Trunk
+from bayesian_lottery.study.nodes import Trunk
 from bayesian_lottery.study.schema import check_variants
 from bayesian_lottery.study.variants import given
-from bayesian_lottery.tickets.patterns import PATTERNS
 from bayesian_lottery.tickets.rewinds import REWINDS, early
-from bayesian_lottery.tickets.searches import SEARCHES
 
 
 def check_names(config: Mapping) -> None:
-    """Refuse rewinds that are not known, name more than one step, or spell another's folder."""
+    """Refuse rewinds that are not known, or name more than one step."""
     check_variants(config, "rewinds", REWINDS)
     for name, entry in config.get("rewinds", {}).items():
         try:
             REWINDS[entry["kind"]].options(**given(config, "rewinds", name))
         except InputError as error:
             raise InputError(f"rewinds.{name}: {error}") from None
-        spelled = {*SEARCHES, *PATTERNS, *choices.rankings(config)} - {*LATER.values()}
-        for taken in sorted(each for each in spelled if f"_{each}_" in f"_{name}_"):
-            raise InputError(
-                f"rewinds.{name}: a folder's name would not tell it from {taken!r}, which is a "
-                "search, ranking or pattern; give this rewind another name."
-            )
 
 
 def check_step(config: Mapping, trunk: Trunk, images: Images | Undecoded) -> None:
