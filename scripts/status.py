@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument(
         "--outdated",
         action="store_true",
-        help="print only the metrics files that another version of the computation made, one a"
+        help="print only the files that another version of the computation made, one a"
         " line: what `snakemake --forcerun` is to make again",
     )
     given = parser.parse_args()

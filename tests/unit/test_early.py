@@ -8,9 +8,10 @@ import torch
 from small_study import SmallStudy, interrupted
 
 from bayesian_lottery import study
+from bayesian_lottery.computation import VERSION
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors
-from bayesian_lottery.running import cost
+from bayesian_lottery.running import cost, work
 from bayesian_lottery.study import configuration
 from bayesian_lottery.tickets.rewinds import Early
 from bayesian_lottery.training import jobs, loop, starts
@@ -80,6 +81,14 @@ def test_early_weights_do_not_depend_on_how_networks_are_tested(small):
     assert study.early_task(small.config, early) == before
     small.config["curricula"][early.node.curriculum]["epochs"] += 1
     assert study.early_task(small.config, early) != before
+
+
+def test_early_weights_by_another_version_of_the_computation_are_named(small, monkeypatch):
+    level = replace(small.node(MODEL, level=1), rewind="late_3")
+    path = make(small, study.Early(level.dense, "late_3"))
+    assert work.outdated(small.config, {}, [level]) == []
+    monkeypatch.setattr(work, "VERSION", VERSION + 1)
+    assert work.outdated(small.config, {}, [level]) == [str(path)]
 
 
 def test_a_step_beyond_an_epoch_passes_its_tests_by(small, monkeypatch):

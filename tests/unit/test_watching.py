@@ -7,6 +7,8 @@ import pytest
 from small_study import SmallStudy, interrupted
 
 from bayesian_lottery import study as studies
+from bayesian_lottery.computation import VERSION
+from bayesian_lottery.running import work
 from bayesian_lottery.tickets import masks, rankings
 from bayesian_lottery.training import jobs, watching
 
@@ -53,6 +55,14 @@ def mask_files(study, search, inference) -> list[Path]:
         for level in range(1, LEVELS + 1)
     ]
     return [Path(study.inputs(node)["mask"]) for node in nodes]
+
+
+def test_what_another_version_of_the_computation_saw_is_named(study, monkeypatch):
+    watch(study, "soon", "deterministic")
+    assert work.outdated(study.config, {}, study.nodes) == []
+    monkeypatch.setattr(work, "VERSION", VERSION + 1)
+    [path] = work.outdated(study.config, {}, study.nodes)
+    assert path.endswith("distances.csv") and Path(path).exists()
 
 
 @pytest.mark.parametrize("inference", SCORERS)

@@ -3,6 +3,8 @@
 Nothing here needs torch.
 """
 
+import contextlib
+import csv
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from pathlib import Path
 from bayesian_lottery import study
 from bayesian_lottery.computation import VERSION
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_shapes
 from bayesian_lottery.study import Node, node_metrics
 
 
@@ -112,12 +115,27 @@ def finished(job: Job, config: Mapping, results: Mapping[str, Mapping]) -> bool:
 
 
 def outdated(config: Mapping, results: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:
-    """The metrics files, of those found, of nodes that another version of the computation made."""
-    return [
+    """What another version of the computation made: the metrics files of nodes, of those found, and
+    what trainings beside them left."""
+    nodes = list(nodes)
+    made = [
         f"{config['results']}/{node.folder}/metrics.json"
         for node in nodes
         if node.folder in results and node_metrics.computation(results[node.folder]) != VERSION
     ]
+    beside = (job for job in jobs(config, nodes) if job.early or job.watched)
+    return [*made, *(str(j.output) for j in beside if j.output.exists() and _version(j) != VERSION)]
+
+
+def _version(job: Job) -> int | None:
+    """Which version made early weights, or the table of a watched training; None if untold."""
+    if job.early:
+        with contextlib.suppress(InputError):
+            return read_shapes(job.output)[1].get("computation")
+        return None
+    with job.output.open(newline="") as table:
+        told = next(csv.DictReader(table), {}).get("computation") or ""
+    return int(told) if told.isdecimal() else None
 
 
 def refused(config: Mapping, results: Mapping[str, Mapping], nodes: Iterable[Node]) -> list[str]:

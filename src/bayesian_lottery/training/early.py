@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from bayesian_lottery.computation import VERSION
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import write_tensors
@@ -65,7 +66,8 @@ def write_early(
             Checkpointing(path, checkpoint_seconds, digest),
             until=step,
         )
-        write_tensors(output, network.state(), {"node": dict(node), "step": step})
+        metadata = {"node": dict(node), "step": step, "computation": VERSION}
+        write_tensors(output, network.state(), metadata)
         path.unlink(missing_ok=True)
 
 

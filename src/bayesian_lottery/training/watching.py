@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bayesian_lottery.computation import VERSION
 from bayesian_lottery.data import decoded
 from bayesian_lottery.data.decoded import Images
 from bayesian_lottery.errors import InputError
@@ -180,7 +181,8 @@ def watch_dense(
         node, settings: as `study.watching_task` gives them.
         data, initial: the decoded data set and the initial weights.
         outputs: the masks to write, of level 1, 2, ....
-        table: what was seen (CSV); the checkpoint lies beside it.
+        table: what was seen (CSV), with the version of the computation; the checkpoint lies beside
+            it.
         files: extensions that are used.
         device, checkpoint_seconds: as `train_nodes` takes them.
 
@@ -217,7 +219,7 @@ def watch_dense(
             train([network], images, settings, [stream], checkpointing, watch=look)
         for level, output in enumerate(outputs, 1):
             masks.save(output, masks.load(watch.mask_file(level)))
-        write_text(table, as_csv(watch.rows))
+        write_text(table, as_csv([{**row, "computation": VERSION} for row in watch.rows]))
         (folder / "seen.safetensors").unlink()
         shutil.rmtree(folder / "drawn")
         checkpoint.unlink(missing_ok=True)
