@@ -28,6 +28,7 @@ class DeterministicNetwork(Network):
 
     @classmethod
     def of(cls, template: nn.Module, options: Mapping) -> "DeterministicNetwork":
+        """As `Kind.code` is called; the kind has no options."""
         return cls(template)
 
     @classmethod

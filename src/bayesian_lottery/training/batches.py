@@ -17,11 +17,16 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.randomness import generator
 
 
-def divide(images: Images, settings: Mapping) -> tuple[Split, Split]:
+def divide(images: Images, settings: Mapping, split: Split | None = None) -> tuple[Split, Split]:
     """The images that a node of `settings` trains on, and those that it holds out: the same ones
-    for all nodes of a data set."""
+    for all nodes of a data set.
+
+    Args:
+        split: what is divided in place of the training images, such as their numbers.
+    """
     stream = generator("hold_out", images.name)
-    return hold_out(images.train, settings["validation"], stream)
+    whole = images.train if split is None else split
+    return hold_out(whole, settings["validation"], stream)
 
 
 class Batches:

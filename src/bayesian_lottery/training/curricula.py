@@ -25,6 +25,7 @@ class Curriculum:
 
     @classmethod
     def of(cls, settings: dict) -> "Curriculum":
+        """As a node's settings have it."""
         return cls(**{**settings, "milestones": tuple(settings["milestones"])})
 
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:

@@ -44,6 +44,7 @@ class Predictions:
 
     @classmethod
     def concatenate(cls, parts: list["Predictions"]) -> "Predictions":
+        """Those of all images, from batches' in their order."""
         return cls(
             torch.cat([part.log_probabilities for part in parts]),
             torch.cat([part.expected_entropy for part in parts]),

@@ -102,9 +102,11 @@ class Rewiring(Course):
     """Sparse training from scratch: SET (Mocanu et al. 2018) and RigL (Evci et al. 2020)."""
 
     def due(self, step: int) -> bool:
+        """Every so many steps, as long as the mask may move."""
         return step % self.options["every"] == 0 and step < self.last
 
     def mask(self, step: int) -> Mask:
+        """The mask with a share of each layer's survivors dropped, and as many weights grown."""
         share = moves.cosine(self.options["share"], step, self.last)
         growing = GROWTHS[self.options["growth"]](self, [*self.stream, "growing", step])
         return moves.rewire(self.present, self.scores(step), growing, share)
@@ -119,11 +121,13 @@ class Thinning(Course):
         return min(int(self.options["begin"] * self.steps), self.last - 1)
 
     def due(self, step: int) -> bool:
+        """Every so many steps from the first on, and after the last, which reaches the count."""
         done = step - self.first
         between = 0 < done < self.last - self.first
         return step == self.last or (between and done % self.options["every"] == 0)
 
     def mask(self, step: int) -> Mask:
+        """The mask pruned to the count of the step."""
         present, progress = self.present, (step - self.first) / (self.last - self.first)
         left = []
         for last in pruning.contests(present, self.settings, self.settings["level"]):

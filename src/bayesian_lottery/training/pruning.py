@@ -14,6 +14,7 @@ from bayesian_lottery.models import classifier_of
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks, patterns, rankings
 from bayesian_lottery.tickets.scores import GRADIENT, SCORERS
+from bayesian_lottery.training.batches import divide
 from bayesian_lottery.training.engine import Engine, Plan
 
 
@@ -130,9 +131,7 @@ def batch_of(
     labels = images.train.labels
     # Numbers in the place of images, so that these are not copied for the sake of one batch.
     numbered = decoded.Split(torch.arange(len(labels), device=labels.device), labels)
-    training, _ = decoded.hold_out(
-        numbered, settings["validation"], generator("hold_out", images.name)
-    )
+    training, _ = divide(images, settings, numbered)
     told = settings.get("search_options", {}).get("batch")
     order = torch.randperm(len(training), generator=generator(*stream, "scoring", "batch"))
     chosen = order[: told or settings["curriculum"]["batch_size"]]

@@ -54,6 +54,7 @@ class Subject:
 
     @property
     def family(self) -> str:
+        """The module of the package that has the model; of a user's own, nothing."""
         return MODELS[self.model].module if self.model in MODELS else ""
 
     def scorer(self, inference: str) -> str:

@@ -22,6 +22,7 @@ def checked(options: Mapping, defaults: Mapping, without: str | None = None) -> 
 
 
 def trunk(where: Where, inference: str, scorer: str | None) -> Where:
+    """The levels of a trunk, and none of its branches."""
     return {**where, "inference": inference, "scorer": scorer, "branch": None}
 
 
@@ -57,12 +58,15 @@ def by_inference(nodes: Sequence[Node], columns: Sequence, cell: Callable) -> li
 
 
 def grid(shown: list[Where], rows: list[Row], options: Mapping, nodes: Sequence[Node]) -> Grid:
+    """The rows of a figure, a column a model, with the words that say what it shows."""
     return Grid(models(shown), rows, options["statistic"], selection.describe(shown, nodes))
 
 
 def models(shown: Sequence[Where]) -> list[str]:
+    """The models of the panels, in their order."""
     return [where["model"] for where in shown]
 
 
 def listed(values: Sequence) -> str:
+    """Values as words, with commas."""
     return ", ".join(map(str, values))
