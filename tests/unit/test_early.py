@@ -142,6 +142,9 @@ def test_estimates_count_the_jobs_of_early_weights(small):
         assert item.seconds == pytest.approx(dense.seconds * 3 / 10)
         assert 0 < item.kept < dense.kept
         assert str(item.job.output) == study.early_file(small.config, item.job.early)
+    estimated = cost.estimate(small.config, nodes, device="cpu")
+    beside = sum(item.seconds for item in early)
+    assert estimated.wall(1) == pytest.approx(sum(estimated.left.values()) + beside)
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,8 @@ class Estimate:
 
     def wall(self, at_once: int) -> float:
         """Seconds until everything is done with so many jobs at once, at the least."""
-        return max(sum(self.left.values()) / at_once, self.chain)
+        work = sum(item.seconds or 0.0 for item in self.items if not item.done)
+        return max(work / at_once, self.chain)
 
 
 def estimate(

@@ -81,7 +81,7 @@ def _notes(estimated: Estimate, at_once: Sequence[int]) -> list[str]:
         notes.append(_unmeasured(speed, device))
     if estimated.stale:
         notes.append(f"{estimated.stale} nodes have results of other settings: made again.")
-    if not estimated.left:
+    if all(item.done or item.seconds is None for item in estimated.items):
         return [*notes, "Everything is trained."]
     times = ", ".join(f"{duration(estimated.wall(n))} with {n}" for n in at_once)
     passing = max(item.passing for item in estimated.items if not item.done)
