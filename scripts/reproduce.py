@@ -13,11 +13,11 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic, write_text
 from bayesian_lottery.findings import claims, figures, published
 from bayesian_lottery.findings.figures import NothingToShow
-from bayesian_lottery.study import configfiles
+from bayesian_lottery.study import choices, configfiles
 
 
 def draw(
-    study: Path, tables: published.Tables, options: dict, tickets: dict, style_file: Path
+    study: Path, tables: published.Tables, options: dict, ways: dict, style_file: Path
 ) -> None:
     """Every figure that the tables can feed, as PNG in the study's folder."""
     from bayesian_lottery.findings.figures import style  # loads matplotlib
@@ -27,7 +27,7 @@ def draw(
             if "png" not in figure.formats:
                 continue
             try:
-                drawn = figures.draw(name, tables._asdict(), {**options.get(name, {}), **tickets})
+                drawn = figures.draw(name, tables._asdict(), {**options.get(name, {}), **ways})
             except NothingToShow:
                 continue
             figures.save(drawn, study / f"{name}.png")
@@ -60,14 +60,14 @@ def main() -> None:
     for study in sorted(path for path in given.published.iterdir() if path.is_dir()):
         config = configfiles.read(given.configurations / f"{study.name}.yaml")
         tables = published.read(study)
-        tickets = {"tickets": config["tickets"]} if "tickets" in config else {}
-        options = {**config.get("claims", {}), **tickets}
+        ways = choices.ways(config)
+        options = {**config.get("claims", {}), **ways}
         judged = claims.table(tables.runs, tables.layers, options)
         with atomic(study / "claims.csv") as temporary:
             judged.to_csv(temporary, index=False, lineterminator="\n")
         page = renew(page, study.name, published.section(study, judged, tables))
         if not given.no_figures:
-            draw(study, tables, config.get("figures", {}), tickets, given.style)
+            draw(study, tables, config.get("figures", {}), ways, given.style)
     write_text(given.page, page)
 
 

@@ -165,6 +165,26 @@ def branches(
             )  # fmt: skip
 
 
+def ways(models=("resnet20",), seeds=(0, 1), levels: int = 6) -> Iterator[dict]:
+    """The metrics of levels that are found by other searches."""
+    for model, inference, seed in itertools.product(models, SCORERS, seeds):
+        main = SCORERS[inference][0]
+        for search, scorer in (
+            ("one_shot", main),
+            ("early", main),
+            ("at_init", "random"),
+            ("at_init", "snip"),
+            ("at_init", "synflow"),
+            ("dynamic", main),
+            ("gradual", main),
+        ):
+            for level in range(1, levels + 1):
+                yield metrics(
+                    level, model=model, inference=inference, seed=seed, scorer=scorer,
+                    search=search,
+                )  # fmt: skip
+
+
 def full(levels: int = 6, seeds=(0, 1)) -> list[dict]:
     """The metrics of a study that feeds every figure."""
     main = ("resnet20", "vit_tiny")
@@ -177,6 +197,7 @@ def full(levels: int = 6, seeds=(0, 1)) -> list[dict]:
             for node in study(main, seeds=seeds, levels=levels, rewind="lrr")
             if node["node"]["level"] > 0
         ),
+        *ways(main, seeds, levels),
     ]
 
 

@@ -234,6 +234,7 @@ def test_curricula_and_rewinds_are_never_mixed(tmp_path):
 
 def line_of(runs, value="peak_accuracy", **where) -> tuple:
     """Weights remaining and the mean of `value`, both in per cent, at the last level of `where`."""
+    runs = results.shown(runs)
     for name, wanted in where.items():
         runs = runs[runs[name].isna() if wanted is None else (runs[name] == wanted).fillna(False)]
     last = runs[runs["level"] == runs["level"].max()]
@@ -474,7 +475,7 @@ def test_another_metric_may_stand_above_mace(study):
 
 
 def test_wrong_requests_are_refused(study):
-    with pytest.raises(InputError, match="figure1, figure2"):
+    with pytest.raises(InputError, match="figure1, figure10, figure11"):
         draw("figure0", study)
     with pytest.raises(InputError, match="needs the table of layers"):
         draw("figure2", {"runs": study["runs"]})

@@ -25,9 +25,8 @@ if MAIN and not workflow.output_settings.show_failed_logs:  # which prints all t
 
 
 def chosen(options):
-    """A figure's options, or those of claims, and which tickets they are of, if not the papers'."""
-    tickets = study.spelled(config["tickets"])
-    return {**options, "tickets": tickets} if tickets else options
+    """A figure's options, or those of claims, and what they are told of the ways to a ticket."""
+    return {**options, **study.ways(config)}
 
 
 @cache

@@ -27,6 +27,8 @@ from bayesian_lottery.study import LATER, node_metrics
 from bayesian_lottery.study.node_metrics import RANKING
 
 _SHARED_BY_DENSE = ["dataset", "model", "inference", "curriculum", "seed"]
+ABOUT = 2  # "about 10 %" is less than twice, and more than half as much
+
 _PRUNED_BY = ["scorer", "rewind", *LATER]
 
 
@@ -224,6 +226,17 @@ def trunk_rows(frame: pd.DataFrame) -> pd.DataFrame:
     repeated = dense.drop(columns=_PRUNED_BY).merge(trunks, on=_SHARED_BY_DENSE)
     whole = pd.concat([repeated[frame.columns], pruned])
     return whole.sort_values(list(COORDINATES), kind="stable", ignore_index=True)
+
+
+def nearest(densities: pd.Series, wanted: float) -> int | None:
+    """The level whose density is nearest, by their ratio; None if no level is about as dense.
+
+    Args:
+        densities: by level.
+    """
+    distances = (densities.sort_index() / wanted).map(math.log).abs()
+    close = distances[distances <= math.log(ABOUT)]
+    return None if close.empty else int(close.index[int(close.argmin())])
 
 
 def summary(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a transplanted ticket saves: the one rule behind table 1 and claim 8."""
+"""What a ticket costs: the rules behind figure 11, and behind table 1 and claim 8."""
 
 import pandas as pd
 
@@ -52,3 +52,23 @@ def savings(transplants: pd.DataFrame, source: pd.DataFrame, target: pd.DataFram
 def _total(seconds: pd.DataFrame, levels: int) -> pd.Series:
     """The seconds of the first `levels` levels, of the seeds that have them all."""
     return seconds.reindex(columns=range(levels)).dropna().sum(axis="columns")
+
+
+def spent(trunk: pd.DataFrame, level: int, scored: str) -> pd.Series:
+    """The seconds from nothing to the trained ticket of a level: a value a seed.
+
+    They are those of all trainings that the search needs: of every level to this one, where each is
+    pruned from the one before; of the dense network and the ticket, where it is pruned from the
+    dense network; else of the ticket alone. A search that watches the dense network counts as a
+    whole dense training, which is an upper bound. Scoring takes part of a training's job.
+
+    Args:
+        trunk: rows of runs, level 0 included.
+        scored: whose trained weights the search takes; one of `tickets.searches.SOURCES`.
+
+    Returns:
+        index `seed`; seeds that lack one of the trainings are left out.
+    """
+    needed = {"previous": [*range(level + 1)], "own": [level]}.get(scored, [0, level])
+    seconds = trunk.pivot_table("seconds", "seed", "level")
+    return seconds.reindex(columns=needed).dropna().sum(axis="columns")

@@ -24,6 +24,7 @@ from bayesian_lottery.study.choices import (
     search_kind,
     searches,
     trained,
+    ways,
 )
 from bayesian_lottery.study.early import Early, early_named, early_of
 from bayesian_lottery.study.early_jobs import early_file, early_files, early_task
@@ -117,4 +118,5 @@ __all__ = [
     "watched",
     "watches",
     "watching_task",
+    "ways",
 ]

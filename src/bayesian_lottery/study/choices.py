@@ -12,7 +12,7 @@ from typing import NamedTuple
 from bayesian_lottery.inference.kinds import KINDS, Kind
 from bayesian_lottery.models import MODELS, Definition, Model
 from bayesian_lottery.options import defaults
-from bayesian_lottery.study import variants
+from bayesian_lottery.study import nodes, variants
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.tickets.branches import BRANCHES, Branch, spelled
 from bayesian_lottery.tickets.objectives import FIRST, OBJECTIVES, Objective
@@ -74,6 +74,19 @@ def definition(config: Mapping, node: Node) -> dict:
 def searches(config: Mapping) -> list[str]:
     """The names of all searches of the configuration."""
     return variants.names(config, "searches", SEARCHES)
+
+
+def ways(config: Mapping) -> dict:
+    """What figures and claims are told of the ways to a ticket that a configuration has.
+
+    `tickets`: the coordinates of the tickets that most of them are of, where not the papers' own;
+    `searches`: the kinds of searches with names of their own. What says nothing is absent.
+    """
+    told = {
+        "tickets": nodes.spelled(config.get("tickets", {})),
+        "searches": {name: entry["kind"] for name, entry in config.get("searches", {}).items()},
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def search_kind(config: Mapping, search: str) -> str:

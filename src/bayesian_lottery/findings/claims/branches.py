@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims import subjects
-from bayesian_lottery.findings.claims.subjects import ABOUT, Subject
+from bayesian_lottery.findings.claims.subjects import Subject
 from bayesian_lottery.findings.claims.verdicts import (
     Evidence,
     NotTested,
@@ -37,7 +38,7 @@ def _of(subject: Subject, name: str) -> pd.DataFrame:
 
 
 def _tickets(levels: pd.DataFrame, subject: Subject) -> pd.DataFrame:
-    return subjects.below(subjects.pruned(levels), ABOUT * subject.options.density)
+    return subjects.below(subjects.pruned(levels), results.ABOUT * subject.options.density)
 
 
 def transplant_matches(subject: Subject) -> Evidence:

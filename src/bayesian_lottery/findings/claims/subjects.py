@@ -26,7 +26,6 @@ from bayesian_lottery.models import MODELS
 
 INFERENCES = {name: KINDS[name].words for name in (POINT, POSTERIOR)}  # in words
 CONVOLUTIONAL = ("resnet", "vgg")  # the families of convolutional networks in the paper
-ABOUT = 2  # "about 10 %" is less than twice, and more than half as much
 
 
 @dataclass(frozen=True)

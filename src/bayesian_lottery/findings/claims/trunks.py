@@ -4,8 +4,9 @@ import math
 
 import pandas as pd
 
+from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims import subjects
-from bayesian_lottery.findings.claims.subjects import ABOUT, CONVOLUTIONAL, INFERENCES, Subject
+from bayesian_lottery.findings.claims.subjects import CONVOLUTIONAL, INFERENCES, Subject
 from bayesian_lottery.findings.claims.verdicts import (
     CONTRADICTED,
     SUPPORTED,
@@ -43,10 +44,9 @@ def matching_ticket(subject: Subject) -> Evidence:
 def nearest(levels: pd.DataFrame, density: float) -> int:
     """The level nearest to a density, by their ratio; "about" it, or the claim is not tested."""
     densities = subjects.pruned(levels).groupby("level")["density"].mean()
-    distance = {int(level): abs(math.log(densities[level] / density)) for level in densities.index}
-    level = min(distance, key=lambda level: distance[level], default=None)
-    if level is None or distance[level] > math.log(ABOUT):
-        limits = [f"{100 * density * factor:g}" for factor in (1 / ABOUT, ABOUT)]
+    level = results.nearest(densities, density)
+    if level is None:
+        limits = [f"{100 * density * factor:g}" for factor in (1 / results.ABOUT, results.ABOUT)]
         raise NotTested(f"no level between {' and '.join(limits)} % density")
     return level
 
@@ -63,7 +63,7 @@ def lowest_matching_density(subject: Subject) -> Evidence:
     start = subjects.dense(levels)
     reached = {"high": 1.0, "estimate": 1.0, "low": 1.0}
     going = set(reached)
-    limit = ABOUT * options.density
+    limit = results.ABOUT * options.density
     density = 1.0
     within: list[float] = []  # p-values of the levels that decide, by where their estimates lie
     beyond: list[float] = []

@@ -14,7 +14,7 @@ from pathlib import Path
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.findings.figures import plans
 from bayesian_lottery.findings.figures.selection import Node, NothingToShow
-from bayesian_lottery.study.nodes import is_shown
+from bayesian_lottery.study.nodes import LATER, is_shown
 
 __all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "missing", "plan", "save"]
 
@@ -24,17 +24,21 @@ class Figure:
     """A figure or table.
 
     title: what it shows, in a few words.
-    plan: from nodes and options to what it shows of them.
+    plan: from nodes and options, and of `ways` those searches, to what it shows of them.
     drawing: the module of this package that draws the plan.
     table: what it is drawn from, "runs" or "layers".
     formats: what it is written as.
+    ways: whether it compares the ways to a ticket. The others leave out tickets that are found
+        otherwise than the papers', or than `tickets` says. Its plan takes the kinds of searches
+        with names of their own, too.
     """
 
     title: str
-    plan: Callable[[Sequence[Node], Mapping], object]
+    plan: Callable[..., object]
     drawing: str = "curves"
     table: str = "runs"
     formats: tuple[str, ...] = ("png", "pdf")
+    ways: bool = False
 
 
 FIGURES: dict[str, Figure] = {
@@ -47,6 +51,8 @@ FIGURES: dict[str, Figure] = {
     "figure7": Figure("Learning rates and warm-up", plans.curricula),
     "figure8": Figure("Learning-rate rewinding", plans.rewinds),
     "figure9": Figure("Calibration of transplanted tickets", plans.transplants("mace", "ece")),
+    "figure10": Figure("Ways to a ticket", plans.ways, ways=True),
+    "figure11": Figure("What a ticket costs", plans.costs, "costs", ways=True),
     "table1": Figure("Minutes a level", plans.times, "times", formats=("html", "csv")),
 }
 
@@ -57,11 +63,12 @@ _WRITERS = {"png": "style", "pdf": "style", "html": "times", "csv": "times"}
 def plan(name: str, nodes: Sequence[Node], options: Mapping):
     """What the figure `name` shows of `nodes`, with the words for it in its `shown`.
 
-    Nodes that are found otherwise than the papers' are left out, unless `tickets` says others.
+    Nodes that are found otherwise than the papers' are left out, unless `tickets` says others, or
+    the figure compares them.
 
     Args:
         nodes: mappings with the tables' coordinates, of a study or a table.
-        options: the figure's, as the configuration has them, and its section `tickets`.
+        options: the figure's, as the configuration has them, and what `study.ways` tells.
 
     Raises:
         InputError: no such figure, or a wrong option.
@@ -70,7 +77,9 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
     own = dict(options)
-    tickets = own.pop("tickets", {})
+    tickets, searches = own.pop("tickets", {}), own.pop("searches", {})
+    if FIGURES[name].ways:
+        return FIGURES[name].plan([{**LATER, **node} for node in nodes], own, searches)
     return FIGURES[name].plan([node for node in nodes if is_shown(node, tickets)], own)
 
 
@@ -93,7 +102,9 @@ def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path]
     figure = FIGURES[name]
     if tables.get(figure.table) is None:
         raise InputError(f"{name} needs the table of {figure.table}.")
-    table = shown(tables[figure.table], options.get("tickets", {}))
+    table = tables[figure.table]
+    if not figure.ways:
+        table = shown(table, options.get("tickets", {}))
     planned = plan(name, nodes(table), options)
     module = importlib.import_module(f"{__name__}.{figure.drawing}")
     return module.draw(planned, table, files or {})

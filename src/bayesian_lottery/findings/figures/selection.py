@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.study.nodes import LATER
 from bayesian_lottery.tickets.rewinds import REWINDS
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ Where = dict[str, Any]
 
 # Options that figures take; None leaves the choice to `panels` or `scorer`.
 SELECTION = {"dataset": None, "models": None, "curriculum": None, "rewind": None}
-_LISTS = {"models", "levels"}
+_LISTS = {"models", "levels", "densities"}
 
 # What level 0 does not have, for all trunks share it.
-_PRUNED_BY = ("scorer", "rewind")
+_PRUNED_BY = ("scorer", "rewind", *LATER)
 
 
 class NothingToShow(InputError):
@@ -55,7 +56,7 @@ def with_defaults(given: Mapping, defaults: Mapping) -> dict:
 
 
 def matching(nodes: Iterable[Node], where: Where) -> list[Node]:
-    """The nodes of `where`; those of level 0 whatever its scorer and rewind."""
+    """The nodes of `where`; those of level 0 however it is pruned."""
     return [
         node
         for node in nodes

@@ -59,6 +59,21 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Costs:
+    """Panels of accuracy against what a ticket costs: of each row one for each density.
+
+    sources: for each look, whose trained weights its search takes, as `tickets.searches` has it.
+    """
+
+    titles: Sequence[str]
+    rows: Sequence[Row]
+    densities: Sequence[float]
+    sources: Mapping[str, str]
+    statistic: str
+    shown: str
+
+
+@dataclass(frozen=True)
 class Layers:
     """A panel a model, a line a scorer and level."""
 

@@ -45,6 +45,12 @@ class Line:
 _DASHED, _DOTTED, _LONG = (0, (4, 1.5)), (0, (1, 1.2)), (0, (8, 2))
 _DASH_DOT = (0, (5, 1.2, 1, 1.2))
 
+_COLORS = (BLACK, BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+_WAYS: list[tuple[str, str, str | tuple]] = [  # the colours twice, with other markers and dashes
+    *zip(_COLORS, "os^DPvX", ["-"] * 7, strict=True),
+    *zip(_COLORS, "<>hpd8H", [_DASHED] * 7, strict=True),
+]
+
 # Looks that never share a figure may share a colour, a marker and dashes.
 LINES: Mapping[str, Line] = {
     # Scorers.
@@ -77,6 +83,11 @@ LINES: Mapping[str, Line] = {
     "4": Line("4", "4", PURPLE, "P", _DOTTED),
     "5": Line("5", "5", ORANGE, "v", _LONG),
     "6": Line("6", "6", BLACK, "o"),
+    # Ways to a ticket, by rank.
+    **{
+        f"way{rank}": Line(f"way{rank}", f"way{rank}", color, marker, dashes)
+        for rank, (color, marker, dashes) in enumerate(_WAYS, 1)
+    },
     # Dense networks.
     "dense_deterministic": Line("dense", "dense, deterministic", BLACK, ""),
     "dense_bayesian": Line("dense", "dense, Bayesian", GREY, ""),

@@ -21,6 +21,7 @@ from bayesian_lottery.findings.figures.plans.trunks import (
     sizes,
     times,
 )
+from bayesian_lottery.findings.figures.plans.ways import costs, ways
 
 __all__ = [
     "ABLATIONS",
@@ -28,6 +29,7 @@ __all__ = [
     "TRANSPLANTS",
     "ablations",
     "accuracy",
+    "costs",
     "curricula",
     "layers",
     "randomisations",
@@ -35,4 +37,5 @@ __all__ = [
     "sizes",
     "times",
     "transplants",
+    "ways",
 ]

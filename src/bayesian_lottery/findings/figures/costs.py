@@ -1,0 +1,161 @@
+"""Accuracy against the seconds that a ticket costs: figure 11."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+from bayesian_lottery.findings import results
+from bayesian_lottery.findings.figures import style
+from bayesian_lottery.findings.figures.selection import NothingToShow, rows
+from bayesian_lottery.findings.figures.shown import EPOCHS, Cell, Costs, Curve
+from bayesian_lottery.findings.savings import spent
+
+_UNITS = {"hours": 3600, "minutes": 60, "seconds": 1}
+_FRONTIER: dict[str, Any] = {"color": style.GREY, "linewidth": 0.8, "linestyle": ":", "zorder": 1}
+
+
+class _Point(NamedTuple):
+    """A way to a ticket: its look and name, seconds and accuracy (%), and their deviations."""
+
+    look: str
+    label: str
+    density: float
+    seconds: float
+    accuracy: float
+    sd: float
+
+
+def draw(plan: Costs, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
+    """Draw a row of panels for each model and density; of the device with most runs."""
+    value = f"{plan.statistic}_accuracy"
+    known = runs.dropna(subset=[value, "seconds"])
+    if known.empty:
+        raise NothingToShow(
+            f"No run in the table has a {plan.statistic} result ({EPOCHS[plan.statistic]})."
+        )
+    device = min(known["device"].dropna().mode(), default=None)
+    if device is not None:
+        known = known[known["device"] == device]
+    panels = [
+        (row.label, density, [_points(known, cell, density, plan, value) for cell in row.cells])
+        for row in plan.rows
+        for density in plan.densities
+    ]
+    points = [point for *_, cells in panels for cell in cells for point in cell]
+    name, unit = _unit(point.seconds for point in points)
+    styles = style.lines(point.look for point in points)
+
+    figure, axes = style.canvas(len(panels), len(plan.titles))
+    where = f"{name} on {device}" if device is not None else name
+    style.headline(figure, f"{plan.shown}; {EPOCHS[plan.statistic]}; {where}; bars: ±1 SD")
+    labels = {point.look: point.label for point in points}
+    handles = [
+        Line2D([], [], **_marker(line), linestyle="", label=labels[look])
+        for look, line in styles.items()
+    ]
+    style.legend(figure, [*handles, Line2D([], [], **_FRONTIER, label="frontier")])
+    for title, here in zip(plan.titles, axes[0], strict=True):
+        here.set_title(title)
+    for (label, density, cells), places in zip(panels, axes, strict=True):
+        for cell, here in zip(cells, places, strict=True):
+            if cell:
+                _panel(here, cell, unit, styles)
+                here.set_xlabel(f"{name.capitalize()} to the trained ticket")
+            else:
+                here.set_xticks([])
+                here.set_yticks([])
+                words = f"no ticket of about {100 * density:g} %"
+                here.text(0.5, 0.5, words, ha="center", transform=here.transAxes)
+        label = f"{label[0].upper()}{label[1:]}\naccuracy (%)"
+        places[0].set_ylabel(f"{label} near {100 * density:g} %")
+    return figure
+
+
+def _points(
+    runs: pd.DataFrame, cell: Cell, density: float, plan: Costs, value: str
+) -> list[_Point]:
+    found = (_point(rows(runs, c.where), c, density, plan, value) for c in cell.curves)
+    return [point for point in found if point]
+
+
+def _point(
+    trunk: pd.DataFrame, curve: Curve, density: float, plan: Costs, value: str
+) -> _Point | None:
+    """The level nearest to the density, of the seeds that have all that it needs."""
+    densities = trunk[trunk["level"] > 0].groupby("level")["density"].mean()
+    level = results.nearest(densities, density)
+    if level is None:
+        return None
+    seconds = spent(trunk, level, plan.sources[curve.look])
+    tickets = trunk[(trunk["level"] == level) & trunk["seed"].isin(seconds.index)]
+    if tickets.empty:
+        return None
+    [(mean, sd)] = results.summary(tickets, ["level"], value)[["mean", "sd"]].to_numpy()
+    spread = 0.0 if pd.isna(sd) else 100 * sd
+    return _Point(
+        curve.look, str(curve.label), densities[level], seconds.mean(), 100 * mean, spread
+    )
+
+
+def frontier(points: Sequence[_Point]) -> list[_Point]:
+    """The points than which none is both cheaper and more accurate, the cheapest first."""
+    best: list[_Point] = []
+    for point in sorted(points, key=lambda point: (point.seconds, -point.accuracy)):
+        if not best or point.accuracy > best[-1].accuracy:
+            best.append(point)
+    return best
+
+
+def _panel(
+    axes: Axes, points: Sequence[_Point], unit: int, styles: Mapping[str, style.Line]
+) -> None:
+    for point in points:
+        line = styles[point.look]
+        axes.errorbar(
+            point.seconds / unit, point.accuracy, yerr=point.sd, **_marker(line),
+            elinewidth=0.6, label=point.label,
+        )  # fmt: skip
+    best = frontier(points)
+    times = [point.seconds / unit for point in best]
+    heights = [point.accuracy for point in best]
+    right = max(point.seconds for point in points) / unit
+    axes.step(
+        [*times, right], [*heights, heights[-1]], where="post", label="_frontier", **_FRONTIER
+    )
+    _time_axis(axes, [point.seconds / unit for point in points])
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0), min(high, 101))
+
+
+def _marker(line: style.Line) -> dict[str, Any]:
+    """How a point looks: hollow where the line is dashed."""
+    filled = line.color if line.dashes == "-" else "white"
+    return {
+        "color": line.color, "marker": line.marker, "markerfacecolor": filled, "markersize": 5,
+    }  # fmt: skip
+
+
+def _time_axis(axes: Axes, times: Sequence[float]) -> None:
+    low, high = min(times), max(times)
+    margin = max((high / low) ** 0.06, 1.05)
+    low, high = low / margin, high * margin
+    ratio = high / low
+    steps = [1, 1.5, 2, 3, 5, 7] if ratio < 5 else [1, 2, 5] if ratio < 50 else [1]
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    ticks = [step * 10.0**power for power in range(-4, 8) for step in steps]
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _unit(seconds: Iterable[float]) -> tuple[str, int]:
+    """The largest unit of which the longest time has several."""
+    longest = max(seconds, default=0)
+    return next(((n, u) for n, u in _UNITS.items() if longest >= 3 * u), ("seconds", 1))
