@@ -56,22 +56,38 @@ BRANCHES = (
     *(("bayesian", "snr", name) for name in ("reinit", *SHUFFLES)),
     ("deterministic", "magnitude", "transplant_initial"),
 )
+WAYS = tuple(
+    (inference, scorer or main, rewind, "paper", search)
+    for inference, main in (("deterministic", "magnitude"), ("bayesian", "snr"))
+    for search, scorer, rewind in (
+        ("iterative", None, "imp"),
+        ("iterative", None, "late_500"),
+        ("one_shot", None, "imp"),
+        ("at_init", "snip", "imp"),
+        ("at_init", "grasp", "imp"),
+        ("at_init", "synflow", "imp"),
+        ("set", None, "imp"),
+        ("rigl", None, "imp"),
+    )
+)
+KINDS = {"search": {"set": "dynamic", "rigl": "dynamic"}, "rewind": {"late_500": "late"}}
 LEVELS = 20
 
 
 def nodes(model, seeds=5, trunks=TRUNKS, branches=BRANCHES, replicates=1):
     """The coordinates of every node of one model's study."""
-    dense = {(inference, curriculum) for inference, _, _, curriculum in trunks}
+    dense = {(inference, curriculum) for inference, _, _, curriculum, *_ in trunks}
     for seed in range(seeds):
         shared = {"dataset": "digits", "model": model, "seed": seed}
         trunk = {**shared, "branch": None, "replicate": None}
         for inference, curriculum in sorted(dense):
             yield {**trunk, "inference": inference, "curriculum": curriculum,
                    "scorer": None, "rewind": None, "level": 0}  # fmt: skip
-        for inference, scorer, rewind, curriculum in trunks:
+        for inference, scorer, rewind, curriculum, *search in trunks:
             for level in range(1, LEVELS + 1):
                 yield {**trunk, "inference": inference, "curriculum": curriculum,
-                       "scorer": scorer, "rewind": rewind, "level": level}  # fmt: skip
+                       "scorer": scorer, "rewind": rewind, "level": level,
+                       **dict(zip(["search"], search, strict=False))}  # fmt: skip
         for inference, scorer, branch in branches:
             for level in (5, 10, 15, 20):
                 for replicate in range(replicates):
@@ -90,6 +106,7 @@ def study(
             n, draw = SimpleNamespace(**node), random.Random(str(sorted(node.items(), key=str)))
             rows.append(
                 {
+                    **(LATER if n.level else dict.fromkeys(LATER)),
                     **node,
                     "density": 0.8**n.level,
                     "peak_accuracy": accuracy(n) + noise * draw.gauss(0, 1),
@@ -101,7 +118,6 @@ def study(
                     "passes_sd_mace": 0.001,
                     "seconds": seconds(n) * (1 + noise * draw.gauss(0, 1)),
                     "device": "cpu",
-                    **(LATER if n.level else dict.fromkeys(LATER)),
                 }
             )
     return pd.DataFrame(rows).astype(COORDINATES)
@@ -151,6 +167,10 @@ def drop(size, condition):
 
 def branch_is(name):
     return lambda n: n.branch == name
+
+
+def search_is(name):
+    return lambda n: n.level > 0 and getattr(n, "search", None) == name
 
 
 EQUAL = drop(0, lambda n: False)
@@ -215,10 +235,28 @@ CASES = {
         EQUAL,
         drop(0.05, lambda n: n.inference == "bayesian"),
     ),
+    **{
+        f"{name}_{inference}": (
+            "vgg11",
+            *(case | {"trunks": WAYS, "branches": ()} for case in cases),
+        )
+        for name, cases in {
+            "one_shot_falls_behind": (drop(0.05, search_is("one_shot")), EQUAL),
+            "snip_falls_behind": (drop(0.05, lambda n: n.scorer == "snip"), EQUAL),
+            "grasp_falls_behind": (drop(0.05, lambda n: n.scorer == "grasp"), EQUAL),
+            "synflow_falls_behind": (drop(0.05, lambda n: n.scorer == "synflow"), EQUAL),
+            "late_beats_resetting": (drop(-0.05, lambda n: n.rewind == "late_500"), EQUAL),
+            "dynamic_matches": (EQUAL, drop(0.05, search_is("set"))),
+        }.items()
+        for inference in ("deterministic", "bayesian")
+    },
 }
 
 # What stays undecided, under noise, where it is not the study in which all is equal.
-UNCLEAR = {"transplant_saves_half": cost(28.0)}
+UNCLEAR = {
+    "transplant_saves_half": cost(28.0),
+    **{name: {"trunks": WAYS} for name, (_, true, _) in CASES.items() if "trunks" in true},
+}
 
 # The same for claims on layers: the slope of log density with depth.
 LAYER_CASES = {
@@ -248,7 +286,7 @@ def test_every_claim_has_a_case():
 def test_claims_on_runs(claim):
     model, true, false = CASES[claim]
     verdicts = [
-        row_of(claim, study(*models_for(claim), **made), model=model)["verdict"]
+        row_of(claim, study(*models_for(claim), **made), model=model, kinds=KINDS)["verdict"]
         for made in (true, false, {"seeds": 3, **UNCLEAR.get(claim, {}), "noise": 0.3})
     ]
     assert verdicts == [SUPPORTED, CONTRADICTED, UNDECIDED]
@@ -293,6 +331,22 @@ def test_reasons_name_the_trunk_the_level_or_the_family():
     [row] = table[table["claim"] == "square_worst_for_vit"].to_dict("records")
     assert (row["family"], row["verdict"]) == ("vit", NOT_TESTED)
     assert row["reason"] == "no model of this family in the study"
+
+
+def test_ways_are_compared_by_kind_and_the_papers_claims_are_of_their_tickets_alone():
+    runs = study("vgg11", trunks=WAYS, branches=(), **drop(0.05, search_is("set")))
+    row = row_of("dynamic_matches_bayesian", runs, kinds=KINDS)
+    assert row["statistic"].startswith("peak accuracy, Bayesian, search set minus iterative, mean")
+    assert row["statistic"].endswith("from 16.8 to 1.15 % density")  # about 10 % and sparser
+    assert row_of("dynamic_matches_bayesian", runs)["reason"] == "no trunk with search dynamic"
+    some = runs[~(runs["search"] == "one_shot").fillna(False) | (runs["scorer"] != "snr")]
+    assert row_of("one_shot_falls_behind_bayesian", some)["reason"] == (
+        "no Bayesian trunk with search one_shot, scorer snr, rewind imp, curriculum paper"
+    )
+    alone = runs[(runs["search"] == "iterative").fillna(True)]
+    wanted = ("estimate", "low", "high", "seeds")
+    both = (row_of("matching_ticket", table) for table in (runs, alone))
+    assert len({tuple(row[name] for name in wanted) for row in both}) == 1
 
 
 def test_two_layers_are_too_few_for_a_rank_correlation():

@@ -72,7 +72,7 @@ def test_points_are_of_what_each_way_costs(runs):
 
 def test_searches_with_names_of_their_own_cost_what_their_kind_does(runs):
     renamed = runs.assign(search=runs["search"].replace({"dynamic": "rigl"}))
-    named = draw("figure11", renamed, searches={"rigl": "dynamic"}, densities=[0.1])
+    named = draw("figure11", renamed, kinds={"search": {"rigl": "dynamic"}}, densities=[0.1])
     given = draw("figure11", runs, densities=[0.1])
 
     def point(figure, name):

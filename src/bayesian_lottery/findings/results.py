@@ -5,7 +5,7 @@ Nothing here needs torch, so that tables and figures start fast.
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -206,9 +206,17 @@ def nodes(frame: pd.DataFrame) -> list[dict]:
     return coordinates.where(coordinates.notna(), None).to_dict("records")
 
 
-def shown(frame: pd.DataFrame, tickets: Mapping = MappingProxyType({})) -> pd.DataFrame:
-    """The rows of nodes that figures and claims are of; see `study.is_shown`."""
+def shown(
+    frame: pd.DataFrame, tickets: Mapping = MappingProxyType({}), compared: Collection[str] = ()
+) -> pd.DataFrame:
+    """The rows of nodes that figures and claims are of; see `study.is_shown`.
+
+    Args:
+        compared: the coordinates of `LATER` of which rows may have any value.
+    """
     for name, wanted in {**LATER, **tickets}.items():
+        if name in compared:
+            continue
         frame = frame[frame[name].isna() | (frame[name] == wanted).fillna(False)]
     return frame
 

@@ -80,11 +80,16 @@ def ways(config: Mapping) -> dict:
     """What figures and claims are told of the ways to a ticket that a configuration has.
 
     `tickets`: the coordinates of the tickets that most of them are of, where not the papers' own;
-    `searches`: the kinds of searches with names of their own. What says nothing is absent.
+    `kinds`: by coordinate, search and rewind, the kinds of names of the configuration's own. What
+    says nothing is absent.
     """
+    kinds = {
+        coordinate: {name: entry["kind"] for name, entry in config.get(section, {}).items()}
+        for coordinate, section in {"search": "searches", "rewind": "rewinds"}.items()
+    }
     told = {
         "tickets": nodes.spelled(config.get("tickets", {})),
-        "searches": {name: entry["kind"] for name, entry in config.get("searches", {}).items()},
+        "kinds": {coordinate: named for coordinate, named in kinds.items() if named},
     }
     return {name: value for name, value in told.items() if value}
 

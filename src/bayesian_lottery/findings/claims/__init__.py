@@ -11,7 +11,7 @@ from functools import partial
 
 import pandas as pd
 
-from bayesian_lottery.findings.claims import branches, depth, original, trunks
+from bayesian_lottery.findings.claims import branches, depth, original, trunks, ways
 from bayesian_lottery.findings.claims.branches import TICKET
 from bayesian_lottery.findings.claims.options import Options
 from bayesian_lottery.findings.claims.subjects import (
@@ -29,7 +29,9 @@ from bayesian_lottery.findings.claims.verdicts import (
     beats,
     correct,
     equals,
+    falls_behind,
     judge,
+    matches,
     more_seeds,
 )
 
@@ -99,9 +101,11 @@ def _each_inference(name: str, number: int, text: str, paper: str, find: Callabl
     }
 
 
-_LOW_LR = partial(trunks.curriculum_costs, name="low_lr")
-_WARMUP = partial(trunks.curriculum_costs, name="warmup")
+def _way(region: Callable[[float], Region], kind: str, scorer: str | None = None) -> Callable:
+    return partial(ways.against_iterative, kind=kind, region=region, scorer=scorer)
 
+
+_MARK = "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?, figure 1"
 _ORIGINAL = "The Lottery Ticket Hypothesis, figures 3 and 4"
 
 CLAIMS: Mapping[str, Claim] = {
@@ -171,11 +175,11 @@ CLAIMS: Mapping[str, Claim] = {
     ),
     **_each_inference(
         "low_lr_costs", 10, "A low learning rate costs accuracy, in {} networks.",
-        "figure 7", _LOW_LR,
+        "figure 7", partial(trunks.curriculum_costs, name="low_lr"),
     ),
     **_each_inference(
         "warmup_costs", 10, "A warm-up costs accuracy, in {} networks.",
-        "figure 7", _WARMUP,
+        "figure 7", partial(trunks.curriculum_costs, name="warmup"),
     ),
     "bayesian_equals_deterministic": Claim(
         11, "Bayesian tickets are as accurate as deterministic ones of equal density.",
@@ -193,6 +197,30 @@ CLAIMS: Mapping[str, Claim] = {
     "original_beats_reinitialised": Claim(
         12, "Tickets near 21 % density are more accurate than with their weights drawn anew.",
         _ORIGINAL, original.beats_reinitialised, ("mlp",),
+    ),
+    **_each_inference(
+        "one_shot_falls_behind", 13,
+        "One-shot tickets fall behind iterative ones of equal density, in {} networks.",
+        "The Lottery Ticket Hypothesis, appendix", _way(falls_behind, "one_shot"),
+    ),
+    **{
+        name: claim
+        for scorer, words in {"snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}.items()
+        for name, claim in _each_inference(
+            f"{scorer}_falls_behind", 14,
+            f"Tickets of {words} fall behind iterative ones of equal density, in {{}} networks.",
+            _MARK, _way(falls_behind, "at_init", scorer),
+        ).items()
+    },
+    **_each_inference(
+        "late_beats_resetting", 15,
+        "Late rewinding beats resetting to the initial weights, in {} networks.",
+        "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ways.late_beats_resetting,
+    ),
+    **_each_inference(
+        "dynamic_matches", 16,
+        "Dynamic sparse training matches iterative tickets of equal density, in {} networks.",
+        "Rigging the Lottery: Making All Tickets Winners", _way(matches, "dynamic"),
     ),
 }  # fmt: skip
 

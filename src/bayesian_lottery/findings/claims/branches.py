@@ -27,7 +27,7 @@ def compare(
 ) -> Evidence:
     """Two ways to start from the same levels of the Bayesian trunk, at about 10 % and sparser."""
     options = subject.options
-    levels = _tickets(subjects.minus(_of(subject, first), _of(subject, second)), subject)
+    levels = tickets(subjects.minus(_of(subject, first), _of(subject, second)), subject)
     statistic = f"{options.statistic} accuracy, Bayesian {options.scorer}, {first} minus {second}"
     return subject.average(levels, statistic, region(options.margin))
 
@@ -37,7 +37,8 @@ def _of(subject: Subject, name: str) -> pd.DataFrame:
     return subject.measured(trunk if name == TICKET else subject.branch(name, "bayesian"))
 
 
-def _tickets(levels: pd.DataFrame, subject: Subject) -> pd.DataFrame:
+def tickets(levels: pd.DataFrame, subject: Subject) -> pd.DataFrame:
+    """The levels at about 10 % density and sparser."""
     return subjects.below(subjects.pruned(levels), results.ABOUT * subject.options.density)
 
 
@@ -55,7 +56,7 @@ def _transplant(subject: Subject, region: Region) -> Evidence:
     options = subject.options
     transplanted = subject.measured(subject.branch(TRANSPLANT, "deterministic"))
     own = subject.measured(subject.trunk("bayesian"))
-    levels = _tickets(subjects.minus(transplanted, own), subject)
+    levels = tickets(subjects.minus(transplanted, own), subject)
     statistic = (
         f"{options.statistic} accuracy of the transplanted deterministic ticket minus that of the "
         f"Bayesian {options.scorer} ticket"

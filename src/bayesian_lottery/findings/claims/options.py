@@ -24,7 +24,8 @@ class Options:
     density: float = 0.1
     sparse: float = 0.05
     curricula: Mapping[str, str | None] = field(default_factory=dict)
-    tickets: Mapping[str, str] = field(default_factory=dict)  # the configuration's section
+    tickets: Mapping[str, str] = field(default_factory=dict)  # these two as `study.ways` has them
+    kinds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.statistic not in STATISTICS:
@@ -47,6 +48,10 @@ class Options:
             if name not in known:
                 raise choice("claims", name, known)
         return cls(**given)
+
+    def kind(self, coordinate: str, name: str) -> str:
+        """The kind of a search or a rewind."""
+        return self.kinds.get(coordinate, {}).get(name, name)
 
     def curriculum(self, name: str) -> str | None:
         """What the study calls the curriculum "main", "low_lr" or "warmup"; None is not said."""

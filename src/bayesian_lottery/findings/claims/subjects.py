@@ -35,7 +35,8 @@ class Subject:
     Attributes:
         curriculum: the main one, of which all claims are but those that name another.
         trunks: rows of runs, each trunk whole (`results.trunk_rows`).
-        branches: the other rows of runs.
+        ways: the same of every search, the papers' too.
+    branches: the other rows of runs.
         layers: rows of layers, trunks only.
         seed_hours: what one more seed of all these runs would take, one after another.
         peers: all subjects of the study, this one too.
@@ -45,6 +46,7 @@ class Subject:
     model: str
     curriculum: str
     trunks: pd.DataFrame
+    ways: pd.DataFrame
     branches: pd.DataFrame
     layers: pd.DataFrame
     options: Options
@@ -75,6 +77,31 @@ class Subject:
             "curriculum": curriculum or self.curriculum,
         }
         return _rows(self.trunks, wanted)
+
+    def way(
+        self, inference: str, search: str, scorer: str | None = None, rewind: str = "imp"
+    ) -> pd.DataFrame:
+        """The rows of a trunk of a search, level 0 included; what is not given is the main one."""
+        wanted = {
+            "inference": inference,
+            "search": search,
+            "scorer": scorer or self.scorer(inference),
+            "rewind": rewind,
+            "curriculum": self.curriculum,
+        }
+        return _rows(self.ways, wanted)
+
+    def named(self, coordinate: str, kind: str) -> list[str]:
+        """The names of a kind of search or rewind that there are.
+
+        Raises:
+            NotTested: there is none.
+        """
+        present = sorted(self.ways[coordinate].dropna().unique())
+        names = [name for name in present if self.options.kind(coordinate, name) == kind]
+        if not names:
+            raise NotTested(f"no trunk with {coordinate} {kind}")
+        return names
 
     def branch(self, name: str, inference: str) -> pd.DataFrame:
         """The rows of a branch of the main trunk of `inference`."""
@@ -117,7 +144,9 @@ class Subject:
 
 def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list[Subject]:
     """A subject for each data set and model in the tables, sorted; of tickets found as theirs."""
+    every, compared = runs, results.shown(runs, options.tickets, compared=["search"])
     runs, layers = (results.shown(table, options.tickets) for table in (runs, layers))
+    ways = results.trunk_rows(compared)
     trunks, branches = results.trunk_rows(runs), runs[runs["branch"].notna()]
     layers = layers[layers["branch"].isna() & (layers["level"] > 0)]
     peers: list[Subject] = []
@@ -128,10 +157,11 @@ def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list
                 str(model),
                 _main_curriculum(own, options),
                 _of_model(trunks, dataset, model),
+                _of_model(ways, dataset, model),
                 _of_model(branches, dataset, model),
                 _of_model(layers, dataset, model),
                 options,
-                _seed_hours(own),
+                _seed_hours(_of_model(every, dataset, model)),
                 peers,
             )
         )
@@ -169,7 +199,8 @@ def _rows(table: pd.DataFrame, wanted: Mapping[str, str]) -> pd.DataFrame:
     if table.empty:
         kind = INFERENCES[wanted["inference"]]
         branch = f"branch {wanted['branch']} of a " if "branch" in wanted else ""
-        last = ", ".join(f"{name} {wanted[name]}" for name in ("scorer", "rewind", "curriculum"))
+        names = [name for name in wanted if name not in ("inference", "branch")]
+        last = ", ".join(f"{name} {wanted[name]}" for name in names)
         raise NotTested(f"no {branch}{kind} trunk with {last}")
     return table
 

@@ -10,7 +10,6 @@ from bayesian_lottery.findings.claims.subjects import CONVOLUTIONAL, INFERENCES,
 from bayesian_lottery.findings.claims.verdicts import (
     CONTRADICTED,
     SUPPORTED,
-    UNDECIDED,
     Evidence,
     Interval,
     NotTested,
@@ -20,11 +19,10 @@ from bayesian_lottery.findings.claims.verdicts import (
     falls_behind,
     interval,
     judge,
+    least_in_favour,
     matches,
     p_value,
 )
-
-_ADVERSE = (SUPPORTED, UNDECIDED, CONTRADICTED)  # in rising order
 
 
 def matching_ticket(subject: Subject) -> Evidence:
@@ -134,12 +132,7 @@ def square_worst(subject: Subject) -> Evidence:
         found.append(subject.evidence(difference, statistic, region))
     if not found:
         raise NotTested("no convolutional model with scorers square and snr to compare with")
-    return max(found, key=_least_in_favour)
-
-
-def _least_in_favour(evidence: Evidence) -> tuple:
-    verdict, _ = judge(evidence.interval, evidence.region)
-    return _ADVERSE.index(verdict), evidence.interval.high
+    return least_in_favour(found)
 
 
 def _square(subject: Subject):

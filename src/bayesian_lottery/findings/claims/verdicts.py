@@ -145,6 +145,18 @@ def judge(found: Interval, region: Region) -> tuple[str, str]:
     return UNDECIDED, f"the interval holds {' and '.join(f'{b:g}' for b in crossed)}"
 
 
+def least_in_favour(found: Sequence[Evidence]) -> Evidence:
+    """The evidence by whose verdict a claim falls first: of equals, that farthest out."""
+
+    def key(evidence: Evidence) -> tuple:
+        interval, region = evidence.interval, evidence.region
+        verdict, _ = judge(interval, region)
+        beyond = max(region.above - interval.low, interval.high - region.below)
+        return (SUPPORTED, UNDECIDED, CONTRADICTED).index(verdict), beyond
+
+    return max(found, key=key)
+
+
 def p_value(found: Interval, region: Region) -> float:
     """The least alpha at which an interval of confidence 1 - alpha decides, one way or the other.
 

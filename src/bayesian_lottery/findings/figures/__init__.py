@@ -77,7 +77,7 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
     own = dict(options)
-    tickets, searches = own.pop("tickets", {}), own.pop("searches", {})
+    tickets, searches = own.pop("tickets", {}), own.pop("kinds", {}).get("search", {})
     if FIGURES[name].ways:
         return FIGURES[name].plan([{**LATER, **node} for node in nodes], own, searches)
     return FIGURES[name].plan([node for node in nodes if is_shown(node, tickets)], own)
