@@ -105,7 +105,7 @@ def _way(region: Callable[[float], Region], kind: str, scorer: str | None = None
     return partial(ways.against_iterative, kind=kind, region=region, scorer=scorer)
 
 
-_MARK = "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?, figure 1"
+_MARK = "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?"
 _ORIGINAL = "The Lottery Ticket Hypothesis, figures 3 and 4"
 
 CLAIMS: Mapping[str, Claim] = {
@@ -201,7 +201,7 @@ CLAIMS: Mapping[str, Claim] = {
     **_each_inference(
         "one_shot_falls_behind", 13,
         "One-shot tickets fall behind iterative ones of equal density, in {} networks.",
-        "The Lottery Ticket Hypothesis, appendix", _way(falls_behind, "one_shot"),
+        "The Lottery Ticket Hypothesis, figure 4", _way(falls_behind, "one_shot"),
     ),
     **{
         name: claim

@@ -1,0 +1,75 @@
+"""The ways to a ticket in miniature: config/ways.yaml is whole, and a smaller form of it runs."""
+
+import shutil
+from collections import Counter
+
+import pandas as pd
+import pytest
+import yaml
+from test_partial import ROOT, Study
+
+from bayesian_lottery import study
+from bayesian_lottery.findings import figures
+from bayesian_lottery.study import configuration
+
+CONFIG = ROOT / "config/ways.yaml"
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("config", "profiles", "scripts", "src", "workflow"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_the_miniature_is_whole() -> None:
+    config, nodes = configuration.load([CONFIG], [], SCHEMA)
+    pruned = [node for node in nodes if node.level]
+    kinds = Counter(study.search_kind(config, node.search) for node in pruned)
+    each = 2 * 2 * 5  # inferences, seeds, levels
+    assert kinds == {
+        "iterative": 2 * each,  # reset and late
+        "one_shot": each,
+        "early": each,
+        "at_init": 3 * each,  # scorers
+        "dynamic": 2 * each,  # SET and RigL
+        "gradual": each,
+    }
+    assert len(nodes) == len(pruned) + 4
+    for name in ("figure10", "figure11"):
+        figures.plan(name, [node.coordinates() for node in nodes], study.ways(config))
+
+
+def test_every_node_of_the_miniature_can_be_made(folder) -> None:
+    made = Study(folder)
+    made.config = yaml.safe_load(CONFIG.read_text())
+    _, nodes = configuration.load([CONFIG], [], SCHEMA)
+    planned = made.planned()
+    early = planned.pop("train_early")
+    trainings = {rule: n for rule, n in planned.items() if rule.startswith("train_")}
+    assert early == 2 * 2
+    assert sum(trainings.values()) == len(nodes), planned
+    assert {"plot_figure10", "plot_figure11", "claims"} <= planned.keys()
+
+
+@pytest.mark.slow
+def test_a_smaller_form_ends_in_figures_and_claims(folder) -> None:
+    made = Study(folder)
+    made.config = yaml.safe_load(CONFIG.read_text())
+    made.config["prune_fraction"] = 0.9
+    made.config["curricula"]["short"] |= {"epochs": 2, "milestones": []}
+    made.config["trunks"] = [
+        {**trunk, "seeds": [0], "levels": 1} for trunk in made.config["trunks"]
+    ]
+    made.snakemake()
+    results = folder / "results/ways"
+    for name in ("figure10", "figure11"):
+        assert (results / f"figures/{name}.png").stat().st_size > 10_000
+    runs = pd.read_parquet(results / "tables/runs.parquet")
+    assert len(runs) == 2 + 2 * 10
+    assert runs["density"].between(0.099, 0.101).sum() == 20
+    judged = pd.read_csv(results / "tables/claims.csv").query("number >= 13")
+    tested = set(judged[judged["estimate"].notna()]["claim"].str.rpartition("_")[0])
+    there = {"one_shot_falls_behind", "snip_falls_behind", "synflow_falls_behind"}
+    assert tested == there | {"late_beats_resetting", "dynamic_matches"}
