@@ -294,6 +294,17 @@ def test_a_later_coordinate_is_absent_where_it_means_what_was_done_before(config
     assert study.is_shown(level(2).coordinates()) and not study.is_shown(both.coordinates())
 
 
+def test_figures_and_claims_are_told_of_ways_only_where_the_configuration_names_some(config):
+    """So that the parameters of figures that are drawn stay as they are, byte for byte."""
+    assert study.ways({**config, "tickets": {"search": "iterative"}, "searches": {}}) == {}
+    config["searches"] = {"rigl": {"kind": "dynamic", "growth": "gradient"}}
+    config["tickets"] = {"search": "iterative", "ranking": "layerwise"}
+    assert study.ways(config) == {
+        "tickets": {"ranking": "layerwise"},
+        "kinds": {"search": {"rigl": "dynamic"}},
+    }
+
+
 def test_searches_share_the_dense_network_and_have_folders_of_their_own(config):
     before = study.nodes(config)
     config["trunks"][1]["search"] = ["iterative", "one_shot"]

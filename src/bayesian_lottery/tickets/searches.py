@@ -181,7 +181,8 @@ SEARCHES: dict[str, Search] = {
     ),
 }
 
-# The papers' search, which nodes have that name none. Figures and claims are of no other.
+# The papers' search, which nodes have that name none. Figures and claims are of no other,
+# but for those that compare searches.
 FIRST = "iterative"
 
 
