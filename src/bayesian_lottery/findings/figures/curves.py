@@ -37,7 +37,7 @@ def draw(plan: Grid, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     cells = [cell for row in plan.rows for cell in row.cells]
     styles = style.lines(look for cell in cells for look in cell.looks)
 
-    figure, axes = style.canvas(len(plan.rows), len(plan.titles))
+    figure, axes = style.canvas(len(plan.rows), len(plan.titles), plan.wide)
     bands = "bands: ±1 SD over runs and passes"
     style.headline(figure, f"{plan.shown}; {epoch}; {bands}")
     style.legend(figure, _handles(cells, styles))

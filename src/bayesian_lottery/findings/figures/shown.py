@@ -50,12 +50,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """Panels of curves against the weights that remain; `shown` says of what."""
+    """Panels of curves against the weights that remain; `shown` says of what.
+
+    Panels are `wide` where the labels at the lines' ends are long.
+    """
 
     titles: Sequence[str]
     rows: Sequence[Row]
     statistic: str
     shown: str
+    wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from bayesian_lottery.files import atomic
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
 
-# Inches: a journal's column; a panel beside others, and its height; a line of text at 8 points, and
-# an entry of a legend.
-ONE_COLUMN, PANEL, HEIGHT, TEXT, ENTRY = 3.4, 2.4, 1.75, 0.155, 2.3
+# Inches: a journal's column; a panel beside others, one with long labels, and the height of both;
+# a line of text at 8 points, and an entry of a legend.
+ONE_COLUMN, PANEL, WIDE, HEIGHT, TEXT, ENTRY = 3.4, 2.4, 3.4, 1.75, 0.155, 2.3
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,14 @@ def applied(path: str | Path) -> AbstractContextManager:
         raise InputError(f"{path}: no readable style file ({error.strerror}).") from None
 
 
-def canvas(rows: int, columns: int, **subplots) -> tuple[Figure, list[list[Axes]]]:
+def canvas(
+    rows: int, columns: int, wide: bool = False, **subplots
+) -> tuple[Figure, list[list[Axes]]]:
     """An empty figure of `rows` by `columns` panels, one journal column wide at least.
 
     It belongs to no window system: pyplot, which would look for one, is never imported.
     """
-    width, labels = max(ONE_COLUMN, PANEL * columns), 4 * TEXT
+    width, labels = max(ONE_COLUMN, (WIDE if wide else PANEL) * columns), 4 * TEXT
     figure = Figure(figsize=(width, HEIGHT * rows + labels))
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots).tolist()
 

@@ -32,7 +32,7 @@ def ways(nodes: Sequence[Node], options: Mapping, searches: Mapping[str, str]) -
     """
     options = parts.checked(options, parts.CURVES_OF_SCORER, without="rewind")
     found = _ways(nodes, options, searches)
-    return Grid(found.titles, found.rows, options["statistic"], found.shown)
+    return Grid(found.titles, found.rows, options["statistic"], found.shown, wide=True)
 
 
 def costs(nodes: Sequence[Node], options: Mapping, searches: Mapping[str, str]) -> Costs:
