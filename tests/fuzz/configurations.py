@@ -134,7 +134,7 @@ def plan(config: dict, nodes: list[study.Node]) -> None:
     coordinates = [node.coordinates() for node in nodes]
     for name in figures.FIGURES:
         with contextlib.suppress(figures.NothingToShow):
-            figures.plan(name, coordinates, config["figures"][name])
+            figures.plan(name, coordinates, {**config["figures"][name], **study.ways(config)})
     json.dumps([config["figures"], config["claims"]], allow_nan=False)
 
 

@@ -47,7 +47,7 @@ def fed(path: Path) -> set[str]:
 
     def feeds(name: str) -> bool:
         try:
-            figures.plan(name, coordinates, config["figures"][name])
+            figures.plan(name, coordinates, {**config["figures"][name], **study.ways(config)})
         except NothingToShow:
             return False
         return True
