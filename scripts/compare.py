@@ -1,23 +1,12 @@
 """Compare two studies, node by node and claim by claim, and say what differs beyond seeds."""
 
 import argparse
-import json
 from pathlib import Path
 
-from bayesian_lottery import errors
+from bayesian_lottery import arguments, errors
 from bayesian_lottery.files import atomic, write_text
 from bayesian_lottery.findings import comparison
 from bayesian_lottery.findings.claims.options import Options
-
-
-def _options(text: str) -> dict:
-    options = json.loads(text)  # argparse reports a ValueError, which a JSON error is
-    if not isinstance(options, dict):
-        raise ValueError
-    return options
-
-
-_options.__name__ = "JSON object"  # argparse puts it in "invalid ... value"
 
 
 def main() -> None:
@@ -31,7 +20,7 @@ def main() -> None:
         )
     parser.add_argument(
         "--options",
-        type=_options,
+        type=arguments.json_object,
         default={},
         help="the configuration's section claims as a JSON object; its statistic is compared",
     )

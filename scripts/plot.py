@@ -1,19 +1,11 @@
 """Draw one figure, or write one table of the paper, from the table of runs or of layers."""
 
 import argparse
-import json
 from pathlib import Path
 
-from bayesian_lottery import errors
+from bayesian_lottery import arguments, errors
 from bayesian_lottery.findings import figures, results
 from bayesian_lottery.study import extensions
-
-
-def _options(text: str) -> dict:
-    options = json.loads(text)  # argparse reports a ValueError, which a JSON error is
-    if not isinstance(options, dict):
-        raise ValueError
-    return options
 
 
 def _file(text: str) -> tuple[str, Path]:
@@ -24,7 +16,6 @@ def _file(text: str) -> tuple[str, Path]:
 
 
 # argparse puts these in "invalid ... value".
-_options.__name__ = "JSON object"
 _file.__name__ = "NAME=PATH"
 
 
@@ -49,7 +40,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--options",
-        type=_options,
+        type=arguments.json_object,
         default={},
         help="""the figure's options as a JSON object, such as '{"statistic": "selected"}';
         bayesian_lottery.findings.figures.plans lists those of each""",
@@ -62,25 +53,25 @@ def main() -> None:
         required=True,
         help="files to write; their suffixes are formats: png and pdf, of table1 html and csv",
     )
-    arguments = parser.parse_args()
+    given = parser.parse_args()
 
-    extensions.load(arguments.extensions)
-    if arguments.figure not in figures.FIGURES:
-        raise errors.choice("figure", arguments.figure, figures.FIGURES)
-    figure = figures.FIGURES[arguments.figure]
-    for path in arguments.out:
+    extensions.load(given.extensions)
+    if given.figure not in figures.FIGURES:
+        raise errors.choice("figure", given.figure, figures.FIGURES)
+    figure = figures.FIGURES[given.figure]
+    for path in given.out:
         if path.suffix[1:] not in figure.formats:
             parser.error(f"--out: {path} is none of {', '.join(figure.formats)}")
-    paths = {"runs": arguments.runs, "layers": arguments.layers}
+    paths = {"runs": given.runs, "layers": given.layers}
     path = paths[figure.table]
     tables = {figure.table: results.read(path)} if path else {}
     from bayesian_lottery.findings.figures import (
         style,  # here, so that --help does not load matplotlib
     )
 
-    with style.applied(arguments.style):
-        drawn = figures.draw(arguments.figure, tables, arguments.options, dict(arguments.file))
-        for path in arguments.out:
+    with style.applied(given.style):
+        drawn = figures.draw(given.figure, tables, given.options, dict(given.file))
+        for path in given.out:
             figures.save(drawn, path)
 
 

@@ -25,7 +25,7 @@ HOME = Path(__file__).with_name("home_made.py")
 MODELS = {
     "mine": {"code": "home_made.py:Net", "arguments": {"width": 4}},
     "apart": {"code": "home_made.py:Positions"},
-    "library": {"code": "torchvision.models:resnet18"},
+    "packaged": {"code": "torchvision.models:resnet18"},
 }
 
 
@@ -140,12 +140,12 @@ def test_levels_train_resume_and_prune(folder, monkeypatch, capsys, model, infer
 @pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
 def test_a_librarys_model_finds_a_ticket(folder, inference):
     code = "torchvision.models:mobilenet_v3_small"
-    own = {"library": {"code": code, "arguments": {"dropout": 0}}}
-    config, nodes = configured(folder, own, ["library"])
+    own = {"packaged": {"code": code, "arguments": {"dropout": 0}}}
+    config, nodes = configured(folder, own, ["packaged"])
     prepared(config, (3, 32, 32), (50, 20))
     definitions.build(config, nodes)
     for number in (0, 1):
-        node = node_of(nodes, model="library", inference=inference, level=number)
+        node = node_of(nodes, model="packaged", inference=inference, level=number)
         jobs.train_nodes([task_of(config, node)], "cpu")
     metrics = read_json(study.node_outputs(config, node)["metrics"])
     assert metrics["survivors"] == metrics["prunable"] - int(0.2 * metrics["prunable"])
@@ -233,7 +233,7 @@ def test_wrong_definitions_are_refused_before_any_job(folder, own, sentence):
 def test_models_are_built_before_any_job(folder):
     config, nodes = configured(folder, trained=["mine"])
     definitions.build(config, nodes)
-    config, nodes = configured(folder, trained=["library"])
-    sentence = r"^models\.library: torchvision\.models:resnet18 takes no images of 1 x 8 x 8, at"
+    config, nodes = configured(folder, trained=["packaged"])
+    sentence = r"^models\.packaged: torchvision\.models:resnet18 takes no images of 1 x 8 x 8, at"
     with pytest.raises(InputError, match=sentence):
         definitions.build(config, nodes)

@@ -7,6 +7,7 @@ soon as the masks of all levels are drawn. What it has seen is saved after every
 import contextlib
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class AllDrawn(Exception):
     """The masks of all levels are drawn; there is nothing more to see."""
 
 
-class Watch:
+class Watch(ABC):
     """What is seen of a network in training: after every epoch, the masks of all levels.
 
     Attributes:
@@ -59,9 +60,9 @@ class Watch:
         self.rows: list[dict] = []
         self.drawn: dict[int, int] = {}
 
+    @abstractmethod
     def ripe(self, level: int, epoch: int) -> bool:
         """Whether the mask of a level is drawn after an epoch, by the distances so far."""
-        raise NotImplementedError
 
     def distances(self, level: int) -> list[float]:
         """The distances of a level's masks from one epoch to the next, first to last."""
