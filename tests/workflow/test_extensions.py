@@ -1,13 +1,12 @@
 """Methods of one's own: a file registers them, and the real workflow runs them like its own."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_partial import RESULTS, ROOT, Study
+from test_partial import RESULTS, Study, checkout
 
 MINE = '''
 from bayesian_lottery.findings.figures import FIGURES, Figure, plans
@@ -108,8 +107,7 @@ BRANCHES = [
 def study(tmp_path_factory) -> Study:
     """A study that ran to its end, and then got methods of its own and ran on."""
     folder = tmp_path_factory.mktemp("extended")
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(folder)
     study = Study(folder)
     study.config["trunks"] = [{**TRUNKS[0], "scorer": "magnitude", "rewind": "imp"}]
     del study.config["branches"]

@@ -1,13 +1,12 @@
 """Rankings and patterns in a finished study: their own nodes are trained, and nothing else."""
 
-import shutil
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
 from test_extensions import written
-from test_partial import RESULTS, ROOT, Study
+from test_partial import RESULTS, Study, checkout
 
 from bayesian_lottery.files import read_json, read_tensors
 from bayesian_lottery.tickets import masks
@@ -43,8 +42,7 @@ LAYERS = {"hidden.0.weight": 6400, "hidden.1.weight": 5000, "classifier.weight":
 def study(tmp_path_factory) -> Study:
     """A study that ran to its end, and then got rankings and patterns."""
     folder = tmp_path_factory.mktemp("ranked")
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(folder)
     (folder / "mine.py").write_text(MINE)
     study = Study(folder)
     study.config |= {"trunks": [PLAIN, BAYESIAN], "weights": "all"}

@@ -1,11 +1,9 @@
 """Searches whose levels make their own masks, in a finished study: all trained, none again."""
 
-import shutil
-
 import pandas as pd
 import pytest
 from test_extensions import written
-from test_partial import RESULTS, ROOT, Study
+from test_partial import RESULTS, Study, checkout
 
 from bayesian_lottery.files import read_json
 from bayesian_lottery.tickets import masks
@@ -25,8 +23,7 @@ FROM_INITIAL = ["random", "snip", "grasp", "synflow"]
 def study(tmp_path_factory) -> Study:
     """A study of iterative trunks that ran to its end, and then got searches of other kinds."""
     folder = tmp_path_factory.mktemp("moving")
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(folder)
     study = Study(folder)
     trunks = [
         {**SHARED, "inference": inference, "scorer": scorers, "levels": 2}

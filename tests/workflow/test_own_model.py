@@ -1,13 +1,12 @@
 """A model from a file of one's own: the real workflow trains it beside the package's."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from test_partial import RESULTS, ROOT, Study
+from test_partial import RESULTS, ROOT, Study, checkout
 
 HOME = ROOT / "tests/unit/home_made.py"
 SHARED = {"dataset": "digits", "curriculum": "short", "seeds": [0], "levels": 1}
@@ -22,8 +21,7 @@ OWN = [
 def study(tmp_path_factory) -> Study:
     """A study that ran to its end, and then got a model of its own and ran on."""
     folder = tmp_path_factory.mktemp("own_model")
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(folder)
     study = Study(folder)
     study.config["trunks"] = [BEFORE]
     del study.config["branches"]

@@ -47,6 +47,12 @@ STUDY = {
 TRUNK = f"{RESULTS}/runs/digits/lenet_100_50/deterministic/short/seed0/magnitude_imp"
 
 
+def checkout(folder: Path) -> None:
+    """Copy what of the project runs studies."""
+    for name in ("config", "profiles", "scripts", "src", "workflow"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+
 class Study:
     """A checkout with a configuration and whatever has been computed in it."""
 
@@ -87,8 +93,7 @@ class Study:
 def finished(tmp_path_factory) -> Path:
     """A study that has run to its end."""
     folder = tmp_path_factory.mktemp("finished")
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(folder)
     Study(folder).snakemake()
     assert (folder / RESULTS).is_dir() and not (folder / "pwned").exists()
     return folder

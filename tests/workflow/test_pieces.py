@@ -1,11 +1,9 @@
 """Pieces of branches in a finished study: what is new is trained, and nothing else."""
 
-import shutil
-
 import pandas as pd
 import pytest
 from test_extensions import written
-from test_partial import RESULTS, ROOT, Study
+from test_partial import RESULTS, Study, checkout
 
 from bayesian_lottery.files import read_json
 
@@ -33,8 +31,7 @@ KINDS = {
 def study(tmp_path_factory) -> Study:
     """A study of the digits 0 to 4 that ran to its end, and then got branches of every piece."""
     folder = tmp_path_factory.mktemp("pieces")
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(folder)
     study = Study(folder)
     digits = {"source": "digits"}
     study.config["datasets"] = {

@@ -1,11 +1,9 @@
 """Late rewinding in a finished study: its own jobs run, and nothing else."""
 
-import shutil
-
 import pandas as pd
 import pytest
 from test_extensions import written
-from test_partial import RESULTS, ROOT, Study
+from test_partial import RESULTS, Study, checkout
 
 from bayesian_lottery.files import read_tensors
 
@@ -25,8 +23,7 @@ DENSE = f"{RESULTS}/runs/digits/lenet_100_50/bayesian/short/seed0/dense"
 def study(tmp_path_factory) -> Study:
     """A study that ran to its end, and then got late rewinding by two steps and two searches."""
     folder = tmp_path_factory.mktemp("rewinds")
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(folder)
     study = Study(folder)
     study.config["trunks"] = [TRUNK]
     del study.config["branches"]

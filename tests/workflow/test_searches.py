@@ -1,11 +1,9 @@
 """A second search in a finished study: its own nodes are trained, and nothing else."""
 
-import shutil
-
 import pandas as pd
 import pytest
 from test_extensions import written
-from test_partial import RESULTS, ROOT, Study
+from test_partial import RESULTS, Study, checkout
 
 from bayesian_lottery.tickets import masks
 
@@ -30,8 +28,7 @@ SEARCHES["again"] = Search("iterative once more", scored="previous")
 def study(tmp_path_factory) -> Study:
     """A study of iterative trunks that ran to its end, and then got two other searches."""
     folder = tmp_path_factory.mktemp("searches")
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(folder)
     (folder / "mine.py").write_text(MINE)
     study = Study(folder)
     study.config["trunks"] = [TRUNK]

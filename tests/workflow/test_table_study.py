@@ -1,11 +1,9 @@
 """Tickets of perceptrons on tables, by the real workflow: scikit-learn's, and a file."""
 
-import shutil
-
 import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer
-from test_partial import RESULTS, ROOT, Study
+from test_partial import RESULTS, Study, checkout
 
 from bayesian_lottery.files import read_json
 
@@ -17,8 +15,7 @@ DATASETS = {
 
 @pytest.mark.slow
 def test_tickets_are_found_on_tables(tmp_path):
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(tmp_path)
     load_breast_cancer(as_frame=True).frame.to_csv(tmp_path / "cancer.csv", index=False)
     study = Study(tmp_path)
     shared = {"dataset": [*DATASETS], "model": "lenet_100_50", "curriculum": "short", "seeds": [0]}

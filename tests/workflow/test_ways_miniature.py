@@ -1,12 +1,11 @@
 """The ways to a ticket in miniature: config/ways.yaml is whole, and a smaller form of it runs."""
 
-import shutil
 from collections import Counter
 
 import pandas as pd
 import pytest
 import yaml
-from test_partial import ROOT, Study
+from test_partial import ROOT, Study, checkout
 
 from bayesian_lottery import study
 from bayesian_lottery.findings import figures
@@ -18,8 +17,7 @@ SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("config", "profiles", "scripts", "src", "workflow"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    checkout(tmp_path)
     return tmp_path
 
 
