@@ -15,7 +15,7 @@ from bayesian_lottery.study import configuration
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 MAIN = Path("config/cifar10.yaml")
-OWN = [Path("config/studies/frankle_carbin.yaml")]  # studies that stand alone
+OWN = [Path(f"config/studies/{name}.yaml") for name in ("frankle_carbin", "ways_mnist")]  # stand alone
 ALL = [path.relative_to(ROOT) for path in sorted((ROOT / "config/studies").glob("*.yaml"))]
 APPENDIX = [path for path in ALL if path not in OWN]
 STUDIES = [MAIN, *APPENDIX]
