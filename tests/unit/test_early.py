@@ -42,16 +42,16 @@ def at_step(small: SmallStudy, node: study.Node, step: int, monkeypatch) -> dict
 
     def train(trained, *arguments):
         networks.extend(trained)
-        return loop.train(trained, *arguments)
+        return whole_training(trained, *arguments)
 
     def take_step(*arguments):
         totals = whole_step(*arguments)
         states.append(networks[0].state())
         return totals
 
-    whole_step = loop.take_step
+    whole_step, whole_training = loop.take_step, loop.train
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "train", train)
+        patch.setattr(loop, "train", train)
         patch.setattr(loop, "take_step", take_step)
         small.train(node)
     return states[step - 1]

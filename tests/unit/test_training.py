@@ -314,7 +314,7 @@ def test_imp_resets_and_lrr_keeps(inputs, tmp_path, monkeypatch):
         started[0] = networks[0].state()
         return [loop.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in evaluation.METRICS}}])]
 
-    monkeypatch.setattr(jobs, "train", note_the_start)
+    monkeypatch.setattr(loop, "train", note_the_start)
     initial, _ = read_tensors(inputs / "lenet_100_50")
     mask = masks.load(inputs / "lenet_100_50.mask")
     trained = {name: tensor + 1 for name, tensor in initial.items()}

@@ -74,6 +74,10 @@ class Kind:
             are not here, so that no trained network is trained again for them.
         stochastic: whether predictions average draws.
         tensors: how many numbers it trains for a weight or bias of a layer.
+        trainer: "module:object", called as `training.loop.train` is.
+        own_draws: whether predictions average draws that the network keeps, all of them and the
+            same in every pass, so that `evaluation.samples` and `.passes` ask nothing of it.
+        moves: whether its mask may move in training.
     """
 
     words: str
@@ -83,10 +87,22 @@ class Kind:
     scorers: tuple[str, ...] = ()
     stochastic: bool = False
     tensors: int = 1
+    trainer: str = "bayesian_lottery.training.loop:train"
+    own_draws: bool = False
+    moves: bool = True
+
+    @property
+    def redraws(self) -> bool:
+        """Whether each pass of predictions draws anew, as many as the configuration says."""
+        return self.stochastic and not self.own_draws
 
     def load(self) -> Callable:
         """What `code` names; this imports torch."""
         return named(self.code)
+
+    def train(self) -> Callable:
+        """What `trainer` names; this imports torch."""
+        return named(self.trainer)
 
 
 KINDS: dict[str, Kind] = {

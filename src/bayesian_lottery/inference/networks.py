@@ -9,7 +9,7 @@ A step calls `weights` once, `noise` once, and `logits` as often as it takes, ea
 the noise's rows: `engine` decides how many.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,9 @@ from bayesian_lottery.inference.survivors import State, Survivors
 from bayesian_lottery.tickets.masks import Mask
 
 Weights = tuple[Tensor, ...]
+# From nothing to batches of all training images as they are, inputs (B, C, H, W) and labels (B,),
+# in one order.
+Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,29 @@ class Objective:
     likelihood: str = "elbo"
 
 
+@dataclass(frozen=True)
+class Training:
+    """The training that lies before a network, as `Network.optimizer` is told of it.
+
+    build: the curriculum's optimiser over parameter groups.
+    weight_decay: the curriculum's.
+    images: how many training images there are.
+    steps: how many steps it takes.
+    generators: of each network the stream of its noise, in every checkpoint.
+    """
+
+    build: Callable[[list[dict]], torch.optim.Optimizer]
+    weight_decay: float
+    images: int
+    steps: int
+    generators: Sequence[torch.Generator]
+
+
 class Network(Protocol):
     """What the training loop needs of a network; all that a kind of inference has to be.
 
-    One that can train beside others of its kind has `together`, too (see `packs`).
+    One that can train beside others of its kind has `together`, too (see `packs`). The methods from
+    `optimizer` on have defaults, which an ordinary network keeps.
     """
 
     survivors: Survivors
@@ -97,6 +119,28 @@ class Network(Protocol):
 
     def gradients(self) -> State:
         """The gradients that the last step left, by prunable weight: of it, or of its mean."""
+
+    def optimizer(self, training: Training) -> torch.optim.Optimizer:
+        """What changes the parameters, made once before the first step or a resumed one.
+
+        It has all state in tensors of a parameter's shape or of none, so that checkpoints hold it.
+        """
+        return training.build(self.parameter_groups(training.weight_decay))
+
+    def rate(self, given: float, step: int, steps: int) -> float:
+        """The learning rate of `step` (from 0) of `steps`, where the curriculum says `given`."""
+        return given
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Note what is to be noted after so many of `steps` steps, in what `tensors` lists."""
+
+    def finish(self, batches: Batches) -> None:
+        """Make of the trained network what predicts, after the last step and before its tests."""
+
+    def sampling(self) -> dict[str, float | None]:
+        """What is known of the draws, for every row of the history and the metrics; most often
+        nothing. `draws`: how many of them predict."""
+        return {}
 
 
 def build(kind: str, template: nn.Module, options: Mapping | None = None) -> Network:

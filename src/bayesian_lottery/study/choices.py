@@ -164,7 +164,7 @@ def teacher(config: Mapping, node: Node) -> dict:
         "inference": name,
         "kind": own,
         own: given,
-        "samples": config["evaluation"]["samples"] if KINDS[own].stochastic else 1,
+        "samples": config["evaluation"]["samples"] if KINDS[own].redraws else 1,
     }
 
 

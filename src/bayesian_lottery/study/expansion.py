@@ -95,6 +95,11 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
         )
     search, rewind = coordinates["search"], coordinates["rewind"]
     kind_of_search = SEARCHES[choices.search_kind(config, search)]
+    if kind_of_search.moves and not kind.moves:
+        raise InputError(
+            f"{entry}.search: {search!r} moves masks in training, and {inference} networks keep "
+            "draws of one mask; use a search that does not."
+        )
     for name in ("ranking", "pattern"):
         if coordinates[name] != LATER[name] and name not in kind_of_search.takes:
             raise InputError(

@@ -275,7 +275,7 @@ def node_settings(config: Mapping, node: Node) -> dict:
         **choices.definition(config, node),
         **choices.taught(config, node),
     }
-    if choices.kind(config, training.inference).stochastic:
+    if choices.kind(config, training.inference).redraws:
         return {**settings, "evaluation": evaluation}
     return {**settings, "evaluation": {**evaluation, "samples": 1, "passes": 1}}
 

@@ -54,6 +54,7 @@ def _number(words: str, high: float = sys.float_info.max) -> Kind:
 TEXT = Kind("text", (str,))
 COUNT = Kind("a whole number of at least 0", (int,), 0, 2**63 - 1)  # the tables' integers
 POSITIVE = Kind("a whole number of at least 1", (int,), 1, 2**63 - 1)
+NUMBER = Kind("a finite number", (int, float))
 AMOUNT = _number("a finite number of at least 0")
 SHARE = _number("a number from 0 to 1", 1)
 
@@ -136,6 +137,8 @@ def check(metrics: Any) -> None:
     for number, test in enumerate(metrics.get("by_step", []), 1):
         held_out = test.get("validation_nll", 0.0)  # without held-out images there is none
         _check(f"by_step entry {number}.validation_nll", held_out, AMOUNT)
+    for name, value in metrics.get("sampling", {}).items():
+        _check(f"sampling.{name}", value, (NUMBER, None))
     _check("provenance.computation", computation(metrics), COUNT)
     told = metrics.get("connected", True)  # results from before do not tell
     _require(told is None or type(told) is bool, "connected", told, "true, false or null")

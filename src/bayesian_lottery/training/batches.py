@@ -1,6 +1,6 @@
 """The batches of a training run: which images each step takes, augmented and normalised."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -75,6 +75,15 @@ class Batches:
         ]
         inputs = normalise(torch.cat(augmented), self.images.mean, self.images.std)
         return inputs, to_device(self.training.labels[chosen].flatten(), self.device)
+
+    def as_they_are(self, stream: Sequence[object]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of all training images without augmentation, inputs and labels; always in the
+        order that a stream names."""
+        order = torch.randperm(len(self.training), generator=generator(*stream, "as they are"))
+        for rows in order.to(self.training.labels.device).split(self.size):
+            pixels = to_device(self.training.images[rows], self.device)
+            labels = to_device(self.training.labels[rows], self.device)
+            yield normalise(pixels, self.images.mean, self.images.std), labels
 
     def _orders(self, epoch: int) -> Tensor:
         """The order of all images in an epoch, a row a network; where the images are."""

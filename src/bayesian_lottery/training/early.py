@@ -7,13 +7,13 @@ from bayesian_lottery.computation import VERSION
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import write_tensors
+from bayesian_lottery.inference import kinds
 from bayesian_lottery.study import extensions
 from bayesian_lottery.tickets import rewinds
 from bayesian_lottery.training import checkpoints
 from bayesian_lottery.training.batches import divide
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.evaluation import UNTESTED
-from bayesian_lottery.training.loop import train
 from bayesian_lottery.training.starts import start
 from bayesian_lottery.training.tasks import Inputs, alone, prepare, stream_of
 
@@ -58,6 +58,7 @@ def write_early(
         )
         path = output.with_name("checkpoint.safetensors")
         network = start(images, settings, inputs, stream, place)
+        train = kinds.kind_of(settings).train()
         train(
             [network],
             images,

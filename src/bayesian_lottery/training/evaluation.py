@@ -38,7 +38,7 @@ def one_pass(
 ) -> Predictions:
     """The predictions of one stochastic pass over `split`."""
     options = settings["evaluation"]
-    samples = options["samples"] if kinds.kind_of(settings).stochastic else 1
+    samples = options["samples"] if kinds.kind_of(settings).redraws else 1
     drawing = generator(*stream, device=images.mean.device)
     return predict(engine, images, split, samples, options["batch_size"], drawing)
 
@@ -97,7 +97,7 @@ def final(
         Every metric's values, one a pass: its error bar. And the first pass's class probabilities,
         (images, classes) float16 on the CPU.
     """
-    repeats = settings["evaluation"]["passes"] if kinds.kind_of(settings).stochastic else 1
+    repeats = settings["evaluation"]["passes"] if kinds.kind_of(settings).redraws else 1
     values, probabilities = [], torch.empty(0)
     for index in range(repeats):
         predictions = one_pass(engine, images, images.test, settings, (*stream, "pass", index))
@@ -116,10 +116,13 @@ def summarise(history: list[dict]) -> dict[str, dict | None]:
 
     peak: the best test accuracy (optimistic: chosen on the test images); final: the last epoch;
     selected: the best validation accuracy, None without held-out images. Ties: the first epoch.
-    Where the number of survivors fell in training, only epochs at the last one count.
+    Where the number of survivors fell in training, only epochs at the last one count; and where
+    draws predict in the end, only epochs at which some did.
     """
-    ended = history[-1].get("survivors")
-    measured = [r for r in history if "test_accuracy" in r and r.get("survivors") == ended]
+    ended, drawn = history[-1].get("survivors"), bool(history[-1].get("draws"))
+    tested = [row for row in history if "test_accuracy" in row]
+    alike = [row for row in tested if bool(row.get("draws")) == drawn]
+    measured = [row for row in alike if row.get("survivors") == ended]
     names = [*METRICS, *(metric for metric in RANKING if f"test_{metric}" in measured[-1])]
 
     def at(row: dict) -> dict:

@@ -14,7 +14,7 @@ from bayesian_lottery import models
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import write_json, write_tensors, write_text
-from bayesian_lottery.inference import networks
+from bayesian_lottery.inference import kinds, networks
 from bayesian_lottery.models import costs
 from bayesian_lottery.randomness import seed_of
 from bayesian_lottery.study import TICKET, extensions
@@ -22,7 +22,7 @@ from bayesian_lottery.tickets import masks
 from bayesian_lottery.training import checkpoints, collapse, devices
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.evaluation import summarise
-from bayesian_lottery.training.loop import Record, train
+from bayesian_lottery.training.loop import Record
 from bayesian_lottery.training.provenance import provenance
 from bayesian_lottery.training.pruning import prune
 from bayesian_lottery.training.starts import redraws_classifier, start, targets, trained
@@ -156,6 +156,7 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
     checkpointing = Checkpointing(path, checkpoint_seconds, digest)
     others, learnt = tasks[0].inputs.other_data, targets(tasks, images, place)
     settings = tasks[0].settings
+    train = kinds.kind_of(settings).train()
     records = train(networks, images, settings, streams, checkpointing, others, learnt)
     seconds = (time.perf_counter() - started) / len(tasks)
     for task, network, record in zip(tasks, networks, records, strict=True):
@@ -233,6 +234,7 @@ def _write(
         "passes": record.passes,
         **({"classifier": "drawn anew"} if anew else {}),
         **({"by_step": record.by_step} if record.by_step else {}),
+        **({"sampling": record.sampling} if record.sampling else {}),
         **record.shifts,
         **circumstances,
     }

@@ -14,7 +14,7 @@ from torch import Tensor
 from bayesian_lottery.data.decoded import Images, Split
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import packs
-from bayesian_lottery.inference.networks import Network
+from bayesian_lottery.inference.networks import Network, Training
 from bayesian_lottery.meter import Meter
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks
@@ -46,6 +46,7 @@ class Record:
     by_step: list[dict] = field(default_factory=list)  # tests between those of the epochs
     shifts: dict[str, list[dict]] = field(default_factory=dict)  # see `shifts.measure`
     predictions: Tensor | None = None  # class probabilities of the test images, at the end
+    sampling: dict[str, float | None] = field(default_factory=dict)  # see `Network.sampling`
 
 
 TOTALS = ("loss", "train_nll", "kl", "train_accuracy")  # of an epoch's steps, in the history
@@ -92,15 +93,17 @@ def train(
     curriculum = Curriculum.of(settings["curriculum"])
     training, validation = divide(images, settings)
     batches = Batches(images, training, curriculum.batch_size, settings["augment"], streams)
-    steps = curriculum.epochs * batches.per_epoch if until is None else until
+    whole = curriculum.epochs * batches.per_epoch
+    steps = whole if until is None else until
 
     plan = Plan(**settings.get("compute", {}))
     side_by_side = packs.pack(networks)
     engine = Engine(side_by_side, images.image_shape, plan, targets.log_likelihoods)
     mover = mover_of(networks[0], images, settings, streams[0], steps)
     testers = [Engine(network, images.image_shape, plan) for network in networks]
-    optimizer = curriculum.build_optimizer(side_by_side.parameter_groups(curriculum.weight_decay))
     sampling = [generator(*stream, "weights", device=device) for stream in streams]
+    build, decay = curriculum.build_optimizer, curriculum.weight_decay
+    optimizer = side_by_side.optimizer(Training(build, decay, len(training), whole, sampling))
     heat = side_by_side.objective.heat / len(training)
 
     totals = torch.zeros(len(TOTALS), len(networks), dtype=torch.float64, device=device)
@@ -125,6 +128,7 @@ def train(
     with checkpoints.listening() as requests:
         for step in range(first_step, steps):
             rate = curriculum.learning_rate_at(step, batches.per_epoch)
+            rate = side_by_side.rate(rate, step, whole)
             noise = side_by_side.noise(side_by_side.objective.samples, *sampling)
             inputs, labels = batches.at(step)
             beside = targets.beside_labels(inputs, step)
@@ -132,6 +136,11 @@ def train(
             if mover and mover.due(step + 1):
                 remask(side_by_side, optimizer, mover.mask(step + 1))
                 engine = Engine(side_by_side, images.image_shape, plan, targets.log_likelihoods)
+            for network in networks:
+                network.after_step(step + 1, whole)
+            if step + 1 == whole and until is None:
+                for network, stream in zip(networks, streams, strict=True):
+                    network.finish(partial(batches.as_they_are, stream))
             pace.step()
 
             epoch, index = divmod(step + 1, batches.per_epoch)
@@ -172,6 +181,7 @@ def train(
             record.history.append({"epoch": 0, **tests})
         record.passes, record.predictions = evaluation.final(tester, images, settings, stream)
         record.shifts = shifts.measure(tester, images, settings, stream, others)
+        record.sampling = tester.network.sampling()
         record.seconds_evaluation += time.perf_counter() - clock
     return records
 
@@ -215,6 +225,7 @@ def _end_epoch(
     """Add a row to a network's history: the epoch's means, and metrics where they are due."""
     clock = time.perf_counter()
     row: dict = {"epoch": epoch, "learning_rate": rate, **dict(zip(TOTALS, means, strict=True))}
+    row |= tester.network.sampling()
     if evaluation.due(settings, epoch):
         row |= evaluation.measure(tester, images, validation, settings, stream, epoch)
     _refuse_divergence(row, stream, checkpointing)

@@ -17,6 +17,7 @@ from bayesian_lottery.data.decoded import Images
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors, write_tensors, write_text
 from bayesian_lottery.imports import named
+from bayesian_lottery.inference import kinds
 from bayesian_lottery.inference.networks import Network, State
 from bayesian_lottery.study import extensions
 from bayesian_lottery.tickets import masks, patterns
@@ -25,7 +26,6 @@ from bayesian_lottery.training import checkpoints, pruning
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.evaluation import UNTESTED
 from bayesian_lottery.training.jobs import as_csv
-from bayesian_lottery.training.loop import train
 from bayesian_lottery.training.starts import start
 from bayesian_lottery.training.tasks import Inputs, alone, prepare, stream_of
 
@@ -216,6 +216,7 @@ def watch_dense(
                 watch.save(digest)
 
         checkpointing = Checkpointing(checkpoint, checkpoint_seconds, digest)
+        train = kinds.kind_of(settings).train()
         with contextlib.suppress(AllDrawn):
             train([network], images, settings, [stream], checkpointing, watch=look)
         for level, output in enumerate(outputs, 1):
