@@ -1,18 +1,22 @@
 """Claims on ways to a ticket: searches and rewinds against the papers' own, at equal density."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import pandas as pd
 
 from bayesian_lottery.findings.claims import subjects
 from bayesian_lottery.findings.claims.branches import tickets
+from bayesian_lottery.findings.claims.claim import Claim, each_inference
 from bayesian_lottery.findings.claims.subjects import INFERENCES, Subject
 from bayesian_lottery.findings.claims.verdicts import (
     Evidence,
     NotTested,
     Region,
     beats,
+    falls_behind,
     least_in_favour,
+    matches,
 )
 from bayesian_lottery.study.nodes import LATER
 
@@ -73,3 +77,37 @@ def _worst(compared: Callable[[str], Evidence], names: list[str]) -> Evidence:
     if not found and missing:
         raise missing
     return least_in_favour(found)
+
+
+def _way(region: Callable[[float], Region], kind: str, scorer: str | None = None) -> Callable:
+    return partial(against_iterative, kind=kind, region=region, scorer=scorer)
+
+
+_MARK = "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?"
+
+CLAIMS: Mapping[str, Claim] = {
+    **each_inference(
+        "one_shot_falls_behind", 13,
+        "One-shot tickets fall behind iterative ones of equal density, in {} networks.",
+        "The Lottery Ticket Hypothesis, figure 4", _way(falls_behind, "one_shot"),
+    ),
+    **{
+        name: claim
+        for scorer, words in {"snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}.items()
+        for name, claim in each_inference(
+            f"{scorer}_falls_behind", 14,
+            f"Tickets of {words} fall behind iterative ones of equal density, in {{}} networks.",
+            _MARK, _way(falls_behind, "at_init", scorer),
+        ).items()
+    },
+    **each_inference(
+        "late_beats_resetting", 15,
+        "Late rewinding beats resetting to the initial weights, in {} networks.",
+        "Linear Mode Connectivity and the Lottery Ticket Hypothesis", late_beats_resetting,
+    ),
+    **each_inference(
+        "dynamic_matches", 16,
+        "Dynamic sparse training matches iterative tickets of equal density, in {} networks.",
+        "Rigging the Lottery: Making All Tickets Winners", _way(matches, "dynamic"),
+    ),
+}  # fmt: skip

@@ -1,0 +1,37 @@
+"""What a claim is; the modules beside this one list them, under `CLAIMS`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from bayesian_lottery.findings.claims.subjects import INFERENCES, Subject
+from bayesian_lottery.findings.claims.verdicts import Evidence
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, or the part of one that a single statistic decides.
+
+    Attributes:
+        number: in docs/claims.md; the parts of a claim share it.
+        text: the claim, in a sentence.
+        paper: the figure or table of the paper that shows it.
+        find: from a subject to the evidence; it raises `NotTested` where data is missing.
+        families: the model families (modules of `models`) it speaks of; empty is all.
+    """
+
+    number: int
+    text: str
+    paper: str
+    find: Callable[[Subject], Evidence]
+    families: tuple[str, ...] = ()
+
+
+def each_inference(name: str, number: int, text: str, paper: str, find: Callable) -> dict:
+    """A claim for either kind of network; `text` has a place for the kind."""
+    return {
+        f"{name}_{inference}": Claim(
+            number, text.format(kind), paper, partial(find, inference=inference)
+        )
+        for inference, kind in INFERENCES.items()
+    }
