@@ -14,6 +14,7 @@ from bayesian_lottery.study.choices import (
     kind,
     kind_name,
     makes_mask,
+    members,
     models,
     objectives,
     options,
@@ -30,8 +31,6 @@ from bayesian_lottery.study.early import Early, early_named, early_of
 from bayesian_lottery.study.early_jobs import early_file, early_files, early_task
 from bayesian_lottery.study.expansion import branches, expand, find, nodes, packs
 from bayesian_lottery.study.files import (
-    ABSENT,
-    TICKET,
     data_file,
     files,
     masks_apart,
@@ -40,11 +39,9 @@ from bayesian_lottery.study.files import (
     node_extensions,
     node_inputs,
     node_outputs,
-    node_settings,
     origins,
     other_data,
     pruning_task,
-    scorers,
     starts_others,
     task,
     watched,
@@ -60,6 +57,7 @@ from bayesian_lottery.study.nodes import (
     spelled,
     suffix,
 )
+from bayesian_lottery.study.settings import ABSENT, TICKET, node_settings, scorers
 
 __all__ = [
     "ABSENT",
@@ -89,6 +87,7 @@ __all__ = [
     "kind_name",
     "makes_mask",
     "masks_apart",
+    "members",
     "metrics_files",
     "model_files",
     "models",

@@ -14,7 +14,7 @@ from bayesian_lottery.models import MODELS, Definition, Model
 from bayesian_lottery.options import defaults
 from bayesian_lottery.study import nodes, variants
 from bayesian_lottery.study.nodes import Node
-from bayesian_lottery.tickets.branches import BRANCHES, Branch, spelled
+from bayesian_lottery.tickets.branches import BRANCHES, SEEDS, Branch, spelled
 from bayesian_lottery.tickets.objectives import FIRST, OBJECTIVES, Objective
 from bayesian_lottery.tickets.rankings import RANKINGS
 from bayesian_lottery.tickets.rewinds import REWINDS, Rewind
@@ -179,6 +179,21 @@ def branch(config: Mapping, node: Node) -> Branch:
     return branch_kinds(config)[node.branch] if node.branch else Branch()
 
 
+def members(config: Mapping, node: Node) -> list[Node]:
+    """The nodes that a pool averages; none of any other node.
+
+    Replicate r of a pool of n has the r-th n replicates of the branch that it names, or the level
+    as the r-th n seeds from the node's own on trained it. So no pool changes as more come.
+    """
+    own = branch(config, node)
+    if own.pool is None or own.members is None or node.replicate is None:
+        return []
+    numbers = range(own.members * node.replicate, own.members * (node.replicate + 1))
+    if own.pool == SEEDS:
+        return [replace(node.trunk, seed=node.seed + number) for number in numbers]
+    return [replace(node, branch=own.pool, replicate=number) for number in numbers]
+
+
 def pieces(config: Mapping, node: Node) -> dict:
     """The pieces of a node's branch, of a kind that the package does not have."""
     own = branch(config, node)
@@ -217,7 +232,12 @@ class Training(NamedTuple):
 
 
 def trained(config: Mapping, node: Node) -> Training:
-    """What trains a node: its trunk's data, inference and curriculum, or its branch's own."""
+    """What trains a node: its trunk's data, inference and curriculum, or its branch's own.
+
+    A pool is not trained; the names are those of its members.
+    """
+    if pooled := members(config, node):
+        return trained(config, pooled[0])._replace(train=False)
     own = branch(config, node)
     taught = objective(config, own.objective).teacher
     return Training(

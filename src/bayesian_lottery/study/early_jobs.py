@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from bayesian_lottery.study import variants
 from bayesian_lottery.study.early import Early
-from bayesian_lottery.study.files import node_extensions, node_inputs, training_settings
+from bayesian_lottery.study.files import node_extensions, node_inputs
+from bayesian_lottery.study.settings import training_settings
 
 
 def early_file(config: Mapping, early: Early) -> str:

@@ -1,7 +1,8 @@
 """Branches: experiments beside a trunk, which change the ticket of one of its levels.
 
 A branch changes its level's mask by one of `MASKS`, its weights by one of `WEIGHTS`, and what
-trains it, or on what. Functions go from tickets to a new ticket; nothing is changed.
+trains it, or on what. Functions go from tickets to a new ticket; nothing is changed. A pool is a
+branch that trains nothing: it averages the predictions of other nodes.
 torch is imported only where numbers are drawn, so that the workflow can read the names quickly.
 """
 
@@ -108,6 +109,8 @@ class Branch:
         seed: whose initial weights it takes, those of this seed; None of the trunk's.
         train: whether it is trained; if not, it is tested as it starts.
         objective: what it is trained to do, a name of the configuration; see `objectives`.
+        pool: whose predictions it averages: of a branch of this name, or of `SEEDS`; None trains.
+        members: how many of them a pool averages.
     """
 
     mask: str = "kept"
@@ -119,6 +122,8 @@ class Branch:
     seed: int | None = None
     train: bool = True
     objective: str = objectives.FIRST
+    pool: str | None = None
+    members: int | None = None
 
     @property
     def needs_trained_weights(self) -> bool:
@@ -130,6 +135,8 @@ class Branch:
         changed = replace(ticket, mask=MASKS[self.mask](ticket.mask, stream))
         return WEIGHTS[self.weights].change(changed, stream)
 
+
+SEEDS = "seeds"  # what a pool is of that averages its level as each of several seeds trained it
 
 # Pieces that jobs are told of always; those that came later only where they change something.
 FIRST = ("mask", "weights", "inference", "curriculum", "of")
