@@ -33,6 +33,12 @@ def configured(given: argparse.Namespace) -> list[dict]:
     known = {node.folder: node for node in nodes}
     chosen = [study.find(known, name.removeprefix(f"{config['results']}/").rstrip("/"))
               for name in given.nodes]  # fmt: skip
+    for node in chosen:
+        if study.members(config, node):
+            raise errors.InputError(
+                f"{node.folder}: a pool, which trains nothing; `snakemake --cores 1 "
+                f"{config['results']}/{node.folder}/metrics.json` makes it from its members."
+            )
     if given.rewind:
         early = [study.early_named(config, node, given.rewind) for node in chosen]
         return [{**study.early_task(config, e), **study.early_files(config, e)} for e in early]

@@ -69,7 +69,7 @@ class SmallStudy:
         statistics = decoded.channel_statistics(train.images)
         images = decoded.Images("digits", tuple("abcdefghij"), train, test, *statistics)
         decoded.save(self.data, images, "made here")
-        for model, node in {node.model: node for node in self.nodes}.items():
+        for model, node in {node.model: node.dense for node in self.nodes}.items():
             jobs.initialise(self.data, model, 0, Path(self.inputs(node)["initial"]))
 
     def node(self, model: str, inference="deterministic", curriculum="adam", **others) -> Node:

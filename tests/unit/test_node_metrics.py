@@ -9,7 +9,7 @@ import pytest
 import synthetic
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.findings import results
+from bayesian_lottery.findings import results, rows
 from bayesian_lottery.running import work
 from bayesian_lottery.study import node_metrics
 from bayesian_lottery.training import metrics as measuring
@@ -68,8 +68,8 @@ def test_auc_may_be_there_and_be_undefined():
     for results_of, passes in ((0.9, [0.9] * count), (None, None)):
         metrics = ranked(results_of, passes)
         node_metrics.check(metrics)
-        assert results.row(metrics)["peak_auc"] == results_of
-    assert results.row(synthetic.metrics(3))["peak_auc"] is None, "of before there were tables"
+        assert rows.run(metrics)["peak_auc"] == results_of
+    assert rows.run(synthetic.metrics(3))["peak_auc"] is None, "of before there were tables"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import synthetic
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.findings import results
+from bayesian_lottery.findings import results, rows
 from bayesian_lottery.study import LATER
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_row_holds_every_part():
     metrics = synthetic.metrics(3, seed=7)
-    row = results.row(metrics)
+    row = rows.run(metrics)
     assert (row["model"], row["scorer"], row["seed"], row["level"]) == ("resnet20", "snr", 7, 3)
     assert row["density"] + row["sparsity"] == pytest.approx(1)
     assert row["selected_accuracy"] == metrics["results"]["selected"]["accuracy"]
@@ -28,21 +28,21 @@ def test_row_holds_every_part():
     assert row["passes_sd_mace"] == pytest.approx(statistics.stdev(metrics["passes"]["mace"]))
     assert (row["git_commit"], row["computation"]) == ("0123abc", 1)
     metrics["provenance"]["computation"] = 2
-    assert results.row(metrics)["computation"] == 2
+    assert rows.run(metrics)["computation"] == 2
 
 
 def test_passes_of_one():
-    deterministic = results.row(synthetic.metrics(inference="deterministic"))
+    deterministic = rows.run(synthetic.metrics(inference="deterministic"))
     assert deterministic["passes"] == 1
     assert deterministic["passes_sd_accuracy"] == 0
     assert "passes_mean_mutual_information" not in deterministic
     bayesian = synthetic.metrics()
     bayesian["passes"] = {name: values[:1] for name, values in bayesian["passes"].items()}
-    assert pd.isna(results.row(bayesian)["passes_sd_accuracy"])
+    assert pd.isna(rows.run(bayesian)["passes_sd_accuracy"])
     # What a transplant trains is Bayesian, whatever its trunk.
     transplant = synthetic.metrics(2, inference="deterministic", branch="transplant_initial")
     transplant["passes"] = bayesian["passes"]
-    assert pd.isna(results.row(transplant)["passes_sd_accuracy"])
+    assert pd.isna(rows.run(transplant)["passes_sd_accuracy"])
 
 
 def test_nodes_are_the_coordinates_without_pandas_nulls(tmp_path):

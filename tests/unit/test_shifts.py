@@ -12,7 +12,7 @@ from bayesian_lottery import study
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
-from bayesian_lottery.findings import results
+from bayesian_lottery.findings import results, rows
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.study.shifts import STRENGTHS
 from bayesian_lottery.training import jobs, shifts
@@ -60,7 +60,7 @@ def test_every_other_step_is_tested(metrics):
     steps = 2 * (160 // 32)  # epochs x batches
     assert [test["step"] for test in metrics["by_step"]] == list(range(2, steps + 1, 2))
     best = min(metrics["by_step"], key=lambda test: test["validation_nll"])
-    row = results.row(metrics)
+    row = rows.run(metrics)
     assert row["early_stopping_step"] == best["step"]
     assert row["early_stopping_accuracy"] == best["test_accuracy"]
     # The last step ends the last epoch: deterministic networks are tested there twice, alike.

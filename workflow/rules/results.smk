@@ -4,7 +4,7 @@ from functools import partial
 rule aggregate:
     input:
         metrics=METRICS_FILES,
-        code=code("findings/columns.py", "findings/results.py"),
+        code=code("findings/columns.py", "findings/results.py", "findings/rows.py"),
     output:
         runs_parquet="<results>/tables/runs.parquet",
         runs_csv=report(

@@ -77,6 +77,13 @@ def names_of_kind(kind):
     return "|".join(n for n in study.inferences(config) if study.kind_name(config, n) == kind)
 
 
+def branches_of(trains):
+    """A pattern of all branches that train, or of all pools."""
+    kinds = study.branch_kinds(config)
+    names = "|".join(name for name, kind in kinds.items() if (kind.pool is None) == trains)
+    return rf"runs/.+/(dense|level\d+)/({names})_\d+"
+
+
 def levels_of(rewinds, *scored):
     """A pattern of the levels of all trunks of these rewinds whose search scores those networks."""
     kinds = {name: SEARCHES[study.search_kind(config, name)] for name in study.searches(config)}
@@ -107,7 +114,7 @@ def shapes_of_nodes():
         masks = [mask.replace("next_mask", f"next_mask_{scorer}") for scorer in kind.scorers]
         pattern = rf"runs/[^/]+/[^/]+/({names_of_kind(name)})/.+/dense"
         yield alone(f"train_dense_{name}", pattern, weights=weights, next_masks=masks)
-    yield alone("train_branch", r"runs/.+/(dense|level\d+)/[^/]+_\d+", **own)
+    yield alone("train_branch", branches_of(trains=True), **own)
 
 
 def shapes_of_packs():

@@ -1,7 +1,7 @@
 """The columns of the tidy tables and their types."""
 
 from bayesian_lottery.study import LATER
-from bayesian_lottery.study.node_metrics import METRICS, RANKING, STATISTICS
+from bayesian_lottery.study.node_metrics import CONVERGENCE, METRICS, RANKING, STATISTICS
 
 # What names a node, in the order of the tables' columns and rows.
 COORDINATES = {
@@ -45,6 +45,12 @@ EARLY_STOPPING = {
     "early_stopping_accuracy": ("test_accuracy", "float64"),
     "early_stopping_nll": ("test_nll", "float64"),
 }
+# What the table of runs tells of pools: how many nodes each averages, and how far chains agree.
+POOLED = {
+    "members": "Int64",
+    "converged": "boolean",
+    **dict.fromkeys(CONVERGENCE, "float64"),
+}
 RUN_DTYPES = {
     **COORDINATES,
     **{name: dtype for name, (_, dtype) in RUN_COLUMNS.items()},
@@ -55,6 +61,7 @@ RUN_DTYPES = {
     "passes": "Int64",
     **{f"passes_{what}_{name}": "float64" for name in MEASURED for what in ("mean", "sd")},
     **{name: dtype for name, (_, dtype) in EARLY_STOPPING.items()},
+    **POOLED,
 }
 LAYER_DTYPES = {
     **COORDINATES,

@@ -4,116 +4,29 @@ Nothing here needs torch, so that tables and figures start fast.
 """
 
 import math
-import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic
+from bayesian_lottery.findings import rows
 from bayesian_lottery.findings.columns import (
     COORDINATES,
-    EARLY_STOPPING,
     LAYER_DTYPES,
     MEASURED,
-    RUN_COLUMNS,
     RUN_DTYPES,
     SHIFT_DTYPES,
 )
 from bayesian_lottery.study import LATER, node_metrics
-from bayesian_lottery.study.node_metrics import RANKING
 
 _SHARED_BY_DENSE = ["dataset", "model", "inference", "curriculum", "seed"]
 ABOUT = 2  # "about 10 %" is less than twice, and more than half as much
 
 _PRUNED_BY = ["scorer", "rewind", *LATER]
-
-
-def _lookup(metrics: dict, key: str):
-    """The value at the dotted `key`; None if the key, or a part of it, is null, or of `RANKING` and
-    not there."""
-    value: Any = metrics
-    for part in key.split("."):
-        if value is None:
-            return None
-        value = value.get(part) if part in RANKING else value[part]
-    return value
-
-
-def _passes(metrics: dict) -> dict:
-    """Number, means and standard deviations of the repeated evaluation passes.
-
-    A deterministic network, which has no mutual information, gives the same numbers on every pass,
-    so its deviation is 0; the deviation of a single stochastic pass is not known, and NaN.
-    """
-    columns: dict[str, float] = {}
-    for name in MEASURED:
-        values = metrics["passes"].get(name)
-        if values is None:
-            continue
-        columns["passes"] = len(values)
-        columns[f"passes_mean_{name}"] = statistics.fmean(values)
-        if len(values) > 1:
-            sd = statistics.stdev(values)
-        else:
-            sd = math.nan if metrics["passes"]["mutual_information"] else 0.0
-        columns[f"passes_sd_{name}"] = sd
-    return columns
-
-
-def row(metrics: dict) -> dict:
-    """The row of the table of runs that one node's metrics make; see `node_metrics.read`."""
-    columns = {name: _lookup(metrics, key) for name, (key, _) in RUN_COLUMNS.items()}
-    return {
-        **node_metrics.coordinates(metrics),
-        **columns,
-        "computation": node_metrics.computation(metrics),
-        "emptied": sum(layer["survivors"] == 0 for layer in metrics["layers"]),
-        "connected": metrics.get("connected"),
-        "sparsity": 1 - columns["density"],
-        **_passes(metrics),
-        **early_stopping(metrics),
-    }
-
-
-def early_stopping(metrics: dict) -> dict:
-    """The test by step with the lowest NLL on held-out images, as columns of the table of runs.
-
-    How fast a network learns, as Frankle and Carbin (2019) measure it: by the iteration of minimum
-    validation loss. Nothing without tests by step (`evaluation.every_steps`) or held-out images.
-    """
-    tests = [test for test in metrics.get("by_step", []) if "validation_nll" in test]
-    if not tests:
-        return {}
-    best = min(tests, key=lambda test: test["validation_nll"])
-    return {name: best[key] for name, (key, _) in EARLY_STOPPING.items()}
-
-
-def _layer_rows(metrics: dict) -> list[dict]:
-    """The rows of the table of layers that one node's metrics make; layers count from 1."""
-    return [
-        {
-            **node_metrics.coordinates(metrics),
-            "layer": index,
-            **layer,
-            "density": layer["survivors"] / layer["size"],
-        }
-        for index, layer in enumerate(metrics["layers"], 1)
-    ]
-
-
-def _shift_rows(metrics: dict) -> list[dict]:
-    """The rows of the table of shifts: a corruption at a strength, or a data set to tell apart."""
-    rows = metrics.get("shifts", [])
-    foreign = [
-        {**row, "shift": row["dataset"], "dataset": None}
-        for row in metrics.get("out_of_distribution", [])
-    ]
-    shared = {**node_metrics.coordinates(metrics), "density": metrics["density"]}
-    return [{**row, **shared} for row in [*rows, *foreign]]
 
 
 def _frame(rows: list[dict], dtypes: dict, by: list[str]) -> pd.DataFrame:
@@ -144,9 +57,9 @@ def tables(metrics_files: Iterable[str | Path]) -> Tables:
     seen: dict[tuple, str | Path] = {}
     for path in metrics_files:
         metrics = node_metrics.read(path)
-        run = row(metrics)
-        layer_rows += _layer_rows(metrics)
-        shift_rows += _shift_rows(metrics)
+        run = rows.run(metrics)
+        layer_rows += rows.layers(metrics)
+        shift_rows += rows.shifts(metrics)
         node = tuple(run[name] for name in COORDINATES)
         if node in seen:
             raise InputError(f"{path}: the same node as {seen[node]}; give each node once.")
@@ -219,6 +132,13 @@ def shown(
             continue
         frame = frame[frame[name].isna() | (frame[name] == wanted).fillna(False)]
     return frame
+
+
+def disagreeing(frame: pd.DataFrame) -> pd.Series:
+    """Which rows of runs are pools of chains that have not converged to one distribution."""
+    if "converged" not in frame:  # a table of before
+        return pd.Series(False, frame.index)
+    return frame["converged"].eq(False).fillna(False).astype(bool)
 
 
 def trunk_rows(frame: pd.DataFrame) -> pd.DataFrame:

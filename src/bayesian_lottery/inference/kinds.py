@@ -78,6 +78,7 @@ class Kind:
         own_draws: whether predictions average draws that the network keeps, all of them and the
             same in every pass, so that `evaluation.samples` and `.passes` ask nothing of it.
         moves: whether its mask may move in training.
+        draws: whether it keeps predictions of every draw, in the file `draws` (`training.draws`).
     """
 
     words: str
@@ -87,6 +88,7 @@ class Kind:
     scorers: tuple[str, ...] = ()
     stochastic: bool = False
     tensors: int = 1
+    draws: bool = False
     trainer: str = "bayesian_lottery.training.loop:train"
     own_draws: bool = False
     moves: bool = True

@@ -91,10 +91,12 @@ def node_bytes(
 ) -> tuple[int, int]:
     """Bytes of a node that stay; and those that go, of its checkpoint and of weights not needed."""
     once, an_epoch = TEXT_BYTES
+    predictions = 2 * images.test * images.classes
+    if study.members(config, node):
+        return predictions + once, 0
     curriculum = settings["curriculum"]
     # A level's mask may be made for it alone; a branch has its own.
     masks = max(1, len(study.scorers(config, node))) * math.ceil(network.prunable / 8)
-    predictions = 2 * images.test * images.classes
     kept = masks + predictions + once + an_epoch * curriculum["epochs"]
     kind = kinds.kind_of(settings)
     weights = network.weight_bytes(kind)

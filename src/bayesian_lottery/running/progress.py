@@ -228,7 +228,8 @@ def status(
 def longest_chain(config: Mapping, seconds: Mapping[Node, float]) -> float:
     """The time of the longest chain of nodes in `seconds`, each of which waits for the last one."""
     end: dict[Node, float] = {}
-    for node in sorted(seconds, key=lambda node: (bool(node.branch), node.level)):
+    order = {node: (len(study.members(config, node)), bool(node.branch)) for node in seconds}
+    for node in sorted(seconds, key=lambda node: (*order[node], node.level)):
         before = [end.get(source.node, 0.0) for source in study.origins(config, node).values()]
         end[node] = seconds[node] + max(before, default=0.0)
     return max(end.values(), default=0.0)

@@ -18,6 +18,7 @@ from bayesian_lottery.inference.kinds import options_of
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.models.costs import COSTS
 from bayesian_lottery.study.datasets import Images, images_of
+from bayesian_lottery.tickets.branches import branch_of
 
 START_SECONDS = 10.0  # of a job beside training and tests, where nothing was measured
 
@@ -166,7 +167,10 @@ class Measured:
     images: Mapping[str, Images] = field(default_factory=dict)
 
     def seconds(self, settings: Mapping) -> float | None:
-        """How long a node's job takes; None where no node of its kind was measured."""
+        """How long a node's job takes; None where no node of its kind was measured. A pool's reads
+        files alone."""
+        if branch_of(settings).pool:
+            return self.start
         if kind(settings) not in self.speeds:
             return None
         training, test = self.speeds[kind(settings)]

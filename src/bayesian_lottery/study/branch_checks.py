@@ -1,13 +1,13 @@
 """Checks of the kinds of branches of a configuration; each error is one sentence."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.datasets import Images, Undecoded
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.study.schema import check_variants
-from bayesian_lottery.tickets.branches import MASKS, WEIGHTS, Branch
+from bayesian_lottery.tickets.branches import MASKS, SEEDS, WEIGHTS, Branch
 from bayesian_lottery.tickets.objectives import OBJECTIVES
 from bayesian_lottery.tickets.patterns import PATTERNS
 
@@ -30,6 +30,8 @@ def check_kinds(config: Mapping) -> None:
             if piece in allowed and value not in allowed[piece]:
                 raise choice(f"{key}.{piece}", value, allowed[piece])
         kind = Branch(**pieces)
+        if kind.pool is not None or kind.members is not None:
+            _check_pool(config, key, pieces)
         if kind.seed is not None and kind.needs_trained_weights:
             raise InputError(
                 f"{key}.seed: it says whose initial weights to take, and {key}.weights takes "
@@ -45,6 +47,55 @@ def check_kinds(config: Mapping) -> None:
             raise InputError(
                 f"{key}.objective: {kind.objective!r} has the trunk's dense network for a teacher, "
                 f"which was not trained on {kind.dataset}; leave {key}.dataset out."
+            )
+
+
+def _check_pool(config: Mapping, key: str, pieces: Mapping) -> None:
+    """Refuse a pool that is none of anything, or changes what is trained."""
+    kinds = choices.branch_kinds(config)
+    for one, other in (("pool", "members"), ("members", "pool")):
+        if one not in pieces:
+            raise InputError(
+                f"{key}.{other}: it needs {key}.{one} beside it; a pool says whose predictions it "
+                "averages, and of how many."
+            )
+    name = pieces["pool"]
+    if name == SEEDS and SEEDS in kinds:
+        raise InputError(
+            f"{key}.pool: {SEEDS!r} is the level at several seeds, and a kind of branch too; give "
+            f"branch_kinds.{SEEDS} another name."
+        )
+    if name not in (SEEDS, *kinds):
+        raise choice(f"{key}.pool", name, [SEEDS, *kinds])
+    if name != SEEDS and kinds[name].pool is not None:
+        raise InputError(
+            f"{key}.pool: {name!r} is a pool itself; name a branch that is trained, or {SEEDS!r}."
+        )
+    for piece in pieces.keys() - {"pool", "members", "of"}:
+        raise InputError(
+            f"{key}.{piece}: a pool trains nothing, so that it has no {piece} of its own; leave it "
+            "out, or give it to the branch that is pooled."
+        )
+
+
+def check_members(config: Mapping, nodes: Sequence[Node]) -> None:
+    """Refuse pools of which the study does not train every member."""
+    known = set(nodes)
+    for node in nodes:
+        pooled = choices.members(config, node)
+        missing = next((member for member in pooled if member not in known), None)
+        if missing and missing.branch:
+            last = pooled[-1].replicate or 0
+            raise InputError(
+                f"branches: {node.folder} pools replicates {pooled[0].replicate} to "
+                f"{last} of {missing.branch}, and {missing.folder} is not in the "
+                f"configuration; give {missing.branch} {last + 1} replicates there."
+            )
+        if missing:
+            raise InputError(
+                f"branches: {node.folder} pools its level at seeds {pooled[0].seed} to "
+                f"{pooled[-1].seed}, and {missing.folder} is not in the configuration; give the "
+                "trunk these seeds, or the branch fewer members or other 'seeds'."
             )
 
 

@@ -115,6 +115,8 @@ def validate(config: Mapping) -> list[Trunk]:
     definitions.check(config)
     trunks = expand(config)
     branched = branches(config, trunks)
+    levels = [node for trunk in trunks for node in trunk.nodes()]
+    branch_checks.check_members(config, [*levels, *branched])
     for name, curriculum in config["curricula"].items():
         _check_curriculum(f"curricula.{name}", curriculum)
     used = dict.fromkeys((trunk.dataset, trunk.model, trunk.curriculum) for trunk in trunks)

@@ -245,10 +245,10 @@ def packs(config: Mapping, nodes: Iterable[Node], size: int) -> list[list[Node]]
     They have the architecture, inference, data, curriculum, level, ranking and pattern in common
     (so that their masks cover the same layers), and are all of trunks or all branches; seeds,
     scorers, rewinds, searches and kinds of branches may differ. A network whose mask moves trains
-    alone.
+    alone. Pools do not train.
     """
     alike: dict[tuple, list[Node]] = {}
-    for node in nodes:
+    for node in (node for node in nodes if not choices.members(config, node)):
         moves = choices.makes_mask(config, node) and choices.search(config, node).moves
         own = (node.level, not node.branch, node.ranking, node.pattern, node if moves else None)
         key = (*choices.alike(config, node), *own)

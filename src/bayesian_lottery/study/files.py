@@ -24,8 +24,14 @@ def origins(config: Mapping, node: Node) -> dict[str, Origin]:
     It is the `mask` made from the weights of the level before, or of the dense network, or the one
     that a branch's level has made by itself; `rewind_weights` that the rewind goes back to;
     `trained_weights` of the level that a branch starts from; `teacher`, the weights of the dense
-    network whose predictions a branch learns.
+    network whose predictions a branch learns. A pool needs the `predictions` of its members, and
+    their `draws` where they are chains; names end in the member's number.
     """
+    if pooled := choices.members(config, node):
+        chains = choices.kind(config, choices.trained(config, node).inference).draws
+        names = ("predictions", "draws") if chains else ("predictions",)
+        each = enumerate(pooled)
+        return {f"{name}{i}": Origin(member, name) for i, member in each for name in names}
     needed = {}
     previous = choices.previous(config, node)
     if previous:
@@ -141,20 +147,27 @@ def data_file(config: Mapping, dataset: str) -> str:
 
 
 def node_inputs(config: Mapping, node: Node) -> dict[str, str]:
-    """The files that training `node` starts from: `data`, `initial`, and those of `origins`."""
+    """The files that training `node` starts from: `data`, `initial`, and those of `origins`; of a
+    pool in place of `initial` the members' metrics."""
     root = config["results"]
-    dataset, model, seed = choices.initial(config, node)
-    initial = f"{root}/initial/{dataset}/{model}/seed{seed}.safetensors"
     files = {
         name: f"{root}/{source.node.folder}/{source.name}.safetensors"
         for name, source in origins(config, node).items()
     }
     data = data_file(config, choices.trained(config, node).dataset)
+    if pooled := choices.members(config, node):
+        metrics = {f"metrics{i}": f"{root}/{m.folder}/metrics.json" for i, m in enumerate(pooled)}
+        return {"data": data, **metrics, **files}
+    dataset, model, seed = choices.initial(config, node)
+    initial = f"{root}/initial/{dataset}/{model}/seed{seed}.safetensors"
     return {"data": data, "initial": initial, **files}
 
 
 def node_extensions(config: Mapping, node: Node) -> list[str]:
-    """The user's files that training `node` takes: extensions with its entries, and its model's."""
+    """The user's files that training `node` takes: extensions with its entries, and its model's. A
+    pool takes none."""
+    if choices.members(config, node):
+        return []
     used = owners.files_of(choices.entries(config, node))
     return sorted({*used, *model_files(config, node.model)})
 
@@ -166,7 +179,10 @@ def model_files(config: Mapping, name: str) -> list[str]:
 
 
 def other_data(config: Mapping, node: Node) -> dict[str, str]:
-    """The decoded data sets that the node's predictions are to tell from its own, by name."""
+    """The decoded data sets that the node's predictions are to tell from its own, by name; of a
+    pool none."""
+    if choices.members(config, node):
+        return {}
     names = config["evaluation"].get("out_of_distribution", [])
     own = choices.trained(config, node).dataset
     return {name: data_file(config, name) for name in names if name != own}
@@ -175,15 +191,17 @@ def other_data(config: Mapping, node: Node) -> dict[str, str]:
 def node_outputs(config: Mapping, node: Node) -> dict:
     """The files that training `node` writes, by name; `next_masks` are paths by scorer.
 
-    The rules that train one node a job have the same as patterns.
+    The rules that train one node a job have the same as patterns. A pool has no weights.
     """
     folder = f"{config['results']}/{node.folder}"
     outputs: dict = {
         "metrics": f"{folder}/metrics.json",
         "history": f"{folder}/history.csv",
-        "weights": f"{folder}/weights.safetensors",
         "predictions": f"{folder}/predictions.safetensors",
     }
+    if choices.members(config, node):
+        return outputs
+    outputs["weights"] = f"{folder}/weights.safetensors"
     if node.branch or choices.makes_mask(config, node):
         return {**outputs, "mask": f"{folder}/mask.safetensors"}
     suffixes = {scorer: f"_{scorer}" if node.level == 0 else "" for scorer in scorers(config, node)}

@@ -57,6 +57,7 @@ POSITIVE = Kind("a whole number of at least 1", (int,), 1, 2**63 - 1)
 NUMBER = Kind("a finite number", (int, float))
 AMOUNT = _number("a finite number of at least 0")
 SHARE = _number("a number from 0 to 1", 1)
+TRUTH = Kind("true or false", (bool,), 0, 1)
 
 _MEASURED = {
     **dict.fromkeys(METRICS, AMOUNT),
@@ -107,7 +108,22 @@ SOMETIMES: dict[str, Any] = {
     "out_of_distribution": [
         {"dataset": TEXT, "auroc_entropy": SHARE, "auroc_mutual_information": (SHARE, None)}
     ],
+    "members": [{}],
+    "convergence": {
+        **dict.fromkeys(("chains", "draws"), POSITIVE),
+        "quantities": COUNT,
+        "converged": TRUTH,
+        "reason": TEXT,
+    },
 }
+
+# What is told of chains of draws that a pool compares, where they are long enough; see
+# `convergence.diagnose`.
+CONVERGENCE = tuple(
+    f"{measure}_{of}"
+    for measure, worst in {"rhat": "max", "ess_bulk": "min", "ess_tail": "min"}.items()
+    for of in ("log_likelihood", worst, "95", "median")
+)
 
 
 def read(path: str | Path) -> dict:
@@ -139,6 +155,9 @@ def check(metrics: Any) -> None:
         _check(f"by_step entry {number}.validation_nll", held_out, AMOUNT)
     for name, value in metrics.get("sampling", {}).items():
         _check(f"sampling.{name}", value, (NUMBER, None))
+    told = metrics.get("convergence", {})
+    for name in (name for name in CONVERGENCE if name in told):
+        _check(f"convergence.{name}", told[name], AMOUNT)
     _check("provenance.computation", computation(metrics), COUNT)
     told = metrics.get("connected", True)  # results from before do not tell
     _require(told is None or type(told) is bool, "connected", told, "true, false or null")

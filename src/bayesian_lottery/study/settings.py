@@ -39,8 +39,10 @@ def node_settings(config: Mapping, node: Node) -> dict:
     later stand here only where they say something new: `kind` where the inference's name is
     another, `ranking_options` and `rewinding` where their names do not say all, `pieces` and
     `definition` where the package does not know the branch and the model, `objective` and `teacher`
-    where it learns more than the labels.
+    where it learns more than the labels. A pool has settings of its own (`pool_settings`).
     """
+    if choices.members(config, node):
+        return pool_settings(config, node)
     training = choices.trained(config, node)
     dataset, curriculum = (
         config["datasets"][training.dataset],
@@ -71,6 +73,27 @@ def node_settings(config: Mapping, node: Node) -> dict:
     if choices.kind(config, training.inference).redraws:
         return {**settings, "evaluation": evaluation}
     return {**settings, "evaluation": {**evaluation, "samples": 1, "passes": 1}}
+
+
+def pool_settings(config: Mapping, node: Node) -> dict:
+    """All that a pool depends on besides its members' files.
+
+    Data set and inference are the members' names; they have been trained, and it is not. Where they
+    are chains, it is told when these count as agreeing.
+    """
+    training = choices.trained(config, node)
+    kind = choices.kind_name(config, training.inference)
+    chains = choices.kind(config, training.inference).draws
+    return {
+        **node.coordinates(),
+        "dataset": training.dataset,
+        "inference": training.inference,
+        **({"kind": kind} if kind != training.inference else {}),
+        "curriculum": {"epochs": 0, "batch_size": 1},
+        "evaluation": {"bins": config["evaluation"]["bins"], "every": 1, "passes": 1, "samples": 1},
+        **choices.pieces(config, node),
+        **({"convergence": dict(config["convergence"])} if chains else {}),
+    }
 
 
 def _own_search(config: Mapping, node: Node) -> dict:

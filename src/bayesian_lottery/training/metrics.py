@@ -31,12 +31,12 @@ class Predictions:
         log_probabilities = logits.float().log_softmax(-1)
         return cls(
             log_probabilities.logsumexp(0) - math.log(len(logits)),
-            _entropy(log_probabilities).mean(0),
+            entropy_of(log_probabilities).mean(0),
         )
 
     def entropy(self) -> Tensor:
         """(N,) entropy of each image's predictive distribution, in nats."""
-        return _entropy(self.log_probabilities)
+        return entropy_of(self.log_probabilities)
 
     def mutual_information(self) -> Tensor:
         """(N,) mutual information of label and weights, in nats; Jensen makes it at least 0."""
@@ -51,7 +51,8 @@ class Predictions:
         )
 
 
-def _entropy(log_probabilities: Tensor) -> Tensor:
+def entropy_of(log_probabilities: Tensor) -> Tensor:
+    """Entropy (...) of distributions (..., K), in nats."""
     # The product is 0 where the probability is 0, though its log is -inf.
     return -(log_probabilities.exp() * log_probabilities.clamp_min(-1e4)).sum(-1)
 
@@ -75,7 +76,7 @@ def evaluate(
     correct = (predicted == labels).double()
     one_hot = torch.nn.functional.one_hot(labels, probabilities.shape[-1])
     ece, mace = calibration_errors(confidence, correct, bins)
-    entropy = _entropy(log_probabilities).mean()
+    entropy = entropy_of(log_probabilities).mean()
     values = torch.stack(
         [
             correct.mean(),

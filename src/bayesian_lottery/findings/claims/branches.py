@@ -82,7 +82,7 @@ def _saving(subject: Subject, region: Region) -> Evidence:
         found = savings(transplants, source, target)
     except NotMeasured as reason:
         raise NotTested(str(reason)) from None
-    values = pd.DataFrame({"value": found["share"], "variance": math.nan})
+    values = pd.DataFrame({"value": found["share"], "variance": math.nan, "converged": True})
     if found.empty:
         return subject.evidence(values, "", region)
     last = found["level"].iloc[0]

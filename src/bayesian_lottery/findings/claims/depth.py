@@ -49,4 +49,4 @@ def _correlations(subject: Subject, inference: str) -> pd.DataFrame:
     found = found.astype("float64").dropna(subset="value")
     if found.empty:
         raise NotTested("all layers are equally sparse")
-    return found
+    return found.assign(converged=True)

@@ -1,8 +1,8 @@
 """What a claim is asked of: one model's runs on one data set, and arithmetic on them.
 
 A *series* is a table with the index (seed, level) and the columns `value`, `variance` (of the
-value, from repeated stochastic passes; NaN if not known) and `density`. Averaged over its levels it
-has the index seed.
+value, from repeated stochastic passes; NaN if not known), `density` and `converged`, false where it
+rests on chains of draws that disagree. Averaged over its levels it has the index seed.
 """
 
 import math
@@ -19,6 +19,7 @@ from bayesian_lottery.findings.claims.verdicts import (
     Region,
     interval,
     p_value,
+    unconverged,
 )
 from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.inference.kinds import KINDS
@@ -134,6 +135,8 @@ class Subject:
             raise NotTested("no seed has both sides of the comparison")
         variance = values["variance"].iloc[0]
         mean = interval(values["value"], self.options.confidence, variance)
+        if not values["converged"].all():
+            mean = unconverged(mean)
         return Evidence(statistic, mean, region, p_value(mean, region))
 
     def average(self, levels: pd.DataFrame, statistic: str, region: Region) -> Evidence:
@@ -173,7 +176,9 @@ def _of_model(table: pd.DataFrame, dataset: Hashable, model: Hashable) -> pd.Dat
 
 
 def _seed_hours(runs: pd.DataFrame) -> float:
-    """The sum over a seed's nodes of the seconds measured, averaged over the seeds, in hours."""
+    """The sum over a seed's nodes of the seconds measured, averaged over the seeds, in hours; those
+    of pools are their members'."""
+    runs = runs[runs["members"].isna()] if "members" in runs else runs
     node = [name for name in COORDINATES if name != "seed"]
     return runs.groupby(node, dropna=False)["seconds"].mean().sum() / 3600
 
@@ -215,12 +220,15 @@ def series(rows: pd.DataFrame, value: str, deviation: str | None = None) -> pd.D
     if known.empty:
         raise NotTested(f"no run has a {value.replace('_', ' ')}")
     variance = known[deviation] ** 2 if deviation else math.nan
-    groups = known.assign(_value=known[value], _variance=variance).groupby(["seed", "level"])
+    columns = {"_value": known[value], "_variance": variance, "_agree": ~results.disagreeing(known)}
+    groups = known.assign(**columns).groupby(["seed", "level"])
     means = groups[["_value", "_variance", "density"]].mean()
     # Replicates differ, besides their passes, in what they drew.
     spread = groups["_value"].var().fillna(0)
     total = (means["_variance"] + spread) / groups.size()
-    return pd.DataFrame({"value": means["_value"], "variance": total, "density": means["density"]})
+    converged = groups["_agree"].all()
+    named = {"value": means["_value"], "variance": total, "density": means["density"]}
+    return pd.DataFrame({**named, "converged": converged})
 
 
 def minus(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -231,7 +239,9 @@ def minus(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
             f"no {' and '.join(map(str, first.index.names))} has both sides of the comparison"
         )
     return first.assign(
-        value=first["value"] - second["value"], variance=first["variance"] + second["variance"]
+        value=first["value"] - second["value"],
+        variance=first["variance"] + second["variance"],
+        converged=first["converged"] & second["converged"],
     )
 
 
@@ -273,7 +283,8 @@ def per_seed(levels: pd.DataFrame) -> pd.DataFrame:
     """The mean over levels, seed by seed."""
     groups = levels.groupby("seed")
     variance = groups["variance"].sum(min_count=1) / groups.size() ** 2
-    return groups[["value", "density"]].mean().assign(variance=variance)
+    means = groups[["value", "density"]].mean()
+    return means.assign(variance=variance, converged=groups["converged"].all())
 
 
 def words(levels: pd.DataFrame) -> str:

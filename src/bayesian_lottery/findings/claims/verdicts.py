@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -127,6 +127,12 @@ def interval(values: ArrayLike, confidence: float, passes_variance: float = math
         reach = stats.t.ppf((1 + confidence) / 2, seeds - 1) * error
     low, high = float(estimate - reach), float(estimate + reach)
     return Interval(estimate, low, high, seeds, error, caveat)
+
+
+def unconverged(found: Interval) -> Interval:
+    """An interval that carries no verdict, since the chains of draws that it rests on disagree."""
+    reason = "chains of draws have not converged to one distribution (columns rhat and ess)"
+    return replace(found, error=math.nan, caveat=reason)
 
 
 def judge(found: Interval, region: Region) -> tuple[str, str]:

@@ -22,6 +22,8 @@ _METRICS = {  # label, factor
     "average_precision": ("test average precision", 1),
 }
 _FROM_ZERO = ("mace", "ece")  # errors, whose axis starts at 0
+# Of chains that have not converged to one distribution.
+_DISAGREE: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 7, "fillstyle": "none"}
 _DENSE: dict[str, Any] = {"linestyle": "--", "linewidth": 0.8, "zorder": 1}
 
 
@@ -40,7 +42,7 @@ def draw(plan: Grid, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     figure, axes = style.canvas(len(plan.rows), len(plan.titles), plan.wide)
     bands = "bands: ±1 SD over runs and passes"
     style.headline(figure, f"{plan.shown}; {epoch}; {bands}")
-    style.legend(figure, _handles(cells, styles))
+    style.legend(figure, [*_handles(cells, styles), *_warning(known, cells)])
     for title, here in zip(plan.titles, axes[0], strict=True):
         here.set_title(title)
     ends = []
@@ -77,7 +79,8 @@ def _panel(
         axes.axhline(height, color=styles[look].color, **_DENSE)
     ends, remaining = [], []
     for curve in cell.curves:
-        points = results.summary(rows(runs, curve.where), ["level", row.against], value)
+        own = rows(runs, curve.where)
+        points = results.summary(own, ["level", row.against], value)
         if points.empty:
             continue
         line = styles[curve.look]
@@ -86,6 +89,8 @@ def _panel(
         sd = factor * points["sd"].fillna(0)
         axes.plot(x, mean, **line.properties(), label=label)
         axes.fill_between(x, mean - sd, mean + sd, color=line.color, alpha=0.18, linewidth=0)
+        open_ = points["level"].isin(own["level"][results.disagreeing(own)])
+        axes.plot(x[open_], mean[open_], color=line.color, **_DISAGREE)
         ends.append((label, x.iloc[-1], mean.iloc[-1], line.color))
         remaining += [*x]
     style.weights_axis(axes, remaining, per_cent=row.against == "density")
@@ -93,6 +98,14 @@ def _panel(
     low, high = axes.get_ylim()
     axes.set_ylim(0 if row.metric in _FROM_ZERO else max(low, 0), min(high, 1.01 * factor))
     return ends
+
+
+def _warning(runs: pd.DataFrame, cells: Sequence[Cell]) -> list[Line2D]:
+    """A legend entry for points that rest on chains which disagree, if there are any."""
+    wheres = (curve.where for cell in cells for curve in cell.curves)
+    if not any(results.disagreeing(rows(runs, where)).any() for where in wheres):
+        return []
+    return [Line2D([], [], color=style.GREY, **_DISAGREE, label="chains disagree")]
 
 
 def _handles(cells: Sequence[Cell], styles: Mapping[str, style.Line]) -> list[Line2D]:

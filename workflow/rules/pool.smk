@@ -1,0 +1,40 @@
+# Pools train nothing: they average the predictions that their members have kept.
+def kept_by_members(name):
+    """What gives the files of that name of a pool's members, in their order."""
+
+    def paths(wildcards):
+        needed = study.node_inputs(config, node_of(wildcards))
+        return [path for key, path in needed.items() if key.rstrip("0123456789") == name]
+
+    return paths
+
+
+if any(study.members(config, node) for node in NODES.values()):
+
+    rule pool:
+        input:
+            data=lambda wildcards: study.node_inputs(config, node_of(wildcards))["data"],
+            predictions=kept_by_members("predictions"),
+            metrics=kept_by_members("metrics"),
+            draws=kept_by_members("draws"),
+        output:
+            metrics="<results>/{node}/metrics.json",
+            history="<results>/{node}/history.csv",
+            predictions="<results>/{node}/predictions.safetensors",
+        log:
+            "<logs>/{node}.log",
+        benchmark:
+            "<benchmarks>/{node}.tsv"
+        wildcard_constraints:
+            node=branches_of(trains=False),
+        localrule: True
+        conda:
+            "../envs/lottery.yaml"
+        params:
+            task=lambda wildcards: json.dumps(study.task(config, node_of(wildcards))),
+        message:
+            "Pool {wildcards.node}"
+        shell:
+            program("pool") + " --task {params.task:q} --data {input.data:q}"
+            " --predictions {input.predictions:q} --metrics {input.metrics:q}"
+            " --draws {input.draws:q} --folder $(dirname {output.metrics:q}) > {log:q} 2>&1"
