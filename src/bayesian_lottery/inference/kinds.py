@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bayesian_lottery.imports import named
+from bayesian_lottery.inference.monte_carlo import Sghmc, Sgld, Swag
 from bayesian_lottery.options import Nothing, option
 
 
@@ -122,6 +123,36 @@ KINDS: dict[str, Kind] = {
         scorers=("snr", "square", "mu"),
         stochastic=True,
         tensors=2,
+    ),
+    "swag": Kind(
+        words="SWAG",
+        code="bayesian_lottery.inference.swag:SwagNetwork.of",
+        offers=("mean", "std"),
+        options=Swag,
+        scorers=("snr", "square", "mu"),
+        stochastic=True,
+        own_draws=True,
+        moves=False,
+    ),
+    "sghmc": Kind(
+        words="SGHMC",
+        code="bayesian_lottery.inference.langevin:LangevinNetwork.sghmc",
+        offers=("mean", "std"),
+        options=Sghmc,
+        scorers=("snr", "square", "mu"),
+        stochastic=True,
+        own_draws=True,
+        moves=False,
+    ),
+    "sgld": Kind(
+        words="SGLD",
+        code="bayesian_lottery.inference.langevin:LangevinNetwork.sgld",
+        offers=("mean", "std"),
+        options=Sgld,
+        scorers=("snr", "square", "mu"),
+        stochastic=True,
+        own_draws=True,
+        moves=False,
     ),
 }
 

@@ -12,6 +12,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_shapes, read_tensors
 from bayesian_lottery.imports import named
 from bayesian_lottery.inference import bayesian, kinds, networks
+from bayesian_lottery.inference.draws import OWN
 from bayesian_lottery.randomness import generator, seed_of
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.branches import Ticket, branch_of
@@ -39,10 +40,11 @@ def redraws_classifier(template: torch.nn.Module, inputs: Inputs, images: decode
 
 
 def _plain(state: Mapping[str, torch.Tensor], names: Iterable[str]) -> dict[str, torch.Tensor]:
-    """A saved state by the names of the plain model; of a Bayesian network the means."""
+    """A saved state by the names of the plain model; of a Bayesian network the means, and without
+    what a kind that samples has beside them."""
     means = {bayesian.parameter_names(name)[0]: name for name in names}
     if not state.keys() & means.keys():
-        return dict(state)
+        return {name: each for name, each in state.items() if not name.startswith(OWN)}
     stds = {bayesian.parameter_names(name)[1] for name in names}
     return {means.get(name, name): t for name, t in state.items() if name not in stds}
 
@@ -68,8 +70,10 @@ def trained(
     kind, options = kinds.kind_name(told), kinds.options_of(told)
     network = networks.build(kind, template.to(device), options)
     state, _ = read_tensors(weights)
-    networks.check_shapes(weights, state, network.state())
-    network.load(state, mask)
+    try:
+        network.load(state, mask)
+    except InputError as error:
+        raise InputError(f"{weights}: {error}") from None
     return network
 
 
