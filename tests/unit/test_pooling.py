@@ -13,7 +13,8 @@ from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, read_tensors, write_tensors
 from bayesian_lottery.findings import results
-from bayesian_lottery.findings.claims import subjects, verdicts
+from bayesian_lottery.findings.claims import verdicts
+from bayesian_lottery.findings.claims.subjects import series
 from bayesian_lottery.study import node_metrics
 from bayesian_lottery.training import convergence, draws
 from bayesian_lottery.training.pooling import Members, write_pool
@@ -164,8 +165,8 @@ def test_pool_tells_what_its_chains_do_and_claims_say_so(pooled, tmp_path):
     write_pool(task["node"], {**task["settings"], **limits}, pooled.data, members, folder)
     row = results.table([folder / "metrics.json"])
     assert results.disagreeing(row).all() and row["rhat_log_likelihood"].iloc[0] > 1.05
-    series = subjects.series(row.assign(level=1), "final_accuracy")
-    assert not series["converged"].any()
+    values = series(row.assign(level=1), "final_accuracy")
+    assert not values["converged"].any()
     found = verdicts.interval([0.9, 0.91, 0.92], 0.95)
     verdict, reason = verdicts.judge(verdicts.unconverged(found), verdicts.beats(0.0))
     assert verdict == verdicts.UNDECIDED and "chains" in reason

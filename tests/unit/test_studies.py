@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bayesian_lottery import study
 from bayesian_lottery.findings import figures
@@ -15,15 +16,22 @@ from bayesian_lottery.study import configuration
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 MAIN = Path("config/cifar10.yaml")
-OWN = [Path(f"config/studies/{name}.yaml") for name in ("frankle_carbin", "ways_mnist")]  # stand alone
+MNIST, SLIPS, ORIGINAL = (
+    Path(f"config/studies/{name}.yaml") for name in ("mnist", "slips", "frankle_carbin")
+)
 ALL = [path.relative_to(ROOT) for path in sorted((ROOT / "config/studies").glob("*.yaml"))]
-APPENDIX = [path for path in ALL if path not in OWN]
+OWN = [path for path in ALL if "\nresults: " in (ROOT / path).read_text()]  # they stand alone
+APPENDIX = [path for path in ALL if path not in [*OWN, SLIPS]]  # they are laid over the main study
 STUDIES = [MAIN, *APPENDIX]
 
 
 @pytest.fixture(autouse=True)
 def _nothing_trained(tmp_path, monkeypatch):
     (tmp_path / "config").symlink_to(ROOT / "config")
+    for part in ("train", "test"):  # the images that a study has of its own
+        folder = tmp_path / "data/cifar10-jpeg" / part / "cat"
+        folder.mkdir(parents=True)
+        Image.new("L", (1, 1)).save(folder / "0.png")
     monkeypatch.chdir(tmp_path)
 
 
@@ -99,8 +107,15 @@ def test_a_study_of_its_own_is_whole_and_gives_its_command(path: Path) -> None:
     assert f"snakemake --cores 1 --configfile {path}" in first_lines(path)
 
 
+def test_the_slips_share_the_runs_of_the_study_of_mnist() -> None:
+    _, theirs = configuration.load([ROOT / MNIST], [], SCHEMA)
+    _, nodes = configuration.load([ROOT / MNIST, ROOT / SLIPS], [], SCHEMA)
+    assert set(theirs) & set(nodes) and set(nodes) - set(theirs)
+    assert f"snakemake --cores 1 --configfile {MNIST} {SLIPS}" in first_lines(SLIPS)
+
+
 def test_the_original_experiment_prunes_as_its_comment_says() -> None:
-    config, nodes = configuration.load([ROOT / OWN[0]], [], SCHEMA)
+    config, nodes = configuration.load([ROOT / ORIGINAL], [], SCHEMA)
     trunk = [node for node in nodes if not node.branch and node.seed == 0]
     assert [node.level for node in trunk] == list(range(21))
     told = study.node_settings(config, trunk[1])["ranking_options"]
