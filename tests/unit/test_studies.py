@@ -28,8 +28,8 @@ STUDIES = [MAIN, *APPENDIX]
 @pytest.fixture(autouse=True)
 def _nothing_trained(tmp_path, monkeypatch):
     (tmp_path / "config").symlink_to(ROOT / "config")
-    for part in ("train", "test"):  # the images that a study has of its own
-        folder = tmp_path / "data/cifar10-jpeg" / part / "cat"
+    for each in ("train/cat", "train/dog", "test/cat", "test/dog"):  # the images that a study has
+        folder = tmp_path / "data/cifar10-jpeg" / each
         folder.mkdir(parents=True)
         Image.new("L", (1, 1)).save(folder / "0.png")
     monkeypatch.chdir(tmp_path)
