@@ -31,7 +31,7 @@ def _nothing_trained(tmp_path, monkeypatch):
     for each in ("train/cat", "train/dog", "test/cat", "test/dog"):  # the images that a study has
         folder = tmp_path / "data/cifar10-jpeg" / each
         folder.mkdir(parents=True)
-        Image.new("L", (1, 1)).save(folder / "0.png")
+        Image.new("RGB", (32, 32)).save(folder / "0.png")
     monkeypatch.chdir(tmp_path)
 
 
