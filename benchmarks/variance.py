@@ -33,7 +33,8 @@ from bayesian_lottery.inference import networks
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
-from bayesian_lottery.training.loop import Record, train
+from bayesian_lottery.training.loop import train
+from bayesian_lottery.training.records import Record
 
 ESTIMATORS = {
     "weights": {},

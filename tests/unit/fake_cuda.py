@@ -3,8 +3,8 @@
 PyTorch's FakeTensorMode computes what an operation's result would look like, and refuses operations
 whose tensors lie on different devices and those whose result depends on values. It does so for
 "cuda" on a machine without a driver, all but a few places, which `fake_cuda` replaces. What stays
-out of sight: values, cuDNN's choices of algorithm, CUDA graphs, and which kernel attention takes
-(here it is decomposed).
+out of sight: values, cuDNN's choices of algorithm, and which kernel attention takes (here it is
+decomposed). A CUDA graph computes nothing, but refuses what a real one cannot hold.
 """
 
 import contextlib
@@ -27,6 +27,11 @@ PACKAGE = str(Path(bayesian_lottery.__file__).parent)
 CUDA_STATE_BYTES = 16  # of a generator; on the CPU it has thousands
 aten = torch.ops.aten
 FREE = {aten._unsafe_view.default, aten.empty.memory_format, aten.detach.default}
+# Without a fake of their own, beside the same with a number for the learning rate.
+TENSOR_RATES = {
+    aten._fused_adam_.tensor_lr: aten._fused_adam_.default,
+    aten._fused_sgd_.tensor_lr: aten._fused_sgd_.default,
+}
 # Operations whose input, the argument of that number, should be channels-last; inference mode does
 # not take the first one apart.
 CONVOLUTIONS = {
@@ -44,11 +49,15 @@ class Trace(TorchDispatchMode):
         waits: where in the package the CPU has waited for the device, and how often.
         not_channels_last: where convolutions were given something else.
         names: of all operations.
+        graph: what is being recorded; the kernels in it count as its own.
+        graphs: those that were replayed, in order.
     """
 
     def __init__(self):
         super().__init__()
         self.operations = 0
+        self.graph: Graph | None = None
+        self.graphs: list[Graph] = []
         self.waits: Counter[str] = Counter()
         self.not_channels_last: Counter[str] = Counter()
         self.names: Counter[str] = Counter()
@@ -59,13 +68,19 @@ class Trace(TorchDispatchMode):
             return args[0].device
         if function is aten._local_scalar_dense.default:
             return self.value_of(args[0])
+        if function in TENSOR_RATES:
+            rate = kwargs["lr"]
+            assert _is_on_gpu(rate) and rate.dtype == torch.float32  # as its kernel reads it
+            function, kwargs = TENSOR_RATES[function], {**kwargs, "lr": 1.0}
         result = function(*args, **kwargs)
         on_gpu = any(_is_on_gpu(tensor) for tensor in (*_tensors(args), *_tensors((result,))))
         if function is aten._to_copy.default and _is_on_gpu(args[0]) != _is_on_gpu(result):
+            assert not self.graph, f"{_caller()}: a copy between devices in a graph"
             if not (kwargs.get("non_blocking") and getattr(args[0], "pinned", False)):
-                self.waits[_caller()] += 1
+                self.wait()
         elif on_gpu and not (function.is_view or function in FREE):
-            self.operations += 1
+            counter = self.graph or self
+            counter.operations += 1
             self.names[function._schema.name.removeprefix("aten::")] += 1
         if on_gpu and function in CONVOLUTIONS:
             given = args[CONVOLUTIONS[function]]
@@ -75,12 +90,19 @@ class Trace(TorchDispatchMode):
         if generator is not None:
             place = Generator.places[generator._cdata]
             assert place.type == result.fake_device.type, f"{function}: a generator on {place}"
+            known = not self.graph or generator._cdata in self.graph.generators
+            assert known, f"{_caller()}: a generator that the graph does not know"
         return result
+
+    def wait(self) -> None:
+        """Note that the CPU waits for the device."""
+        assert not self.graph, f"{_caller()}: a wait in a graph"
+        self.waits[_caller()] += 1
 
     def value_of(self, tensor: Tensor) -> bool | int | float:
         """A value made up for a tensor of one element: True, so that checks pass, or 1."""
         if _is_on_gpu(tensor):
-            self.waits[_caller()] += 1
+            self.wait()
         return {torch.bool: True}.get(tensor.dtype, 1.0 if tensor.is_floating_point() else 1)
 
 
@@ -144,7 +166,43 @@ class Event:
         pass
 
     def synchronize(self) -> None:
-        self.trace.waits[_caller()] += 1
+        self.trace.wait()
+
+
+class Graph:
+    """A CUDA graph.
+
+    Attributes:
+        operations: how many kernels it has.
+        generators: those that may be drawn from while it is recorded.
+    """
+
+    trace: Trace
+
+    def __init__(self):
+        self.operations = 0
+        self.generators: set[int] = set()
+
+    def register_generator_state(self, generator: Generator) -> None:
+        assert generator.device.type == "cuda"
+        self.generators.add(generator._cdata)
+
+    def replay(self) -> None:
+        self.trace.operations += 1
+        self.trace.graphs.append(self)
+
+
+@contextlib.contextmanager
+def record(graph: Graph) -> Iterator[None]:
+    """As `torch.cuda.graph`. Optimisers that are not told of graphs refuse, as with a GPU."""
+
+    def check(optimizer: torch.optim.Optimizer) -> None:
+        assert all(group["capturable"] for group in optimizer.param_groups)
+
+    graph.trace.graph = graph
+    with patch.object(torch.optim.Optimizer, "_accelerator_graph_capture_health_check", check):
+        yield
+    graph.trace.graph = None
 
 
 def backward(roots, gradients=None, **_) -> None:
@@ -234,7 +292,7 @@ def fake_cuda() -> Iterator[Trace]:
 
     def tolist(tensor: Tensor):
         if _is_on_gpu(tensor):
-            trace.waits[_caller()] += 1
+            trace.wait()
         value = 1.0 if tensor.is_floating_point() else 1
         for size in reversed(tensor.shape):
             value = [value] * size
@@ -248,6 +306,8 @@ def fake_cuda() -> Iterator[Trace]:
         (torch.cuda, "get_device_name", lambda *_: "a fake"),
         (torch.cuda, "max_memory_reserved", lambda *_: 0),
         (torch.cuda, "Event", type("Event", (Event,), {"trace": trace})),
+        (torch.cuda, "CUDAGraph", type("CUDAGraph", (Graph,), {"trace": trace})),
+        (torch.cuda, "graph", record),
         (torch, "Generator", Generator),
         (torch.autograd, "backward", backward),
         (torch.Tensor, "backward", lambda tensor, gradient=None: backward(tensor, gradient)),

@@ -16,6 +16,7 @@ from bayesian_lottery.study import configuration
 from bayesian_lottery.tickets.rewinds import Early
 from bayesian_lottery.training import jobs, loop, starts
 from bayesian_lottery.training.early import write_early
+from bayesian_lottery.training.steps import Step
 
 MODEL = "resnet8_slim"  # whose norms have statistics that training moves, too
 PER_EPOCH = 160 // 32  # steps: a fifth of 200 images is held out
@@ -44,15 +45,15 @@ def at_step(small: SmallStudy, node: study.Node, step: int, monkeypatch) -> dict
         networks.extend(trained)
         return whole_training(trained, *arguments)
 
-    def take_step(*arguments):
+    def take(*arguments):
         totals = whole_step(*arguments)
         states.append(networks[0].state())
         return totals
 
-    whole_step, whole_training = loop.take_step, loop.train
+    whole_step, whole_training = Step.take, loop.train
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train", train)
-        patch.setattr(loop, "take_step", take_step)
+        patch.setattr(Step, "take", take)
         small.train(node)
     return states[step - 1]
 

@@ -27,11 +27,12 @@ from bayesian_lottery.inference.variational import ESTIMATORS
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.scores import SCORERS
-from bayesian_lottery.training import batches, checkpoints, devices, engine, loop
+from bayesian_lottery.training import batches, checkpoints, devices, engine, loop, records, steps
+from bayesian_lottery.training.capture import Recording
 
 pytestmark = pytest.mark.slow
 
-SHAPE, SAMPLES, BATCH, STEPS = (3, 32, 32), 2, 4, 3
+SHAPE, SAMPLES, BATCH, STEPS = (3, 32, 32), 2, 4, 4
 # By case: the inference, the estimator, and how many networks side by side.
 ALONE = {
     "deterministic": ("deterministic", "weights", 1),
@@ -48,6 +49,9 @@ CASES = [
     *((model, case) for model in MODELS for case in ALONE),
     *((model, case) for model in FAMILIES for case in OTHERS),
 ]
+CAPTURED = ("bayesian, pruned", "deterministic, 2 side by side")
+# Launches of a replayed step: the learning rate, two inputs' copies, the graph, the totals.
+LAUNCHES = 5
 
 # Kernels of a step, by model and case: what a small network's step on a GPU is bound by.
 BUDGET_FILE = Path(__file__).with_name("operations.json")
@@ -146,13 +150,18 @@ class Asked(NamedTuple):
     step: Counter
     rest: Counter
     trace: Trace
-    record: loop.Record
+    record: records.Record
 
 
 def run(
-    model: str, case: str, folder: Path, patches: pytest.MonkeyPatch, home: str = "cuda"
+    model: str,
+    case: str,
+    folder: Path,
+    patches: pytest.MonkeyPatch,
+    home: str = "cuda",
+    **compute: bool,
 ) -> Asked:
-    """Train, kill, restore, train on, test and score."""
+    """Train, kill, restore, train on, test and score; `home` is where images are."""
     marks = []
 
     class Pace(devices.Pace):
@@ -160,7 +169,7 @@ def run(
             super().step()
             marks.append((trace.operations, Counter(trace.waits)))
 
-    def train() -> loop.Record:
+    def train() -> records.Record:
         marks.clear()
         streams = [["run", str(number)] for number in range(len(trained))]
         checkpointing = checkpoints.Checkpointing(folder / "checkpoint", 0, "the same")
@@ -174,10 +183,11 @@ def run(
     patches.setattr(survivors, "count", lambda layer: layer.numel() // share)
     with fake_cuda() as trace:
         trained, settings = build(model, case)
+        settings["compute"] = compute
         with pytest.raises(Killed):
             train()
         record = train()
-        (operations, waits), (operations_then, waits_then) = marks
+        (operations, waits), (operations_then, waits_then) = marks[-2:]
         rest = trace.waits - waits_then
         for network in trained:
             network.load(network.state(), masks.ones(models.prunable(network.template)))
@@ -222,6 +232,30 @@ def test_a_data_set_in_main_memory_is_waited_for_nowhere(case, monkeypatch, tmp_
     assert asked.rest == expected_waits(case)
 
 
+@pytest.mark.parametrize("case", CAPTURED)
+@pytest.mark.parametrize("model", FAMILIES)
+def test_a_graph_holds_a_whole_step(model, case, monkeypatch, tmp_path):
+    """All of its kernels, without a wait, a copy from the CPU or a strange random number."""
+    monkeypatch.setattr(steps, "UNRECORDED", 1)
+    asked = run(model, case, tmp_path, monkeypatch, capture=True)
+    first, second = asked.trace.graphs
+    assert first is second and asked.operations == LAUNCHES
+    assert asked.step == {} and asked.rest == expected_waits(case)
+    budget = json.loads(BUDGET_FILE.read_text())[model][case]
+    assert first.operations == pytest.approx(budget, rel=SLACK)
+
+
+@pytest.mark.parametrize(
+    ("case", "home", "reason"),
+    [("flipout", "cuda", "seeds that the CPU reads"), ("bayesian", "cpu", "in main memory")],
+)
+def test_what_a_graph_cannot_hold_is_said(case, home, reason, monkeypatch, tmp_path, capsys):
+    asked = run("lenet5", case, tmp_path, monkeypatch, home, capture=True)
+    assert not asked.trace.graphs
+    said = capsys.readouterr().out
+    assert "compute.capture: steps are not recorded, since" in said and reason in said
+
+
 def test_faults_are_found():
     """A tensor or a generator on the wrong device, a wait, a convolution of another layout."""
     with fake_cuda() as trace:
@@ -238,6 +272,21 @@ def test_faults_are_found():
         assert trace.not_channels_last == {"outside": 1}
         with pytest.raises(Exception, match="nonzero"):
             images.nonzero()
+
+
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        (lambda images: images.sum().item(), "a wait in a graph"),
+        (lambda images: images * torch.zeros(8).to("cuda"), "a copy between devices"),
+        (lambda images: images.normal_(generator=torch.Generator("cuda")), "does not know"),
+    ],
+)
+def test_faults_in_a_graph_are_found(step, fault):
+    with fake_cuda():
+        images = torch.zeros(2, 3, 8, 8, device="cuda")
+        with pytest.raises(AssertionError, match=fault):
+            Recording(step, (images,), [])
 
 
 if __name__ == "__main__":

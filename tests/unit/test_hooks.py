@@ -11,7 +11,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference.deterministic import DeterministicNetwork
 from bayesian_lottery.inference.kinds import KINDS, Kind
 from bayesian_lottery.study import configuration, node_metrics
-from bayesian_lottery.training import evaluation, loop
+from bayesian_lottery.training import evaluation, loop, records
 
 STEPS = 10  # of the small study: two epochs of 5
 
@@ -119,7 +119,7 @@ def stand_in(networks, images, settings, streams, *others, **more):
     """A loop of one's own, which ends at once."""
     row = {"epoch": 1, **{f"test_{name}": 0.5 for name in evaluation.METRICS}}
     passes = {name: [0.5] for name in evaluation.METRICS}
-    found = loop.Record([row], passes=passes, sampling={"draws": 3, "acceptance": None})
+    found = records.Record([row], passes=passes, sampling={"draws": 3, "acceptance": None})
     found.predictions = torch.zeros(1, 10)
     return [found]
 

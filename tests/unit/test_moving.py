@@ -14,10 +14,11 @@ from bayesian_lottery.files import read_json, read_tensors, write_tensors
 from bayesian_lottery.inference.bayesian import parameter_names
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks, moves, rankings
-from bayesian_lottery.training import jobs, loop, moving
+from bayesian_lottery.training import jobs, moving
 from bayesian_lottery.training.curricula import Curriculum
 from bayesian_lottery.training.engine import Engine, Plan
 from bayesian_lottery.training.remasking import remask
+from bayesian_lottery.training.steps import Step
 
 SEARCHES = {
     "set": {"kind": "dynamic", "every": 2, "share": 0.5},
@@ -42,13 +43,14 @@ def study(tmp_path) -> SmallStudy:
 
 def watched(monkeypatch, run) -> list[dict]:
     """The network's mask, as counts of layers, before every step of `run` and after its end."""
-    seen, take_step = [], loop.take_step
+    seen, take = [], Step.take
 
-    def look(engine, *arguments):
-        seen.append({name: int(layer.sum()) for name, layer in engine.network.mask.items()})
-        return take_step(engine, *arguments)
+    def look(step, *arguments):
+        mask = step.engine.network.mask
+        seen.append({name: int(layer.sum()) for name, layer in mask.items()})
+        return take(step, *arguments)
 
-    monkeypatch.setattr(loop, "take_step", look)
+    monkeypatch.setattr(Step, "take", look)
     run()
     monkeypatch.undo()
     return seen
@@ -152,8 +154,14 @@ def test_a_move_keeps_survivors_and_starts_grown_weights_anew(inference, optimiz
     trainer = curriculum.build_optimizer(network.parameter_groups(0.0))
     engine = Engine(network, (1, 8, 8), Plan())
     images, labels = torch.rand(16, 1, 8, 8, generator=stream), torch.arange(16) % 10
+
+    def take_step():
+        engine.gradients(images, labels, network.noise(3, stream), "elbo", 0.1)
+        trainer.step()
+        trainer.zero_grad()
+
     for _ in range(3):
-        loop.take_step(engine, trainer, 0.01, images, labels, network.noise(3, stream), 0.1)
+        take_step()
     old, moments = network.state(), moments_of(network, trainer)
     remask(network, trainer, after)
     new, moved = network.state(), moments_of(network, trainer)
@@ -176,7 +184,7 @@ def test_a_move_keeps_survivors_and_starts_grown_weights_anew(inference, optimiz
             assert torch.equal(moved[key][name][stays], dense[name][stays])
             assert dense[name][stays].any() and not moved[key][name][grown].any()
         assert torch.equal(moved[key]["classifier.bias"], dense["classifier.bias"])
-    loop.take_step(engine, trainer, 0.01, images, labels, network.noise(3, stream), 0.1)
+    take_step()
 
 
 def test_an_inference_that_says_nothing_of_grown_weights_can_only_be_thinned(monkeypatch):

@@ -123,7 +123,7 @@ def first_batch(small: SmallStudy, node: study.Node):
     training, _ = divide(images, task.settings)
     stream = [jobs.stream_of(task.node)]
     batches = Batches(images, training, 32, task.settings["augment"], stream)
-    return starts.targets([task], images, torch.device("cpu")), batches.at(0)[0]
+    return starts.targets([task], images, torch.device("cpu")), batches.of(batches.rows(0))[0]
 
 
 def test_a_deterministic_teacher_predicts_by_its_trained_weights(small):

@@ -20,7 +20,7 @@ from bayesian_lottery.files import read_json, read_tensors
 from bayesian_lottery.inference.variational import ESTIMATORS
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.branches import BRANCHES, WEIGHTS, Branch, Weights
-from bayesian_lottery.training import checkpoints, evaluation, jobs, loop
+from bayesian_lottery.training import checkpoints, evaluation, jobs, records
 from bayesian_lottery.training.curricula import Curriculum
 
 pytestmark = pytest.mark.slow
@@ -160,7 +160,7 @@ def test_a_run_broken_off_anywhere_resumes_bit_for_bit(
 def test_a_checkpoint_of_another_device_is_used_and_said(inputs, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(evaluation, "final", lambda *a: 1 / 0)
     with monkeypatch.context() as elsewhere, pytest.raises(ZeroDivisionError):
-        elsewhere.setattr(loop.devices, "name", lambda device: "another processor")
+        elsewhere.setattr(checkpoints.devices, "name", lambda device: "another processor")
         run(inputs, tmp_path, settings(), checkpoint_seconds=0)
     monkeypatch.undo()
     capsys.readouterr()
@@ -271,7 +271,7 @@ def test_a_job_waits_for_another_one_in_its_folder(tmp_path):
 
 def test_divergence_fails_with_epoch_and_rate_and_leaves_no_result(inputs, tmp_path):
     options = settings(optimizer="sgd", learning_rate=1e12, warmup_epochs=0)
-    with pytest.raises(loop.Diverged, match=r"epoch 1 at learning rate 1e\+12"):
+    with pytest.raises(records.Diverged, match=r"epoch 1 at learning rate 1e\+12"):
         run(inputs, tmp_path, options, checkpoint_seconds=0)
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -312,7 +312,7 @@ def test_imp_resets_and_lrr_keeps(inputs, tmp_path, monkeypatch):
 
     def note_the_start(networks, *_):
         started[0] = networks[0].state()
-        return [loop.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in evaluation.METRICS}}])]
+        return [records.Record([{"epoch": 1, **{f"test_{m}": 0.5 for m in evaluation.METRICS}}])]
 
     monkeypatch.setattr(loop, "train", note_the_start)
     initial, _ = read_tensors(inputs / "lenet_100_50")

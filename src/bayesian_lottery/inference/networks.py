@@ -68,6 +68,7 @@ class Network(Protocol):
 
     survivors: Survivors
     objective: Objective
+    reads_draws: bool = False  # whether the CPU reads what `noise` draws for a step
 
     @property
     def template(self) -> nn.Module:

@@ -81,6 +81,7 @@ class BayesianNetwork(Network):
         self.names = list(module.state_dict())
         self.objective = objective
         self.estimator = estimator
+        self.reads_draws = estimator != "weights"
         self.prior_std = prior_std
         self.antithetic = antithetic
         self.survivors = Survivors(template, sparse=estimator == "weights")

@@ -63,18 +63,26 @@ class Batches:
             )
         self.epoch, self.orders = -1, torch.empty(0)
 
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (networks x B, C, H, W) float32 and labels of a step, network after network."""
+    @property
+    def on_device(self) -> bool:
+        """Whether the images are where networks are."""
+        return self.training.labels.device.type == self.device.type
+
+    def rows(self, step: int) -> Tensor:
+        """The numbers of a step's images, (networks, B) int64, where the images are."""
         epoch, index = divmod(step, self.per_epoch)
         if epoch != self.epoch:
             self.epoch, self.orders = epoch, self._orders(epoch)
-        chosen = self.orders[:, index * self.size : (index + 1) * self.size]
+        return self.orders[:, index * self.size : (index + 1) * self.size]
+
+    def of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (networks x B, C, H, W) float32 and labels of `rows`, network after network."""
         augmented = [
-            augment(to_device(self.training.images[rows], self.device), stream, **self.options)
-            for rows, stream in zip(chosen, self.generators, strict=True)
+            augment(to_device(self.training.images[chosen], self.device), stream, **self.options)
+            for chosen, stream in zip(rows, self.generators, strict=True)
         ]
         inputs = normalise(torch.cat(augmented), self.images.mean, self.images.std)
-        return inputs, to_device(self.training.labels[chosen].flatten(), self.device)
+        return inputs, to_device(self.training.labels[rows].flatten(), self.device)
 
     def as_they_are(self, stream: Sequence[object]) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of all training images without augmentation, inputs and labels; always in the

@@ -11,7 +11,6 @@ import ctypes
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +20,10 @@ from bayesian_lottery.errors import choice
 from bayesian_lottery.inference.networks import Network, Weights
 from bayesian_lottery.models.layers import BatchNorm2d, Conv2d, Linear
 from bayesian_lottery.training import devices
-from bayesian_lottery.training.capture import Recording
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 # Multiply-adds of a pass by one sample, below which a CPU is busier with calls than arithmetic.
 SMALL_PASS = 1e8
-EAGER_STEPS = 3  # before a step is recorded: by then libraries have chosen their algorithms
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,8 @@ class Plan:
             all. The likelihood "elbo" goes backward pass by pass and holds one pass's.
         precision: "bfloat16" computes activations in bfloat16, while parameters, weight samples,
             losses and the optimiser stay in float32; "auto" does so on GPUs that have it.
-        capture: on a GPU, record a step as a CUDA graph and replay it. Elsewhere without effect.
+        capture: on a GPU, record the whole step as a CUDA graph and replay it (see `steps`).
+            Elsewhere without effect.
         deterministic: let torch use only algorithms that give the same numbers again; for the whole
             process, see `devices.set_algorithms`.
     """
@@ -83,8 +81,6 @@ class Engine:
         self.norms = [m for m in template.modules() if isinstance(m, BatchNorm2d)]
         self.multiply_adds = multiply_adds(template, image_shape)
         self.reduced = devices.precision(plan.precision, self.device) == "bfloat16"
-        self.eager_steps = EAGER_STEPS if plan.capture and self.device.type == "cuda" else math.inf
-        self.recording: Recording | None = None
 
     def gradients(
         self,
@@ -105,33 +101,12 @@ class Engine:
             labels: (B,) int64.
             noise: as `Network.noise` gives it; its S rows make the weight samples.
             likelihood: see `data_term`.
-            heat: the factor on the KL term. A recorded step keeps it, likelihood and shapes.
+            heat: the factor on the KL term.
             beside: what `likelihoods` takes besides the labels, (B, ...) each.
 
         Returns:
             Logits (S, B, classes), and each network's data term (K,) and KL (K,), without graphs.
         """
-        if self.eager_steps > 0:
-            self.eager_steps -= 1
-            return self._gradients(likelihood, heat, images, labels, noise, *beside)
-        inputs = images, labels, noise, *beside
-        if self.recording is None:
-            step = partial(self._gradients, likelihood, heat)
-            groups = self.network.parameter_groups(0.0)
-            parameters = [parameter for group in groups for parameter in group["params"]]
-            self.recording = Recording(step, parameters, inputs)
-        logits, nll, divergence = self.recording(*inputs)
-        return logits, nll, divergence
-
-    def _gradients(
-        self,
-        likelihood: str,
-        heat: float,
-        images: Tensor,
-        labels: Tensor,
-        noise: Tensor,
-        *beside: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
         weights = self.network.weights()
         divergence = self.network.divergence(weights)
         batch = len(images) // self.network.members

@@ -22,9 +22,9 @@ from bayesian_lottery.tickets import masks
 from bayesian_lottery.training import checkpoints, collapse, devices
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.evaluation import summarise
-from bayesian_lottery.training.loop import Record
 from bayesian_lottery.training.provenance import provenance
 from bayesian_lottery.training.pruning import prune
+from bayesian_lottery.training.records import Record
 from bayesian_lottery.training.starts import redraws_classifier, start, targets, trained
 from bayesian_lottery.training.tasks import Inputs, Outputs, Task, alone, prepare, stream_of
 

@@ -19,7 +19,14 @@ from bayesian_lottery.training.metrics import Predictions
 
 
 class Targets(Protocol):
-    """What networks side by side are trained towards."""
+    """What networks side by side are trained towards.
+
+    Attributes:
+        alike: whether what is beside the labels depends on the images alone, and not on the step.
+            One that lacks it is taken for one that does.
+    """
+
+    alike: bool = False
 
     def beside_labels(self, images: Tensor, step: int) -> tuple[Tensor, ...]:
         """What there is beside the labels of a step's images (B, C, H, W), for all networks."""
@@ -51,6 +58,8 @@ class Teacher:
 
 class Labels:
     """The labels alone."""
+
+    alike = True
 
     def __init__(self, options: Mapping | None = None, teachers: Sequence[Teacher] = ()):
         pass
