@@ -152,35 +152,52 @@ def our_batches(case: dict, device):
 
 
 def ours(case: dict, device):
-    """The body of `loop.train`; jobs ask for deterministic algorithms besides."""
-    import torch
-
+    """The steps of `loop.train`; jobs ask for deterministic algorithms besides."""
     from bayesian_lottery import models
     from bayesian_lottery.inference import networks
     from bayesian_lottery.tickets import masks
     from bayesian_lottery.training import devices
-    from bayesian_lottery.training.curricula import Curriculum
-    from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
+    from bayesian_lottery.training.engine import Plan, keep_freed_memory
 
     devices.set_algorithms(case.get("deterministic", False))
     if device.type == "cpu":
         keep_freed_memory()
     template = models.build(case["model"], (3, 32, 32), 10, seed=0).to(device)
-    network = networks.build(case["inference"], template, {"initial_std": 0.01, "prior_std": 1.0})
+    options = {"initial_std": 0.01, "prior_std": 1.0, "samples": case["samples"], "heat": 0.1}
+    options["likelihood"] = case.get("likelihood", "categorical")
+    network = networks.build(case["inference"], template, options)
     network.load(network.state(), masks.ones(models.prunable(template)))
     keys = ("samples_per_pass", "samples_held", "precision", "capture")
-    engine = Engine(network, (3, 32, 32), Plan(**{k: case[k] for k in keys if k in case}))
-    curriculum = Curriculum(1, "adam", 1e-3, 1e-4, case["batch"], (), 0.1, 0, 0.9)
-    optimizer = curriculum.build_optimizer(network.parameter_groups(1e-4))
-    stream = torch.Generator(device).manual_seed(0)
-    next_batch = our_batches(case, device)
-    likelihood = case.get("likelihood", "categorical")
+    plan = Plan(**{k: case[k] for k in keys if k in case})
+    return steps_of([network], plan, case["batch"], (3, 32, 32))
 
-    def step():
-        inputs, labels = next_batch()
-        noise = network.noise(case["samples"], stream)
-        engine.gradients(inputs, labels, noise, likelihood, 0.1 / 50_000)
-        optimizer.step()
-        optimizer.zero_grad()
 
-    return step
+def steps_of(built, plan, batch: int, shape: tuple[int, int, int]):
+    """A function that takes a step of networks side by side, on made-up images of `shape`."""
+    import itertools
+
+    import torch
+
+    from bayesian_lottery.data.decoded import Images, Split, channel_statistics
+    from bayesian_lottery.inference import packs
+    from bayesian_lottery.randomness import generator
+    from bayesian_lottery.training.batches import Batches
+    from bayesian_lottery.training.curricula import Curriculum
+    from bayesian_lottery.training.engine import Engine
+    from bayesian_lottery.training.steps import Step
+    from bayesian_lottery.training.targets import Labels
+
+    device, stream = built[0].survivors.like.device, generator("images")
+    pixels = torch.randint(256, (IMAGES, *shape), dtype=torch.uint8, generator=stream)
+    split = Split(pixels.to(device), (torch.arange(IMAGES) % 10).to(device))
+    mean, std = channel_statistics(split.images)
+    images = Images("made up", tuple("0123456789"), split, split, mean, std)
+    streams = [["benchmark", number] for number in range(len(built))]
+    batches = Batches(images, split, batch, {"flip": True, "crop": 4}, streams)
+    pack = packs.pack(built)
+    engine = Engine(pack, shape, plan)
+    curriculum = Curriculum(1, "adam", 1e-3, 1e-4, batch, (), 0.1, 0, 0.9)
+    optimizer = curriculum.build_optimizer(pack.parameter_groups(1e-4))
+    draws = [generator(*each, "weights", device=device) for each in streams]
+    step, numbers = Step(engine, optimizer, batches, Labels(), draws, 50_000), itertools.count()
+    return lambda: step(next(numbers), 1e-3)

@@ -12,13 +12,12 @@ import statistics
 import time
 
 import torch
+from cases import steps_of
 
 from bayesian_lottery import models
-from bayesian_lottery.inference import networks, packs
-from bayesian_lottery.randomness import generator
+from bayesian_lottery.inference import networks
 from bayesian_lottery.tickets import masks
-from bayesian_lottery.training.curricula import Curriculum
-from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
+from bayesian_lottery.training.engine import Plan, keep_freed_memory
 
 UNTIMED = 5  # steps before the timed ones: three, one that may be recorded, and one replayed
 BLOCK = 50 if torch.cuda.is_available() else 1  # steps between two waits for the device
@@ -69,28 +68,16 @@ def step_of(model: str, inference: str, count: int, options: argparse.Namespace)
     """A function that takes a step of `count` networks."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     shape = (options.channels, options.size, options.size)
+    posterior = {"initial_std": 0.01, "prior_std": 1.0, "samples": options.samples}
 
     def network_of(seed: int) -> networks.Network:
         template = models.build(model, shape, 10, seed=seed).to(device)
-        network = networks.build(inference, template, {"initial_std": 0.01, "prior_std": 1.0})
+        network = networks.build(inference, template, {**posterior, "likelihood": "categorical"})
         network.load(network.state(), masks.ones(models.prunable(template)))
         return network
 
-    pack = packs.pack([network_of(seed) for seed in range(count)])
-    engine = Engine(pack, shape, Plan(capture=options.capture))
-    curriculum = Curriculum(1, "adam", 1e-3, 1e-4, options.batch, (), 0.1, 0, 0.9)
-    optimizer = curriculum.build_optimizer(pack.parameter_groups(1e-4))
-    images = torch.randn(count * options.batch, *shape, device=device)
-    labels = torch.randint(10, (count * options.batch,), device=device)
-    streams = [generator("noise", seed, device=device) for seed in range(count)]
-    samples = options.samples if inference == "bayesian" else 1
-
-    def step() -> None:
-        engine.gradients(images, labels, pack.noise(samples, *streams), "categorical", 1e-6)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    built = [network_of(seed) for seed in range(count)]
+    return steps_of(built, Plan(capture=options.capture), options.batch, shape)
 
 
 def seconds_of(function, count: int) -> float:

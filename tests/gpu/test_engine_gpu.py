@@ -7,7 +7,7 @@ from bayesian_lottery import models
 from bayesian_lottery.inference import networks
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks
-from bayesian_lottery.training.engine import EAGER_STEPS, Engine, Plan
+from bayesian_lottery.training.engine import Engine, Plan
 
 pytestmark = [
     pytest.mark.gpu,
@@ -52,29 +52,3 @@ def test_the_default_is_bfloat16_and_close_to_float32(model):
     ours = torch.cat([g.flatten() for g in gradients.values()])
     theirs = torch.cat([g.flatten() for g in reduced.values()])
     assert torch.cosine_similarity(ours, theirs, dim=0) > 0.95
-
-
-@pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
-@model
-def test_a_captured_run_is_the_same(model, inference):
-    """Weights, statistics and what each step returns, over steps before and after the recording."""
-
-    def run(capture):
-        template = models.build(model, SHAPE, 10, seed=1).to("cuda", torch.float64)
-        network = networks.build(inference, template, {"initial_std": 0.1, "prior_std": 1.0})
-        engine = Engine(network, SHAPE, Plan(precision="float32", capture=capture))
-        optimizer = torch.optim.Adam(network.parameter_groups(1e-4), lr=1e-3, fused=True)
-        stream, noise_stream = generator("batch"), generator("noise", device="cuda")
-        found = []
-        for _ in range(EAGER_STEPS + 4):
-            images = torch.randn(BATCH, *SHAPE, generator=stream).to("cuda", torch.float64)
-            labels = torch.randint(10, (BATCH,), generator=stream).to("cuda")
-            noise = network.noise(SAMPLES, noise_stream)
-            returned = engine.gradients(images, labels, noise, "categorical", 1e-5)
-            found.append([tensor.clone() for tensor in returned])
-            optimizer.step()
-            optimizer.zero_grad()
-        assert (engine.recording is not None) == capture
-        return found, network.state()
-
-    torch.testing.assert_close(run(True), run(False), rtol=1e-6, atol=1e-8)

@@ -12,8 +12,11 @@ from bayesian_lottery.inference import networks, packs
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.training import devices, loop
+from bayesian_lottery.training.batches import Batches
 from bayesian_lottery.training.checkpoints import Checkpointing
+from bayesian_lottery.training.curricula import Curriculum
 from bayesian_lottery.training.engine import Engine, Plan
+from bayesian_lottery.training.steps import UNRECORDED, Step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -21,6 +24,7 @@ pytestmark = [
 ]
 DEVICE, SHAPE, OPTIONS = "cuda", (3, 32, 32), {"initial_std": 0.01, "prior_std": 1.0}
 OPTIONS |= {"samples": 4, "heat": 0.1, "likelihood": "categorical"}
+RATE = 2**-9  # the same in float32, as graphs have it
 model = pytest.mark.parametrize("model", ["resnet20", "vgg11", "vit_tiny"])
 inference = pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
 
@@ -101,10 +105,37 @@ def test_it_learns_and_the_same_run_gives_the_same_numbers(images, model, infere
     assert_same(train(images, model, inference, capture=capture), first)
 
 
+def steps_of(images, model, inference, capture):
+    """What each step returns, and the weights after the last: some are recorded, some not."""
+    network = network_of(model, inference)
+    network.template.train()
+    batches = Batches(images, images.train, 32, {"flip": True, "crop": 1}, [["steps"]])
+    curriculum = Curriculum(2, "adam", RATE, 1e-4, 32, (), 0.1, 0, 0.9)
+    optimizer = curriculum.build_optimizer(network.parameter_groups(1e-4))
+    plan, draws = Plan(precision="float32", capture=capture), [generator("draws", device=DEVICE)]
+    engine = Engine(network, SHAPE, plan)
+    step = Step(engine, optimizer, batches, loop.LABELS, draws, len(images.train))
+    totals = [step(number, RATE).clone() for number in range(UNRECORDED + 4)]
+    assert (step.recording is not None) == capture
+    return totals, network.state()
+
+
 @inference
 @model
-def test_a_run_broken_off_resumes_bit_for_bit(images, model, inference, tmp_path, monkeypatch):
-    whole = train(images, model, inference)
+def test_recorded_steps_are_the_same(images, model, inference):
+    """Images, noise, gradients, optimiser and metrics: all of them are in the graph."""
+    expected = steps_of(images, model, inference, capture=False)
+    found = steps_of(images, model, inference, capture=True)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("capture", [False, True])
+@inference
+@model
+def test_a_run_broken_off_resumes_bit_for_bit(
+    images, model, inference, capture, tmp_path, monkeypatch
+):
+    whole = train(images, model, inference, capture=capture)
     save, saved = loop.checkpoints.save, []
 
     def save_and_die(*arguments):
@@ -117,8 +148,8 @@ def test_a_run_broken_off_resumes_bit_for_bit(images, model, inference, tmp_path
     checkpointing = Checkpointing(tmp_path / "checkpoint", 0, "the same")
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            train(images, model, inference, checkpointing)
-    assert_same(train(images, model, inference, checkpointing), whole)
+            train(images, model, inference, checkpointing, capture=capture)
+    assert_same(train(images, model, inference, checkpointing, capture=capture), whole)
 
 
 @model
@@ -171,14 +202,7 @@ def test_a_full_gpu_is_recognised():
     assert devices.is_full(error.value)
 
 
-def test_the_peak_counts_what_a_recording_holds():
-    network = network_of("resnet20", "bayesian")
-    engine = Engine(network, SHAPE, Plan(capture=True))
-    stream = generator("noise", device=DEVICE)
-    inputs = torch.randn(64, *SHAPE, device=DEVICE)
-    labels = torch.zeros(64, dtype=torch.int64, device=DEVICE)
+def test_the_peak_counts_what_a_recording_holds(images):
     before = torch.cuda.memory_reserved()
-    for _ in range(6):
-        engine.gradients(inputs, labels, network.noise(4, stream), "categorical", 1e-5)
-    assert engine.recording is not None
+    steps_of(images, "resnet20", "bayesian", capture=True)
     assert devices.peak_memory(torch.device(DEVICE)) >= torch.cuda.memory_reserved() > before
