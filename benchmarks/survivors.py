@@ -7,7 +7,8 @@ Each case is a process of its own; all take their steps in turn, on one thread, 
 processor time they took, so that other work on the machine counts less. Images are made up.
 "of the dense step" is the median over turns of the time as a share of the first case's: the earlier
 commit's step without a mask or, with none given, ours. Operations are those that a step asks of
-torch. Megabytes are the optimiser's state and one step's noise.
+torch; megabytes are what they read and write, views left out, and the optimiser's state and one
+step's noise.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 
 COLUMNS = (
     "model", "inference", "code", "density", "ms", "of the dense step", "operations",
-    "optimiser, MB", "noise, MB",
+    "MB moved", "optimiser, MB", "noise, MB",
 )  # fmt: skip
 HERE = Path(__file__).parents[1]
 UNTIMED = 3
@@ -74,7 +75,7 @@ def measure(model: str, inference: str, options: argparse.Namespace) -> list[lis
         worker.communicate()
         share = statistics.median(a / b for a, b in zip(spent, times[0], strict=True))
         ms = 1e3 * statistics.median(spent)
-        sizes = [f"{facts[name] / 1e6:.2f}" for name in ("optimiser", "noise")]
+        sizes = [f"{facts[name] / 1e6:.2f}" for name in ("moved", "optimiser", "noise")]
         counted = facts["operations"]
         rows.append([model, inference, code, density, f"{ms:.3g}", f"{share:.2f}", counted, *sizes])
     return rows
@@ -106,16 +107,25 @@ def work(case: dict) -> None:
     """A worker: do what each line on standard input says; answer in JSON."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
 
     from bayesian_lottery.training import devices
     from bayesian_lottery.training.engine import keep_freed_memory
 
     class Counter(TorchDispatchMode):
-        count = 0
+        count, moved = 0, 0
 
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
             self.count += 1
-            return function(*args, **(kwargs or {}))
+            if not function.is_view:
+                values = tree_leaves((args, kwargs, result))
+                self.moved += sum(
+                    v.numel() * v.element_size()
+                    for v in values
+                    if type(v) is torch.Tensor and v.layout is torch.strided
+                )
+            return result
 
     torch.set_num_threads(1)
     devices.set_algorithms(True)
@@ -135,7 +145,7 @@ def work(case: dict) -> None:
                 step()
             state = [v for entry in optimizer.state.values() for v in entry.values()]
             tensors = [tensor for tensor in state if isinstance(tensor, torch.Tensor)]
-            answer["operations"] = counter.count
+            answer |= {"operations": counter.count, "moved": counter.moved}
             answer["optimiser"] = sum(tensor.nbytes for tensor in tensors)
             answer["noise"] = noise().nbytes
         print(json.dumps(answer), flush=True)

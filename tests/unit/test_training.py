@@ -20,7 +20,7 @@ from bayesian_lottery.files import read_json, read_tensors
 from bayesian_lottery.inference.variational import ESTIMATORS
 from bayesian_lottery.tickets import masks
 from bayesian_lottery.tickets.branches import BRANCHES, WEIGHTS, Branch, Weights
-from bayesian_lottery.training import checkpoints, evaluation, jobs, records
+from bayesian_lottery.training import checkpoints, evaluation, jobs, loop, records
 from bayesian_lottery.training.curricula import Curriculum
 
 pytestmark = pytest.mark.slow

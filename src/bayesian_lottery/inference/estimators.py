@@ -144,6 +144,8 @@ def _signs(like: Tensor, channels: int, generator: torch.Generator) -> Tensor:
 
 def _apart(layer: nn.Module, x: Tensor) -> Tensor:
     """(S, B, ..., I) from a layer's input as in `models.layers`; S = 1 if the samples share it."""
+    if getattr(layer, "apart", False):
+        return x
     x = x.movedim(1, -1) if isinstance(layer, Conv2d) else x
     width = layer.in_channels if isinstance(layer, Conv2d) else layer.in_features
     return x.unflatten(-1, (-1, width)).movedim(-2, 0)
@@ -151,6 +153,8 @@ def _apart(layer: nn.Module, x: Tensor) -> Tensor:
 
 def _together(layer: nn.Module, outputs: Tensor) -> Tensor:
     """The layer's output as in `models.layers`, from (S, B, ..., O)."""
+    if getattr(layer, "apart", False):
+        return outputs
     outputs = outputs.movedim(0, -2).flatten(-2)
     return outputs.movedim(-1, 1) if isinstance(layer, Conv2d) else outputs
 

@@ -28,6 +28,7 @@ from bayesian_lottery.models.layers import (
     Tokens,
     forward_replaced,
     linear,
+    linear_apart,
     unfold_samples,
 )
 from bayesian_lottery.models.one_by_one import samples_apart
@@ -108,12 +109,16 @@ class Survivors:
         """Note each variable's `columns`: the place in a row of its every entry, -1 if pruned."""
         total, device = len(self), self.like.device
         columns = [torch.where(column < 0, total, column) for column in columns]
-        by_name = zip(self.shapes, columns, strict=True)
-        dense = torch.cat([column for name, column in by_name if name not in self.patterns])
+        by_name = zip(self.shapes.items(), columns, strict=True)
+        dense = [
+            _channels_last(column.view(shape)).flatten()
+            for (name, shape), column in by_name
+            if name not in self.patterns
+        ]
         self.columns = torch.cat(columns).to(device)
         self.places: Places | None = None
         if self.members > 1 or total < len(self.columns):
-            self.places = Places(dense, total, device, every=not self.patterns)
+            self.places = Places(torch.cat(dense), total, device, every=not self.patterns)
 
     @classmethod
     def together(cls, parts: Sequence["Survivors"]) -> "Survivors":
@@ -166,10 +171,13 @@ class Survivors:
         shapes = {name: s for name, s in self.shapes.items() if name not in self.patterns}
         parts = rows.split([shape.numel() for shape in shapes.values()], dim=1)
         # Views for one row; copies for more.
-        return {
-            name: part.reshape(-1, *shape[1:])
-            for part, (name, shape) in zip(parts, shapes.items(), strict=True)
-        }
+        tensors = {}
+        for part, (name, shape) in zip(parts, shapes.items(), strict=True):
+            if self.places is not None and len(shape) == 4:  # laid out by `_channels_last`
+                tensors[name] = part.reshape(-1, *shape[2:], shape[1]).movedim(-1, 1)
+            else:
+                tensors[name] = part.reshape(-1, *shape[1:])
+        return tensors
 
     def logits(self, images: Tensor, rows: Tensor) -> Tensor:
         """Logits (S, B, K) of float images (B, C, H, W) by each of the networks `rows` (S, n).
@@ -194,6 +202,12 @@ class Survivors:
         return logits.unflatten(0, (-1, self.members)).flatten(1, 2) if self.members > 1 else logits
 
 
+def _channels_last(weight: Tensor) -> Tensor:
+    """A convolution's weight (O, I, kh, kw) as (O, kh, kw, I), in which order it needs no copy to
+    take part in channels-last; any other as it is."""
+    return weight.movedim(1, -1) if weight.dim() == 4 else weight
+
+
 def _owner(template: nn.Module, name: str) -> tuple[nn.Module, str]:
     """The layer that has a parameter or buffer, and the parameter's name there."""
     path, _, own = name.rpartition(".")
@@ -203,6 +217,9 @@ def _owner(template: nn.Module, name: str) -> tuple[nn.Module, str]:
 def _multiply(pattern: Pattern, values: Tensor, layer: nn.Module, x: Tensor) -> Tensor:
     """What a linear layer with the surviving weights `values` (S, n) makes of its input."""
     assert isinstance(layer, Linear)
-    if pattern.suits(x):
+    if not pattern.suits(x):
+        return (linear_apart if layer.apart else linear)(x, pattern.dense(values), layer.bias)
+    if not layer.apart:
         return pattern.linear(x, values, layer.bias)
-    return linear(x, pattern.dense(values), layer.bias)
+    output = pattern.linear(x.movedim(0, -2).flatten(-2), values, layer.bias)
+    return output.unflatten(-1, (len(values), -1)).movedim(-2, 0)

@@ -7,6 +7,9 @@ weights and biases of convolutions and linear layers for S samples, stacked in d
 first layer needs no copies of it. Norms and tokens have one set of parameters for all samples. With
 the plain weights, S = 1, every layer is PyTorch's.
 
+Between the products of a transformer samples are `apart` instead, in a dimension of their own:
+(S, B, T, D). There each sample's product takes a contiguous input and leaves a contiguous output.
+
 K networks side by side (see `packs`) are the same with K·C, K·D, K·F and K·O for C, D, F and O in
 shapes of activations and parameters, norms' and tokens' too, and images (B, S·K·C, H, W).
 
@@ -54,10 +57,31 @@ class Conv2d(nn.Conv2d):
 
 
 class Linear(nn.Linear):
-    """Linear map of (..., I), shared by the samples, or (..., S·I) to (..., S·O)."""
+    """Linear map of (..., I), shared by the samples, or (..., S·I) to (..., S·O).
+
+    Attributes:
+        apart: whether it is one of (S, ..., I) to (S, ..., O) instead.
+    """
+
+    apart = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        return (linear_apart if self.apart else linear)(x, self.weight, self.bias)
+
+
+def linear_apart(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What a `Linear` computes of samples apart, with weights (S·O, I) and biases (S·O,)."""
+    if len(x) == 1:
+        return _affine(x.flatten(0, 1), weight, bias).unflatten(0, (1, -1))
+    return _products(x.flatten(1, -2), weight, bias).view(*x.shape[:-1], -1)
+
+
+def _products(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(S, N, O) of inputs (S, N, I), weights (S·O, I) and biases (S·O,)."""
+    weights = weight.unflatten(0, (len(inputs), -1)).transpose(1, 2)
+    if bias is None:
+        return torch.bmm(inputs, weights)
+    return torch.baddbmm(bias.view(len(inputs), 1, -1), inputs, weights)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -68,11 +92,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     samples = x.shape[-1] // features
     # (S, N, I): a strided view where x is contiguous, since bmm takes any leading strides.
     inputs = x.reshape(-1, samples, features).transpose(0, 1)
-    weights = weight.unflatten(0, (samples, -1)).transpose(1, 2)
-    if bias is None:
-        outputs = torch.bmm(inputs, weights)
-    else:
-        outputs = torch.baddbmm(bias.view(samples, 1, -1), inputs, weights)
+    outputs = _products(inputs, weight, bias)
     return outputs.transpose(0, 1).reshape(*x.shape[:-1], -1)
 
 
@@ -145,9 +165,17 @@ class BatchNormAct2d(BatchNorm2d):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer norm of (..., S·D), over the D features of each sample apart."""
+    """Layer norm of (..., S·D), over the D features of each sample apart.
+
+    Attributes:
+        apart: whether it is one of (S, ..., D) instead.
+    """
+
+    apart = False
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.apart:
+            return self._apart(x)
         apart = x.unflatten(-1, (-1, *self.normalized_shape))
         if self.weight.shape == self.normalized_shape:
             return super().forward(apart).flatten(-2)
@@ -155,9 +183,18 @@ class LayerNorm(nn.LayerNorm):
         apart = F.layer_norm(apart, self.normalized_shape, eps=self.eps).flatten(-2)
         return torch.addcmul(self.bias.repeat(samples), apart, self.weight.repeat(samples))
 
+    def _apart(self, x: Tensor) -> Tensor:
+        if self.weight.shape == self.normalized_shape:
+            return super().forward(x)
+        normal = F.layer_norm(x, self.normalized_shape, eps=self.eps)
+        ones = [1] * (x.dim() - 2)
+        weight, bias = (p.view(-1, *ones, x.shape[-1]) for p in (self.weight, self.bias))
+        times = len(x) // len(weight), *ones, 1
+        return torch.addcmul(bias.repeat(times), normal, weight.repeat(times))
+
 
 class Tokens(nn.Module):
-    """Prepend the class token to (B, N, S·D) and add position embeddings: (B, N + 1, S·D)."""
+    """Prepend the class token to (S, B, N, D) and add position embeddings: (S, B, N + 1, D)."""
 
     def __init__(self, patches: int, dim: int):
         super().__init__()
@@ -168,27 +205,29 @@ class Tokens(nn.Module):
         nn.init.trunc_normal_(self.positions, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        samples = x.shape[-1] // self.class_token.shape[-1]
-        class_token = self.class_token.repeat(1, 1, samples).expand(x.shape[0], -1, -1)
-        return torch.cat([class_token, x], dim=1) + self.positions.repeat(1, 1, samples)
+        own = (self.class_token, self.positions)
+        first, positions = (each.unflatten(-1, (-1, self.dim)).movedim(-2, 0) for each in own)
+        if len(first) > 1:  # (K, 1, T, D) of K networks
+            first, positions = (e.repeat(len(x) // len(e), 1, 1, 1) for e in (first, positions))
+        return torch.cat([first.expand(len(x), x.shape[1], -1, -1), x], dim=2) + positions
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention of (B, T, S·D), each sample apart; D = heads · d."""
+    """Multi-head self-attention of (S, B, T, D), samples apart; D = heads · d."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
         self.head_dim = dim // heads
         self.qkv = Linear(dim, 3 * dim)
         self.projection = Linear(dim, dim)
+        self.qkv.apart = self.projection.apart = True
 
     def forward(self, x: Tensor) -> Tensor:
-        # The rows of qkv are (heads, 3, d), not the usual (3, heads, d): samples and heads are then
-        # neighbours and merge into S·heads heads without a copy.
-        qkv = self.qkv(x).unflatten(-1, (-1, 3, self.head_dim))
+        # The rows of qkv are (heads, 3, d), not the usual (3, heads, d).
+        qkv = self.qkv(x).flatten(0, 1).unflatten(-1, (-1, 3, self.head_dim))
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(-2))
         attended = F.scaled_dot_product_attention(query, key, value)
-        return self.projection(attended.transpose(1, 2).flatten(2))
+        return self.projection(attended.transpose(1, 2).reshape(x.shape))
 
 
 class SelfAttention(nn.Module):

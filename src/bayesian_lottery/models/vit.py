@@ -7,7 +7,7 @@ from bayesian_lottery.models.layers import Attention, Conv2d, LayerNorm, Linear,
 
 
 class EncoderBlock(nn.Module):
-    """Pre-norm attention, then a perceptron of four times the width; keeps (B, T, S·D)."""
+    """Pre-norm attention, then a perceptron of four times the width; keeps (S, B, T, D)."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -16,6 +16,8 @@ class EncoderBlock(nn.Module):
         self.norm2 = LayerNorm(dim)
         self.fc1 = Linear(dim, 4 * dim)
         self.fc2 = Linear(4 * dim, dim)
+        for layer in (self.norm1, self.norm2, self.fc1, self.fc2):
+            layer.apart = True
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
@@ -53,10 +55,11 @@ class ViT(nn.Module):
         self.tokens = Tokens((height // patch) * (width // patch), dim)
         self.blocks = nn.Sequential(*(EncoderBlock(dim, heads) for _ in range(depth)))
         self.norm = LayerNorm(dim)
+        self.norm.apart = True
         self.classifier = Linear(dim, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) to logits (B, S·K)."""
-        x = self.tokens(self.patches(images).flatten(2).transpose(1, 2))
-        x = self.blocks(x)
-        return self.classifier(self.norm(x[:, 0]))
+        patches = self.patches(images).flatten(2).unflatten(1, (-1, self.tokens.dim))
+        x = self.blocks(self.tokens(patches.permute(1, 0, 3, 2)))
+        return self.classifier(self.norm(x[:, :, 0]).transpose(0, 1).flatten(1))
