@@ -310,7 +310,7 @@ def test_attention_is_pytorchs_multihead_attention():
         "out_proj.weight": ours.projection.weight,
         "out_proj.bias": ours.projection.bias,
     }
-    torch.testing.assert_close(ours(x), functional_call(theirs, weights, (x, x, x))[0])
+    torch.testing.assert_close(ours(x[None])[0], functional_call(theirs, weights, (x, x, x))[0])
 
 
 @family

@@ -21,6 +21,7 @@ from torch.func import functional_call
 from bayesian_lottery.inference import packs
 from bayesian_lottery.inference.places import Places, placed
 from bayesian_lottery.inference.products import Pattern, pay
+from bayesian_lottery.inference.repeats import Norms
 from bayesian_lottery.models import classes_of, prunable, shapes_for
 from bayesian_lottery.models.layers import (
     Conv2d,
@@ -73,6 +74,7 @@ class Survivors:
         self.template, self.members = template, 1
         self.sparse = sparse and not samples_apart(template)  # products take all samples at once
         self.others: State = {name: tensor for name, tensor in named if name not in own}
+        self.norms = None if samples_apart(template) else Norms.of(template, self.others)
         self.shapes = {name: tensor.shape for name, tensor in own.items()}
         self.like = next(iter(own.values())).new_empty(0)
         for name in own:
@@ -140,6 +142,7 @@ class Survivors:
             features = -1 if isinstance(_owner(pack.template, name)[0], Tokens) else 0
             others[name] = packs.stack([part.others[name] for part in parts], features)
         pack.others = others
+        pack.norms = None if samples_apart(pack.template) else Norms.of(pack.template, others)
         start, columns = 0, []
         for part in parts:
             own = torch.where(part.columns < len(part), part.columns + start, -1).cpu()
@@ -192,8 +195,11 @@ class Survivors:
                 products[name.rpartition(".")[0]] = partial(_multiply, pattern, values[name])
         if self.members > 1:
             images = packs.side_by_side(images, self.members, len(rows))
+        repeated = self.norms.repeated(len(rows)) if self.norms and len(rows) > 1 else {}
         with forward_replaced(self.template, products):
-            output = functional_call(self.template, tensors, (images,))
+            output = functional_call(self.template, tensors | repeated, (images,))
+        if self.norms and repeated:
+            self.norms.settle(repeated, len(rows))
         return self.unfold(output)
 
     def unfold(self, output: Tensor) -> Tensor:

@@ -143,9 +143,14 @@ class BatchNorm2d(nn.BatchNorm2d):
                 running.lerp_(own.view(samples, -1).mean(0), momentum)
         return output
 
+    @property
+    def moves(self) -> bool:
+        """Whether a pass moves the running statistics."""
+        return self.training and self.running_mean is not None and self.turn is not None
+
     def _momentum(self) -> float:
         """How far the next pass moves the running statistics; counts the step's first one."""
-        if not self.training or self.running_mean is None or self.turn is None:
+        if not self.moves or self.turn is None:
             return 0.0
         start, stop, total = self.turn
         if start == 0:
@@ -227,7 +232,7 @@ class Attention(nn.Module):
         qkv = self.qkv(x).flatten(0, 1).unflatten(-1, (-1, 3, self.head_dim))
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(-2))
         attended = F.scaled_dot_product_attention(query, key, value)
-        return self.projection(attended.transpose(1, 2).reshape(x.shape))
+        return self.projection(attended.transpose(1, 2).flatten(2).unflatten(0, x.shape[:2]))
 
 
 class SelfAttention(nn.Module):
