@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bayesian_lottery.models.layers import BatchNorm2d
 
+State = dict[str, Tensor]
 Index = tuple[Tensor, Tensor]
 
 
@@ -23,53 +24,56 @@ class Norms:
         others: its parameters and buffers, by name; in a pack, those of all members.
     """
 
-    def __init__(self, template: nn.Module, others: dict[str, Tensor]):
+    def __init__(self, template: nn.Module, others: State):
         layers = dict(template.named_modules())
         self.layers = {n: each for n, each in layers.items() if isinstance(each, BatchNorm2d)}
         self.parameters, self.statistics = (
             [name for norm in self.layers for own in kinds if (name := f"{norm}.{own}") in others]
             for kinds in (("weight", "bias"), ("running_mean", "running_var"))
         )
-        self.others = others
         self.indices: dict[tuple[str, int], Index] = {}
 
     @classmethod
-    def of(cls, template: nn.Module, others: dict[str, Tensor]) -> "Norms | None":
+    def of(cls, template: nn.Module, others: State) -> "Norms | None":
         """None of a model without any."""
         norms = cls(template, others)
         return norms if norms.parameters else None
 
-    def repeated(self, samples: int) -> dict[str, Tensor]:
-        """The norms' tensors for so many samples, by name; parameters with their graph."""
-        with torch.no_grad():
-            statistics = self._repeated(self.statistics, samples)
-        return self._repeated(self.parameters, samples) | statistics
+    def repeated(self, others: State, samples: int) -> State:
+        """The norms' tensors for so many samples, by name; parameters with their graph.
 
-    def settle(self, repeated: dict[str, Tensor], samples: int) -> None:
+        Args:
+            others: the model's parameters and buffers, by name.
+            samples: S.
+        """
+        with torch.no_grad():
+            statistics = self._repeated(others, self.statistics, samples)
+        return self._repeated(others, self.parameters, samples) | statistics
+
+    def settle(self, others: State, repeated: State, samples: int) -> None:
         """Let the running statistics be the means of the samples', if a pass has moved them."""
         if not any(layer.moves for layer in self.layers.values()):
             return
         moved = torch.cat([repeated[name] for name in self.statistics])
-        _, back = self._index(self.statistics, samples)
-        own = [self.others[name] for name in self.statistics]
+        own = [others[name] for name in self.statistics]
+        _, back = self._index(self.statistics, own, samples)
         means = moved.index_select(0, back).view(samples, -1).mean(0)
-        torch._foreach_copy_(own, list(means.split([each.numel() for each in own])))
+        torch._foreach_copy_(own, list(means.split([len(each) for each in own])))
 
-    def _repeated(self, names: Sequence[str], samples: int) -> dict[str, Tensor]:
+    def _repeated(self, others: State, names: Sequence[str], samples: int) -> State:
         if not names:
             return {}
-        own = [self.others[name] for name in names]
-        whole = _Repeated.apply(torch.cat(own), *self._index(names, samples), samples)
-        parts = whole.split([samples * each.numel() for each in own])
+        own = [others[name] for name in names]
+        whole = _Repeated.apply(torch.cat(own), *self._index(names, own, samples), samples)
+        parts = whole.split([samples * len(each) for each in own])
         return dict(zip(names, parts, strict=True))
 
-    def _index(self, names: Sequence[str], samples: int) -> Index:
+    def _index(self, names: Sequence[str], own: Sequence[Tensor], samples: int) -> Index:
         """Which entry of the joined tensors each repeated one is; and where sample after sample is
         among the repeated ones."""
         key = names[0], samples
         if key not in self.indices:
-            own = [self.others[name] for name in names]
-            device, sizes = own[0].device, [each.numel() for each in own]
+            device, sizes = own[0].device, [len(each) for each in own]
             numbers = torch.arange(sum(sizes), device=device).split(sizes)
             there = torch.cat([part.repeat(samples) for part in numbers])
             places = torch.arange(samples * sum(sizes), device=device)

@@ -64,6 +64,7 @@ class Survivors:
         sizes: how many each network has, n of one alone.
         mask: of the prunable ones among them.
         others: the template's other parameters and its buffers, by name.
+        norms: its batch norms, unless it takes samples one at a time or has none.
         members: how many networks lie side by side (see `packs`), the entries of one after the
             other's.
     """
@@ -195,11 +196,12 @@ class Survivors:
                 products[name.rpartition(".")[0]] = partial(_multiply, pattern, values[name])
         if self.members > 1:
             images = packs.side_by_side(images, self.members, len(rows))
-        repeated = self.norms.repeated(len(rows)) if self.norms and len(rows) > 1 else {}
+        norms = self.norms if len(rows) > 1 else None
+        repeated = norms.repeated(self.others, len(rows)) if norms else {}
         with forward_replaced(self.template, products):
             output = functional_call(self.template, tensors | repeated, (images,))
-        if self.norms and repeated:
-            self.norms.settle(repeated, len(rows))
+        if norms:
+            norms.settle(self.others, repeated, len(rows))
         return self.unfold(output)
 
     def unfold(self, output: Tensor) -> Tensor:
