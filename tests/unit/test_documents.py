@@ -166,6 +166,21 @@ def test_the_options_of_searches_are_described_with_their_defaults() -> None:
     assert all(f"| `{kind}` |" in told_of for kind in SEARCHES)
 
 
+def test_the_options_of_inferences_are_described_with_their_defaults() -> None:
+    told = {
+        (kind, cells[0].strip("`")): yaml.safe_load(cells[2].strip("`").replace("none", "null"))
+        for _, header, cells in rows("config/README.md")
+        if header == "option of an inference"
+        for kind in re.findall(r"`(\w+)`", cells[1])
+    }
+    assert told == {
+        (name, option): default
+        for name, kind in KINDS.items()
+        if name != "bayesian"  # whose options are a section of their own
+        for option, default in defaults(kind.options).items()
+    }
+
+
 PAPER = yaml.safe_load((ROOT / "config/cifar10.yaml").read_text())
 FIDELITY = {
     cells[0]: cells for _, header, cells in rows("docs/fidelity.md") if header == "question"

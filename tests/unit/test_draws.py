@@ -8,9 +8,10 @@ import pytest
 import torch
 from small_study import SmallStudy, interrupted
 
-from bayesian_lottery import models
+from bayesian_lottery import models, study
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.exports.export import export
 from bayesian_lottery.files import read_tensors
 from bayesian_lottery.inference import draws, networks
 from bayesian_lottery.inference.networks import Training
@@ -21,7 +22,7 @@ from bayesian_lottery.tickets import masks
 from bayesian_lottery.training import jobs, loop, pruning, starts
 from bayesian_lottery.training.engine import Engine, Plan
 
-SHAPE = (1, 8, 8)
+SHAPE, MODEL = (1, 8, 8), "lenet_100_50"
 KINDS = {
     "swag": {"share": 0.6, "draws": 3},
     "swag_low_rank": {"kind": "swag", "share": 0.6, "draws": 3, "rank": 2},
@@ -206,15 +207,24 @@ def test_a_node_resumes_bit_for_bit_and_its_weights_say_all(small, inference, mo
     found = engine.logits(inputs, network.noise(1)).softmax(-1).mean(0)
     saved, _ = read_tensors(task.outputs.predictions)
     torch.testing.assert_close(saved["probabilities"].float(), found, atol=1e-3, rtol=0)
+    with pytest.raises(InputError, match=f"{inference} predicts by draws, and no compact network"):
+        export(small.path(node, ""), task.inputs.data, small.path(node, "compact.safetensors"))
     stream = jobs.stream_of(node.coordinates())
     mask = pruning.prune(network, network.mask, "snr", images, task.settings, stream, 1)
     said = masks.load(task.outputs.next_masks["snr"])
     assert all(torch.equal(mask[name], said[name]) for name in said)
 
 
+def test_a_network_that_keeps_draws_trains_alone(small):
+    nodes = [replace(small.node(MODEL), inference=name) for name in ("deterministic", "sghmc")]
+    more = [each for node in nodes for each in (node, replace(node, seed=1))]
+    packs = study.packs(small.config, more, 2)
+    assert sorted(map(len, packs)) == [1, 1, 2]
+
+
 @pytest.mark.parametrize("inference", ["swag", "sghmc"])
 def test_a_level_goes_on_from_the_level_before(small, inference):
-    trunk = small.node("lenet_100_50", curriculum="sgd", level=1, rewind="lrr")
+    trunk = small.node(MODEL, curriculum="sgd", level=1, rewind="lrr")
     level = replace(trunk, inference=inference, scorer="snr")
     small.train(level.dense)
     small.train(level)
@@ -230,7 +240,7 @@ def test_a_level_goes_on_from_the_level_before(small, inference):
 
 
 def test_a_chain_on_data_with_nan_or_at_too_large_a_step_ends_with_a_sentence(small):
-    node = replace(small.node("lenet_100_50", curriculum="sgd"), inference="sghmc")
+    node = replace(small.node(MODEL, curriculum="sgd"), inference="sghmc")
     task = small.task(node)
     images = decoded.load(task.inputs.data)
 
@@ -247,7 +257,7 @@ def test_a_chain_on_data_with_nan_or_at_too_large_a_step_ends_with_a_sentence(sm
 
 
 def test_without_training_there_are_no_draws_and_the_ticket_predicts(small):
-    node = replace(small.node("lenet_100_50", curriculum="sgd"), inference="sghmc")
+    node = replace(small.node(MODEL, curriculum="sgd"), inference="sghmc")
     task = small.task(node)
     settings = {**task.settings, "curriculum": {**task.settings["curriculum"], "epochs": 0}}
     images = decoded.load(task.inputs.data)

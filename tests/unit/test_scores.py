@@ -14,6 +14,8 @@ def test_by_hand():
     assert SCORERS["magnitude"].score(mu).tolist() == [3, 0.5]
     assert SCORERS["mu"].score(mu).tolist() == [3, 0.5]
     assert SCORERS["snr"].score(mu, sigma).tolist() == [0.75, 2]
+    still = torch.tensor([0.0, 0.25])  # the first weight has never moved: nothing of it is signal
+    assert SCORERS["snr"].score(mu, still).tolist() == [0, 2]
     square = SCORERS["square"].score(mu, sigma).tolist()
     assert square == pytest.approx([5, math.hypot(0.5, 0.25)])
 

@@ -50,6 +50,11 @@ def export(
     weights = folder / "weights.safetensors"
     state, _ = read_tensors(weights)
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
+    if kinds.KINDS[kind].own_draws:
+        raise InputError(
+            f"{folder}: {settings['inference']} predicts by draws, and no compact network holds "
+            "them; `tickets.load(...).module()` gives their mean."
+        )
     template = models.build(models.of(settings), known.image_shape, len(known.classes)).double()
     smaller = copy.deepcopy(template)
     whole = compact.network_of(weights, template, in_double(state), kind, options)

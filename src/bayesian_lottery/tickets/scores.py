@@ -41,8 +41,11 @@ class Scorer:
 
 SCORERS: dict[str, Scorer] = {
     "magnitude": Scorer(("weight",), lambda w: w.abs(), "|w|"),
+    # A weight of sigma 0 has never moved, for no image has told of it: nothing of it is signal.
     "snr": Scorer(
-        ("mean", "std"), lambda mu, sigma: mu.abs() / sigma, "signal to noise, |mu| / sigma"
+        ("mean", "std"),
+        lambda mu, sigma: (mu.abs() / sigma).nan_to_num(nan=0.0, posinf=0.0),
+        "signal to noise, |mu| / sigma",
     ),
     "square": Scorer(
         ("mean", "std"),
