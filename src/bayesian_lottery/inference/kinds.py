@@ -7,7 +7,7 @@ This module loads no torch, so that the workflow can read the names quickly.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bayesian_lottery.imports import named
 from bayesian_lottery.inference.monte_carlo import Sghmc, Sgld, Swag
@@ -62,6 +62,52 @@ class Variational:
 
 
 @dataclass(frozen=True)
+class Dropout:
+    """The options of Monte Carlo dropout."""
+
+    rate: float = option(
+        0.1,
+        "The probability with which a unit is dropped.",
+        minimum=0,
+        exclusiveMaximum=1,
+        because="some units must be left",
+    )
+    samples: int = option(
+        1,
+        "Draws of the units to drop, a training step.",
+        minimum=1,
+        maximum=10_000,
+        because="a step takes so many times as long",
+    )
+
+
+@dataclass(frozen=True)
+class Laplace:
+    """The options of Laplace approximations."""
+
+    hessian: str = option(
+        "diagonal",
+        "What is kept of the Hessian; its diagonal, or all of the classifier's.",
+        enum=["diagonal", "last_layer"],
+    )
+    curvature: str = option(
+        "ggn",
+        "Generalised Gauss-Newton, or the gradients' squares at the labels (empirical Fisher).",
+        enum=["ggn", "fisher"],
+    )
+    prior_precision: float | None = option(
+        None,
+        "Precision of the prior, whose mean is 0; not given, the marginal likelihood chooses it.",
+        minimum=1e-6,
+        maximum=1e12,
+        because="variances are in float32",
+    )
+
+
+Offers = tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of inference.
 
@@ -70,6 +116,8 @@ class Kind:
         code: "module:object", called with a model and the options; gives a `networks.Network`.
         offers: what of each weight a scorer can rank, as
             `Network.moments` gives it.
+        why: why it offers no more, as the end of a sentence.
+        narrower: by an option and its value what is offered in place of `offers`, and why.
         options: a class of typed options.
         scorers: by which a dense network is pruned as its training ends; those that come later
             are not here, so that no trained network is trained again for them.
@@ -84,7 +132,7 @@ class Kind:
 
     words: str
     code: str
-    offers: tuple[str, ...]
+    offers: Offers
     options: type = Nothing
     scorers: tuple[str, ...] = ()
     stochastic: bool = False
@@ -93,6 +141,15 @@ class Kind:
     trainer: str = "bayesian_lottery.training.loop:train"
     own_draws: bool = False
     moves: bool = True
+    why: str = ""
+    narrower: Mapping[tuple[str, str], tuple[Offers, str]] = field(default_factory=dict)
+
+    def offered(self, options: Mapping) -> tuple[Offers, str]:
+        """What of each weight a scorer can rank with these options, and why no more."""
+        for (name, value), narrower in self.narrower.items():
+            if options.get(name) == value:
+                return narrower
+        return self.offers, self.why
 
     @property
     def redraws(self) -> bool:
@@ -153,6 +210,29 @@ KINDS: dict[str, Kind] = {
         stochastic=True,
         own_draws=True,
         moves=False,
+    ),
+    "dropout": Kind(
+        words="dropout",
+        code="bayesian_lottery.inference.dropout:DropoutNetwork.of",
+        offers=("weight", "mean"),
+        options=Dropout,
+        stochastic=True,
+        why="the ratio of mean to standard deviation is one constant, sqrt((1 - rate) / rate)",
+    ),
+    "laplace": Kind(
+        words="Laplace",
+        code="bayesian_lottery.inference.laplace:build",
+        offers=("mean", "std"),
+        options=Laplace,
+        stochastic=True,
+        tensors=2,
+        moves=False,
+        narrower={
+            ("hessian", "last_layer"): (
+                ("mean",),
+                "no weight but the classifier's has a standard deviation",
+            )
+        },
     ),
 }
 

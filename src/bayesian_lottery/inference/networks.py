@@ -140,7 +140,8 @@ class Network(Protocol):
 
     def sampling(self) -> dict[str, float | None]:
         """What is known of the draws, for every row of the history and the metrics; most often
-        nothing. `draws`: how many of them predict."""
+        nothing. `draws`: how many of them predict; `fitted`: 1 where a posterior does, that was
+        fitted to the trained network."""
         return {}
 
 

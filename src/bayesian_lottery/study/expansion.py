@@ -88,17 +88,19 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
             raise choice(f"{entry}.{name}", coordinates[name], values)
     inference, scorer = coordinates["inference"], coordinates["scorer"]
     kind = choices.kind(config, inference)
-    if not SCORERS[scorer].fits(kind.offers):
-        fitting = ", ".join(scorers_for(kind.offers))
+    offers, why = kind.offered(choices.options(config, inference))
+    if not SCORERS[scorer].fits(offers):
+        fitting = ", ".join(scorers_for(offers))
         raise InputError(
-            f"{entry}.scorer: {scorer!r} cannot score {inference} networks; use {fitting} there."
+            f"{entry}.scorer: {scorer!r} cannot score {inference} networks"
+            f"{why and f', of which {why}'}; use {fitting} there."
         )
     search, rewind = coordinates["search"], coordinates["rewind"]
     kind_of_search = SEARCHES[choices.search_kind(config, search)]
     if kind_of_search.moves and not kind.moves:
         raise InputError(
-            f"{entry}.search: {search!r} moves masks in training, and {inference} networks keep "
-            "draws of one mask; use a search that does not."
+            f"{entry}.search: {search!r} moves masks in training, and {inference} networks are of "
+            "one mask; use a search that does not."
         )
     for name in ("ranking", "pattern"):
         if coordinates[name] != LATER[name] and name not in kind_of_search.takes:

@@ -111,17 +111,23 @@ def final(
     return passes, probabilities
 
 
+def _predicts(row: Mapping) -> bool:
+    """Whether draws predicted after an epoch, or a fitted posterior; see `Network.sampling`."""
+    return bool(row.get("draws") or row.get("fitted"))
+
+
 def summarise(history: list[dict]) -> dict[str, dict | None]:
     """The test metrics at the `peak`, `final` and `selected` epochs.
 
     peak: the best test accuracy (optimistic: chosen on the test images); final: the last epoch;
     selected: the best validation accuracy, None without held-out images. Ties: the first epoch.
     Where the number of survivors fell in training, only epochs at the last one count; and where
-    draws predict in the end, only epochs at which some did.
+    draws predict in the end, or a posterior fitted to the trained network, only epochs at which
+    they did.
     """
-    ended, drawn = history[-1].get("survivors"), bool(history[-1].get("draws"))
+    ended, drawn = history[-1].get("survivors"), _predicts(history[-1])
     tested = [row for row in history if "test_accuracy" in row]
-    alike = [row for row in tested if bool(row.get("draws")) == drawn]
+    alike = [row for row in tested if _predicts(row) == drawn]
     measured = [row for row in alike if row.get("survivors") == ended]
     names = [*METRICS, *(metric for metric in RANKING if f"test_{metric}" in measured[-1])]
 
