@@ -95,13 +95,13 @@ def test_last_layer_predicts_as_the_closed_form_says(model):
     covariance = torch.linalg.inv(hessian + 2.0 * torch.eye(len(hessian), dtype=torch.float64))
     torch.testing.assert_close(network.spread @ network.spread.T, covariance)
     network.template.eval()
-    noise = network.noise(40_000, generator("draws"))
+    noise = network.noise(4000, generator("draws"))
     with torch.no_grad():
-        drawn = network.logits(images[:2], network.weights(), noise)[:, 1]
-    torch.testing.assert_close(drawn.mean(0), logits[1], atol=0.03, rtol=0)
+        drawn = network.logits(images[1:2], network.weights(), noise)[:, 0]
+    torch.testing.assert_close(drawn.mean(0), logits[1], atol=0.1, rtol=0)
     predicted = jacobian[1] @ covariance @ jacobian[1].T
     scale = predicted.diagonal().max().item()
-    assert (drawn.T.cov() - predicted).abs().max() < 0.03 * scale  # 4 standard errors
+    assert (drawn.T.cov() - predicted).abs().max() < 0.1 * scale  # 4 standard errors
 
 
 def test_precision_maximises_the_marginal_likelihood():
@@ -158,7 +158,7 @@ def small(tmp_path_factory) -> SmallStudy:
 @pytest.mark.parametrize("inference", ["laplace", "laplace_last"])
 def test_trunks_are_fitted_pruned_and_resumed(small, monkeypatch, inference):
     dense = small.node("lenet_100_50", inference)
-    interrupted(monkeypatch, 12, lambda: small.train(dense, checkpoint_seconds=0))  # fitted already
+    interrupted(monkeypatch, 10, lambda: small.train(dense, checkpoint_seconds=0))  # it is fitted
     small.train(dense)
     numbers = small.numbers(dense)
     small.train(dense)

@@ -68,7 +68,7 @@ class LaplaceNetwork(DeterministicNetwork):
         raise NotImplementedError
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
-        super().load({n: t for n, t in state.items() if not n.startswith(_PREFIX)}, mask)
+        super().load(state, mask)
         for name in ("fitted", "precision"):
             getattr(self, name).data.copy_(state[_PREFIX + name])
 
