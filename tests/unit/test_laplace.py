@@ -11,6 +11,7 @@ from torch.func import functional_call, jacrev, vmap
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import laplace, networks
+from bayesian_lottery.inference.draws import OWN
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.options import defaults
 from bayesian_lottery.randomness import generator
@@ -43,7 +44,7 @@ def network_of(model, density=0.1, **options):
 def jacobians(network, model, images, names=None):
     """Of each image's logits by the plain model's weights, from torch.func: (B, K, ...) by name."""
     plain = models.build(model, SHAPES.get(model, (1, 8, 8)), 10).double().eval()
-    saved = {n: t for n, t in network.state().items() if not n.startswith("laplace.")}
+    saved = {n: t for n, t in network.state().items() if not n.startswith(OWN)}
     plain.load_state_dict(saved)
     chosen = {n: p for n, p in plain.named_parameters() if names is None or n in names}
 

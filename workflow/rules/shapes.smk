@@ -94,6 +94,23 @@ def levels_of(rewinds, *scored):
     return rf"runs/.+_({'|'.join(rewinds)})({suffixes})/level\d+"
 
 
+def keeping_draws(shapes):
+    """Each shape for the nodes that keep no draws, and where there are others a second one."""
+    nodes = [node for node in NODES.values() if not study.members(config, node)]
+    folders = "|".join(node.folder for node in nodes if study.keeps_draws(config, node))
+    draws = "<results>/{node}/draws.safetensors"
+    for shape in shapes:
+        if not folders:
+            yield shape
+            continue
+        for suffix, ahead in {"": "!", "_and_keep_draws": "="}.items():
+            pattern = f"(?{ahead}(?:{folders})/){shape.constraints['node']}"
+            outputs = {**shape.outputs, "draws": draws} if suffix else shape.outputs
+            yield shape._replace(
+                name=shape.name + suffix, outputs=outputs, constraints={"node": pattern}
+            )
+
+
 def shapes_of_nodes():
     """A node a job. Weights are kept where another level may start from them."""
     weights, mask = (f"<results>/{{node}}/{name}.safetensors" for name in ("weights", "next_mask"))
@@ -121,7 +138,14 @@ def shapes_of_packs():
     """Several nodes a job, and a rule a job, since its outputs are those of its nodes."""
     packs = study.packs(config, NODES.values(), config["networks_per_job"])
     for number, pack in enumerate(packs, 1):
-        outputs = {"metrics": [], "history": [], "predictions": [], "weights": [], "masks": []}
+        outputs = {
+            "metrics": [],
+            "history": [],
+            "predictions": [],
+            "weights": [],
+            "masks": [],
+            "draws": [],
+        }
         for node in pack:
             files = study.node_outputs(config, node)
             keep = str if study.starts_others(config, node) else unneeded
@@ -131,6 +155,7 @@ def shapes_of_packs():
             outputs["weights"].append(keep(files["weights"]))
             outputs["masks"] += files.get("next_masks", {}).values()
             outputs["masks"] += [files["mask"]] if "mask" in files else []
+            outputs["draws"] += [files["draws"]] if "draws" in files else []
         inputs = {path for node in pack for path in study.node_inputs(config, node).values()}
         inputs |= {path for node in pack for path in extension_files(node)}
         inputs |= {path for node in pack for path in study.other_data(config, node).values()}
@@ -169,6 +194,6 @@ def shapes_of_early_weights():
 
 
 SHAPES = [
-    *(shapes_of_nodes() if config["networks_per_job"] == 1 else shapes_of_packs()),
+    *(keeping_draws(shapes_of_nodes()) if config["networks_per_job"] == 1 else shapes_of_packs()),
     *shapes_of_early_weights(),
 ]

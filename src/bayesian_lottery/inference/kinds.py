@@ -199,6 +199,7 @@ KINDS: dict[str, Kind] = {
         scorers=("snr", "square", "mu"),
         stochastic=True,
         own_draws=True,
+        draws=True,
         moves=False,
     ),
     "sgld": Kind(
@@ -209,6 +210,7 @@ KINDS: dict[str, Kind] = {
         scorers=("snr", "square", "mu"),
         stochastic=True,
         own_draws=True,
+        draws=True,
         moves=False,
     ),
     "dropout": Kind(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import curvature
 from bayesian_lottery.inference.deterministic import DeterministicNetwork
+from bayesian_lottery.inference.draws import OWN
 from bayesian_lottery.inference.networks import Batches, Training, Weights, prunable_of
 from bayesian_lottery.inference.survivors import State
 from bayesian_lottery.models import classifier_of
@@ -30,7 +31,6 @@ from bayesian_lottery.tickets.masks import Mask
 
 LARGEST = 10_000  # weights and biases of a classifier: its factor takes 400 MB
 PRECISIONS = (1e-6, 1e12)  # between which the marginal likelihood chooses
-_PREFIX = "laplace."  # of what the saved state has besides the plain model's
 
 
 class LaplaceNetwork(DeterministicNetwork):
@@ -70,15 +70,15 @@ class LaplaceNetwork(DeterministicNetwork):
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         super().load(state, mask)
         for name in ("fitted", "precision"):
-            getattr(self, name).data.copy_(state[_PREFIX + name])
+            getattr(self, name).data.copy_(state[OWN + name])
 
     def state(self) -> State:
         own = {"fitted": self.fitted, "precision": self.precision}
-        return super().state() | {_PREFIX + name: tensor.clone() for name, tensor in own.items()}
+        return super().state() | {OWN + name: tensor.clone() for name, tensor in own.items()}
 
     def tensors(self) -> State:
         own = {
-            f"{_PREFIX}{index}.{name}": getattr(part, name)
+            f"{OWN}{index}.{name}": getattr(part, name)
             for index, part in enumerate(self.parts)
             for name in ("spread", "fitted", "precision")
         }
@@ -143,12 +143,12 @@ class DiagonalLaplace(LaplaceNetwork):
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         super().load(state, mask)
-        named = {name: state[f"{_PREFIX}std.{name}"] for name in self.survivors.shapes}
+        named = {name: state[f"{OWN}std.{name}"] for name in self.survivors.shapes}
         self.spread.data = self.survivors.collect(named)
 
     def state(self) -> State:
         std = self.survivors.named(self.spread)
-        return super().state() | {f"{_PREFIX}std.{name}": each for name, each in std.items()}
+        return super().state() | {f"{OWN}std.{name}": each for name, each in std.items()}
 
     def fit(self, batches: Batches) -> None:
         with torch.enable_grad():
@@ -187,10 +187,10 @@ class LastLayerLaplace(LaplaceNetwork):
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         super().load(state, mask)
-        self.spread.copy_(state[f"{_PREFIX}root"])
+        self.spread.copy_(state[f"{OWN}root"])
 
     def state(self) -> State:
-        return super().state() | {f"{_PREFIX}root": self.spread.clone()}
+        return super().state() | {f"{OWN}root": self.spread.clone()}
 
     def _columns(self) -> Tensor:
         """(P,) the column of each of the classifier's entries in a row, n where it is pruned."""

@@ -250,6 +250,11 @@ def trained(config: Mapping, node: Node) -> Training:
     )
 
 
+def keeps_draws(config: Mapping, node: Node) -> bool:
+    """Whether a node keeps what each draw of a sampler predicts; of a pool, whether members do."""
+    return kind(config, trained(config, node).inference).draws
+
+
 class Initial(NamedTuple):
     """What names initial weights."""
 

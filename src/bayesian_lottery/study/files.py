@@ -28,7 +28,7 @@ def origins(config: Mapping, node: Node) -> dict[str, Origin]:
     their `draws` where they are chains; names end in the member's number.
     """
     if pooled := choices.members(config, node):
-        chains = choices.kind(config, choices.trained(config, node).inference).draws
+        chains = choices.keeps_draws(config, node)
         names = ("predictions", "draws") if chains else ("predictions",)
         each = enumerate(pooled)
         return {f"{name}{i}": Origin(member, name) for i, member in each for name in names}
@@ -202,6 +202,8 @@ def node_outputs(config: Mapping, node: Node) -> dict:
     if choices.members(config, node):
         return outputs
     outputs["weights"] = f"{folder}/weights.safetensors"
+    if choices.keeps_draws(config, node):
+        outputs["draws"] = f"{folder}/draws.safetensors"
     if node.branch or choices.makes_mask(config, node):
         return {**outputs, "mask": f"{folder}/mask.safetensors"}
     suffixes = {scorer: f"_{scorer}" if node.level == 0 else "" for scorer in scorers(config, node)}

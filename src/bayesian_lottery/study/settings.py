@@ -83,7 +83,6 @@ def pool_settings(config: Mapping, node: Node) -> dict:
     """
     training = choices.trained(config, node)
     kind = choices.kind_name(config, training.inference)
-    chains = choices.kind(config, training.inference).draws
     return {
         **node.coordinates(),
         "dataset": training.dataset,
@@ -92,7 +91,11 @@ def pool_settings(config: Mapping, node: Node) -> dict:
         "curriculum": {"epochs": 0, "batch_size": 1},
         "evaluation": {"bins": config["evaluation"]["bins"], "every": 1, "passes": 1, "samples": 1},
         **choices.pieces(config, node),
-        **({"convergence": dict(config["convergence"])} if chains else {}),
+        **(
+            {"convergence": dict(config["convergence"])}
+            if choices.keeps_draws(config, node)
+            else {}
+        ),
     }
 
 

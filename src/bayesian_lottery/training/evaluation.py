@@ -8,7 +8,9 @@ from bayesian_lottery.data.decoded import Images, Split, normalise, to_device
 from bayesian_lottery.inference import kinds
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.study.node_metrics import RANKING
-from bayesian_lottery.training.engine import Engine
+from bayesian_lottery.training import draws
+from bayesian_lottery.training.draws import Draws
+from bayesian_lottery.training.engine import Engine, log_likelihoods
 from bayesian_lottery.training.metrics import METRICS, Predictions, evaluate
 
 Stream = Sequence[object]  # the coordinates that name a random stream
@@ -109,6 +111,24 @@ def final(
         known = [value for row in values if (value := row[metric]) is not None]
         passes[metric] = known if len(known) == repeats else None
     return passes, probabilities
+
+
+def by_draw(engine: Engine, images: Images, settings: Mapping, stream: Stream) -> Draws:
+    """What each of the draws that a network keeps predicts of the test images."""
+    network, device = engine.network, images.mean.device
+    network.template.eval()
+    noise = network.noise(1, generator(*stream, device=device))
+    likelihood = torch.zeros(len(noise), dtype=torch.float64, device=device)
+    kept: list[torch.Tensor] = []
+    size = settings["evaluation"]["batch_size"]
+    for start in range(0, len(images.test), size):
+        batch = images.test[start : start + size]
+        inputs = normalise(to_device(batch.images, device), images.mean, images.std)
+        logits = engine.logits(inputs, noise)
+        likelihood += log_likelihoods(logits, to_device(batch.labels, device)).double().sum(1)
+        kept.append(logits[:, : max(0, draws.IMAGES - start)].softmax(-1).half())
+    network.template.train()
+    return Draws(torch.cat(kept, 1).cpu(), likelihood.cpu())
 
 
 def _predicts(row: Mapping) -> bool:

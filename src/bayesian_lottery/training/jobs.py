@@ -19,7 +19,7 @@ from bayesian_lottery.models import costs
 from bayesian_lottery.randomness import seed_of
 from bayesian_lottery.study import TICKET, extensions
 from bayesian_lottery.tickets import masks
-from bayesian_lottery.training import checkpoints, collapse, devices
+from bayesian_lottery.training import checkpoints, collapse, devices, draws
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.evaluation import summarise
 from bayesian_lottery.training.provenance import provenance
@@ -224,6 +224,8 @@ def _write(
     if outputs.predictions:
         probabilities = {"probabilities": record.predictions}
         write_tensors(outputs.predictions, probabilities, {"node": dict(task.node)})
+    if outputs.draws and record.draws:
+        draws.write(outputs.draws, record.draws, task.node)
     anew = redraws_classifier(network.template, task.inputs, images)
     metrics = {
         "node": dict(task.node),

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from bayesian_lottery.data.decoded import Images, Split
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.inference import kinds
 from bayesian_lottery.inference.networks import Network
 from bayesian_lottery.training import devices, evaluation, shifts
 from bayesian_lottery.training.checkpoints import Checkpointing
+from bayesian_lottery.training.draws import Draws
 from bayesian_lottery.training.engine import Engine, Plan
 from bayesian_lottery.training.steps import TOTALS
 
@@ -35,6 +37,7 @@ class Record:
     shifts: dict[str, list[dict]] = field(default_factory=dict)  # see `shifts.measure`
     predictions: Tensor | None = None  # class probabilities of the test images, at the end
     sampling: dict[str, float | None] = field(default_factory=dict)  # see `Network.sampling`
+    draws: Draws | None = None  # of a sampler
 
 
 class Records:
@@ -138,6 +141,8 @@ class Records:
             record.passes, record.predictions = evaluation.final(tester, images, settings, stream)
             record.shifts = shifts.measure(tester, images, settings, stream, others)
             record.sampling = tester.network.sampling()
+            if kinds.kind_of(settings).draws:
+                record.draws = evaluation.by_draw(tester, images, settings, stream)
             record.seconds_evaluation += time.perf_counter() - clock
 
     def state(self) -> str:

@@ -47,7 +47,8 @@ class Outputs:
     """The files that a training job writes.
 
     `predictions` holds the class probabilities of the test images, float16; `next_masks` maps
-    scorers to paths; `mask` is where a branch, or a level that makes its own mask, puts it.
+    scorers to paths; `mask` is where a branch, or a level that makes its own mask, puts it; `draws`
+    where a sampler puts what each draw predicts.
     """
 
     metrics: Path
@@ -56,6 +57,7 @@ class Outputs:
     next_masks: Mapping[str, Path] = field(default_factory=dict)
     mask: Path | None = None
     predictions: Path | None = None
+    draws: Path | None = None
 
 
 @dataclass(frozen=True)
