@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from bayesian_lottery.data.sources import SOURCES, TEST_FRACTION
-from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.inference.kinds import KINDS, Variational
 from bayesian_lottery.models import MODELS
-from bayesian_lottery.options import defaults
+from bayesian_lottery.options import Nothing, defaults
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS, Branch
 from bayesian_lottery.tickets.objectives import OBJECTIVES
 from bayesian_lottery.tickets.patterns import PATTERNS
@@ -150,35 +150,36 @@ def test_values_are_those_that_there_are(key: str, values) -> None:
     assert set(values) <= set(re.findall(r"`(\w+)`", described()[key][1]))
 
 
-def test_the_options_of_searches_are_described_with_their_defaults() -> None:
-    told = {
-        (kind, cells[0].strip("`")): yaml.safe_load(cells[2].strip("`"))
-        for _, header, cells in rows("config/README.md")
-        if header == "option of a search"
-        for kind in re.findall(r"`(\w+)`", cells[1])
-    }
-    assert told == {
-        (kind, option): default
-        for kind, search in SEARCHES.items()
-        for option, default in defaults(search.options).items()
-    }
-    told_of = (ROOT / "docs/ways.md").read_text()
-    assert all(f"| `{kind}` |" in told_of for kind in SEARCHES)
-
-
-def test_the_options_of_inferences_are_described_with_their_defaults() -> None:
-    told = {
+def options_told(header: str) -> dict[tuple[str, str], object]:
+    """The defaults of options in a table of config/README.md, by kind and option."""
+    return {
         (kind, cells[0].strip("`")): yaml.safe_load(cells[2].strip("`").replace("none", "null"))
-        for _, header, cells in rows("config/README.md")
-        if header == "option of an inference"
+        for _, first, cells in rows("config/README.md")
+        if first == header
         for kind in re.findall(r"`(\w+)`", cells[1])
     }
-    assert told == {
+
+
+@pytest.mark.parametrize(
+    ("header", "registry", "document"),
+    [
+        ("option of a search", SEARCHES, "docs/ways.md"),
+        # The options of `bayesian` are a section of their own.
+        (
+            "option of an inference",
+            {name: kind for name, kind in KINDS.items() if kind.options not in (Nothing, Variational)},
+            "docs/montecarlo.md",
+        ),
+    ],
+)
+def test_options_are_described_with_their_defaults(header, registry, document) -> None:
+    assert options_told(header) == {
         (name, option): default
-        for name, kind in KINDS.items()
-        if name != "bayesian"  # whose options are a section of their own
-        for option, default in defaults(kind.options).items()
+        for name, entry in registry.items()
+        for option, default in defaults(entry.options).items()
     }
+    described = (ROOT / document).read_text()
+    assert all(f"| `{name}` |" in described for name in registry)
 
 
 PAPER = yaml.safe_load((ROOT / "config/cifar10.yaml").read_text())
