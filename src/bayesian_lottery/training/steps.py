@@ -53,7 +53,7 @@ class Step:
             print(f"compute.capture: steps are not recorded, since {obstacle}", flush=True)
 
     def __call__(self, number: int, rate: float) -> Tensor:
-        """Take step `number`; what it adds to each network's `TOTALS`, (4, networks) float32."""
+        """Take step `number`; what it adds to each network's `TOTALS`, (4, networks)."""
         rows = self.batches.rows(number)
         if not self.recorded:
             return self.take(rows, rate, number)
@@ -105,7 +105,7 @@ class Step:
         if self.engine.network.reads_draws:
             return "bayesian.estimator draws by seeds that the CPU reads"
         if not getattr(self.targets, "alike", False):
-            return "the objective draws anew by the number of the step"
+            return "what the objective teaches may differ from step to step"
         if not type(self.optimizer).__module__.startswith("torch."):
             return "the inference has an optimiser of its own"
         return ""
