@@ -167,7 +167,11 @@ def options_told(header: str) -> dict[tuple[str, str], object]:
         # The options of `bayesian` are a section of their own.
         (
             "option of an inference",
-            {name: kind for name, kind in KINDS.items() if kind.options not in (Nothing, Variational)},
+            {
+                name: kind
+                for name, kind in KINDS.items()
+                if kind.options not in (Nothing, Variational)
+            },
             "docs/montecarlo.md",
         ),
     ],

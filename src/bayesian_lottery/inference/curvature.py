@@ -119,7 +119,10 @@ def _add_squares(squares: State, template: nn.Module, calls: Calls, score: Tenso
     for name, each in calls.items():
         layer = template.get_submodule(name)
         assert isinstance(layer, (Conv2d, Linear))
-        own = _squares(layer, [(given.detach(), next(gradients)) for given, _ in each])
+        seen = [(given.detach(), next(gradients)) for given, _ in each]
+        if isinstance(layer, Linear) and layer.apart:  # (1, B, T, I): there is one sample
+            seen = [(given[0], gradient[0]) for given, gradient in seen]
+        own = _squares(layer, seen)
         for variable, sums in zip(("weight", "bias"), own, strict=True):
             if f"{name}.{variable}" in squares:
                 squares[f"{name}.{variable}"] += sums
