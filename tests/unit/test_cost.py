@@ -308,6 +308,9 @@ def test_weights_that_stay(loaded):
     assert kept(level) == (text + mask, checkpoint + weights)
     assert kept(replace(level, rewind="lrr")) == (text + mask + weights, checkpoint)
     assert kept(level, {**config, "weights": "all"}) == (text + mask + weights, checkpoint)
+    drawing = {**config, "inferences": {"chain": {"kind": "sghmc", "keep": 7}}}
+    chain = network.weight_bytes(KINDS["sghmc"]) + 7 * 4 * network.parameters
+    assert kept(replace(dense, inference="chain"), drawing)[0] == text + 3 * mask + chain
     transplant = node(nodes, "deterministic", 1, "transplant_trained")
     assert kept(transplant) == (text + mask, checkpoint + weights)
 

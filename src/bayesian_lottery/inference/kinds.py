@@ -127,6 +127,7 @@ class Kind:
         own_draws: whether predictions average draws that the network keeps, all of them and the
             same in every pass, so that `evaluation.samples` and `.passes` ask nothing of it.
         moves: whether its mask may move in training.
+        keeps: the option that says how many draws its saved state has, if it has any.
         draws: whether it keeps predictions of every draw, in the file `draws` (`training.draws`).
     """
 
@@ -141,6 +142,7 @@ class Kind:
     trainer: str = "bayesian_lottery.training.loop:train"
     own_draws: bool = False
     moves: bool = True
+    keeps: str = ""
     why: str = ""
     narrower: Mapping[tuple[str, str], tuple[Offers, str]] = field(default_factory=dict)
 
@@ -190,6 +192,7 @@ KINDS: dict[str, Kind] = {
         stochastic=True,
         own_draws=True,
         moves=False,
+        keeps="draws",
     ),
     "sghmc": Kind(
         words="SGHMC",
@@ -201,6 +204,7 @@ KINDS: dict[str, Kind] = {
         own_draws=True,
         draws=True,
         moves=False,
+        keeps="keep",
     ),
     "sgld": Kind(
         words="SGLD",
@@ -212,6 +216,7 @@ KINDS: dict[str, Kind] = {
         own_draws=True,
         draws=True,
         moves=False,
+        keeps="keep",
     ),
     "dropout": Kind(
         words="dropout",
@@ -252,3 +257,8 @@ def kind_of(settings: Mapping) -> Kind:
 def options_of(settings: Mapping) -> Mapping:
     """The options of the inference that trains a node of `settings`."""
     return settings.get(kind_name(settings), {})
+
+
+def draws_of(settings: Mapping) -> int:
+    """How many draws the saved state of a node of `settings` has."""
+    return options_of(settings).get(kind_of(settings).keeps, 0)

@@ -99,7 +99,9 @@ def node_bytes(
     masks = max(1, len(study.scorers(config, node))) * math.ceil(network.prunable / 8)
     kept = masks + predictions + once + an_epoch * curriculum["epochs"]
     kind = kinds.kind_of(settings)
-    weights = network.weight_bytes(kind)
+    survivors = (1 - settings["prune_fraction"]) ** settings["level"]  # of which draws are
+    drawn = round(4 * network.parameters * survivors) * kinds.draws_of(settings)
+    weights = network.weight_bytes(kind) + drawn
     moments = 2 if curriculum["optimizer"] == "adam" else 1
     checkpoint = weights + 4 * moments * network.trained(kind)
     if study.starts_others(config, node) or config["weights"] == "all":
