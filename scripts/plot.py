@@ -1,4 +1,4 @@
-"""Draw one figure, or write one table of the paper, from the table of runs or of layers."""
+"""Draw one figure, or write one table of the paper, from the table of runs, layers or exports."""
 
 import argparse
 from pathlib import Path
@@ -27,8 +27,9 @@ def main() -> None:
     parser.add_argument(
         "--extensions", type=Path, nargs="*", default=[], help="files that register methods"
     )
-    parser.add_argument("--runs", type=Path, help="table of runs (Parquet), for all but figure2")
+    parser.add_argument("--runs", type=Path, help="table of runs (Parquet), for all others")
     parser.add_argument("--layers", type=Path, help="table of layers (Parquet), for figure2")
+    parser.add_argument("--exports", type=Path, help="table of exports (Parquet), for table2")
     parser.add_argument(
         "--file",
         type=_file,
@@ -51,7 +52,7 @@ def main() -> None:
         type=Path,
         nargs="+",
         required=True,
-        help="files to write; their suffixes are formats: png and pdf, of table1 html and csv",
+        help="files to write; their suffixes are formats: png and pdf, of tables html and csv",
     )
     given = parser.parse_args()
 
@@ -62,7 +63,7 @@ def main() -> None:
     for path in given.out:
         if path.suffix[1:] not in figure.formats:
             parser.error(f"--out: {path} is none of {', '.join(figure.formats)}")
-    paths = {"runs": given.runs, "layers": given.layers}
+    paths = {"runs": given.runs, "layers": given.layers, "exports": given.exports}
     path = paths[figure.table]
     tables = {figure.table: results.read(path)} if path else {}
     from bayesian_lottery.findings.figures import (

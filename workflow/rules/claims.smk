@@ -2,6 +2,7 @@ rule claims:
     input:
         runs="<results>/tables/runs.parquet",
         layers="<results>/tables/layers.parquet",
+        exports="<results>/tables/exports.parquet" if EXPORTED else [],
         code=code(
             "findings/columns.py",
             "findings/results.py",

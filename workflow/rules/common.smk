@@ -32,7 +32,8 @@ def chosen(options):
 @cache
 def figure_plan(name):
     """What the study lets a figure show."""
-    return figures.plan(name, COORDINATES, chosen(config["figures"].get(name, {})))
+    shown = {"exports": EXPORTED_COORDINATES}.get(FIGURES[name].table, COORDINATES)
+    return figures.plan(name, shown, chosen(config["figures"].get(name, {})))
 
 
 def caption(name):
@@ -88,6 +89,8 @@ try:
         for name in {study.trained(config, node).dataset for node in NODES.values()}
     }
     COORDINATES = [node.coordinates() for node in NODES.values()]
+    EXPORTED = study.exported(config, study.expand(config))
+    EXPORTED_COORDINATES = [node.coordinates() for node in EXPORTED]
     # Jobs do not look at the figures, which takes seconds for thousands of nodes.
     LEFT_OUT = {name: missing(name) for name in FIGURES} if workflow.is_main_process else {}
 except InputError as error:
@@ -106,7 +109,7 @@ for name, reason in LEFT_OUT.items():
 
 TABLE_FILES = expand(
     "<results>/tables/{table}.{format}",
-    table=["runs", "layers", "shifts"],
+    table=["runs", "layers", "shifts", *(["exports"] if EXPORTED else [])],
     format=["parquet", "csv"],
 ) + ["<results>/tables/claims.csv"]
 METRICS_FILES = [f"{config['results']}/{folder}/metrics.json" for folder in NODES]

@@ -1,23 +1,21 @@
-"""A trained node's compact network as one file, written only if it predicts as the whole one."""
+"""A trained node's network as one file of a format, written only if it predicts as it should."""
 
-import copy
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from bayesian_lottery import models
-from bayesian_lottery.data import decoded
-from bayesian_lottery.errors import InputError
-from bayesian_lottery.exports import compact
-from bayesian_lottery.files import read_tensors, write_tensors
-from bayesian_lottery.inference import kinds
-from bayesian_lottery.inference.networks import Network, State
-from bayesian_lottery.randomness import generator
-from bayesian_lottery.study import node_metrics
-from bayesian_lottery.training.engine import multiply_adds
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.exports import containers, sources, speed
+from bayesian_lottery.study.formats import FORMATS, Format
+from bayesian_lottery.exports.sources import Exported, Source
+from bayesian_lottery.training.engine import keep_freed_memory
+from bayesian_lottery.training.metrics import Predictions, evaluate
 
-TOLERANCE = 1e-5  # of the largest logit: biases that constants went into are float32
+COMPARED = ("accuracy", "nll", "ece")  # of the exported network with the float one
+PASS = 250  # images at a time when testing
 
 
 def export(
@@ -27,8 +25,12 @@ def export(
     multiple: int = 8,
     images: int = 256,
     samples: int = 10,
+    format: str = "compact",
+    predicts: str | None = None,
+    batches: Sequence[int] = (),
+    seconds: float = 1.0,
 ) -> dict:
-    """Write the compact network of a trained node to `output`, for `compact.load`.
+    """Write the network of a trained node to `output`.
 
     Args:
         folder: the node's, with `metrics.json` and `weights.safetensors`.
@@ -36,108 +38,110 @@ def export(
         output: the file to write.
         multiple: see `compact.cut`.
         images: how many test images to compare predictions on.
-        samples: how many weight samples to compare, of a Bayesian network.
+        samples: how many weight samples, of a Bayesian network.
+        format: a key of `FORMATS`.
+        predicts: of a Bayesian network "mean" or "samples" (None: samples).
+        batches: of how many images to time.
+        seconds: for each of them.
 
     Returns:
         The file's metadata; docs/sparse.md explains them.
 
     Raises:
-        InputError: a file is missing, truncated or of another network or data set, or predictions
-            differ; nothing is written.
+        InputError: the format is not known or does not fit; a file is missing, truncated or of
+            another network or data set; or predictions differ. Nothing is written then.
     """
-    known = decoded.load(data_file)
-    node, settings = read_node(folder, known.name)
-    weights = folder / "weights.safetensors"
-    state, _ = read_tensors(weights)
-    kind, options = kinds.kind_name(settings), kinds.options_of(settings)
-    if kinds.KINDS[kind].own_draws:
-        raise InputError(
-            f"{folder}: {settings['inference']} predicts by draws, and no compact network holds "
-            "them; `tickets.load(...).module()` gives their mean."
-        )
-    template = models.build(models.of(settings), known.image_shape, len(known.classes)).double()
-    smaller = copy.deepcopy(template)
-    whole = compact.network_of(weights, template, in_double(state), kind, options)
+    if format not in FORMATS:
+        raise choice("format", format, FORMATS)
+    source = sources.read(folder, data_file, predicts, samples, multiple, images)
+    return write(source, format, output, batches, seconds)
 
-    state, kept = compact.cut(template, state, multiple)
-    widths = compact.widths_of(template, state)
-    compact.narrow(smaller, widths)
-    small = compact.network_of(weights, smaller, in_double(state), kind, options)
-    tested = decoded.normalise(known.test.images[:images], known.mean, known.std).double()
-    drawn = samples if kinds.KINDS[kind].stochastic else 1
-    check = compare(whole, small, kept, tested, drawn)
 
-    both = (template, smaller)
-    metadata = {
-        "model": settings["model"],
-        "inference": kind,
-        "options": dict(options),
-        "widths": widths,
-        "image_shape": known.image_shape,
-        "classes": known.classes,
-        "mean": known.mean.tolist(),
-        "std": known.std.tolist(),
-        "node": node,
-        "units": [compact.units_in(template), sum(map(len, kept))],
-        "parameters": [sum(p.numel() for p in model.parameters()) for model in both],
-        "multiply_adds": [multiply_adds(model, known.image_shape) for model in both],
-        "check": check,
-    }
-    write_tensors(output, state, metadata)
+def write(
+    source: Source, format: str, output: Path, batches: Sequence[int] = (), seconds: float = 1.0
+) -> dict:
+    """Write a source in a format; see `export`.
+
+    The file is written, loaded and tried beside the dense network, and then gets its place and
+    what was measured among its metadata.
+    """
+    entry = FORMATS[format]
+    code = entry.code()
+    code.check(source)
+    content = code.make(source)
+    metadata = {**source.description, "format": format, **content.told}
+    dense = sources.predictor(source.description, source.stacked)
+    with tempfile.TemporaryDirectory() as place:
+        trial = Path(place) / f"trial.{entry.suffix}"
+        containers.write(trial, content.data, metadata)
+        exported = code.load(trial, source)
+        metadata |= measured(source, entry, dense, exported, batches, seconds)
+    metadata["weights_bytes"] = content.weights
+    metadata["dense_bytes"] = sum(tensor.nbytes for tensor in source.stacked.values())
+    containers.write(output, content.data, metadata)
     return metadata
 
 
-def read_node(folder: Path, dataset: str) -> tuple[dict, dict]:
-    """A trained node's coordinates and settings, from its `metrics.json`.
+@torch.inference_mode()
+def measured(
+    source: Source,
+    entry: Format,
+    dense: Callable[[Tensor], Tensor],
+    exported: Exported,
+    batches: Sequence[int],
+    seconds: float,
+) -> dict:
+    """What a file's metadata tell of its predictions and speed, beside the dense network's.
 
     Raises:
-        InputError: there is none, `node_metrics` refuses it, or it is of another data set than
-            `dataset`.
+        InputError: its logits are not the dense network's, in a format that keeps them.
     """
-    path = folder / "metrics.json"
-    metrics = node_metrics.read(path)
-    settings = metrics["settings"]
-    if settings["dataset"] != dataset:
-        raise InputError(
-            f"{path}: the node was trained on {settings['dataset']}, not on {dataset}."
-        )
-    return metrics["node"], settings
+    check = compare(source, entry, dense, exported)
+    told = {"predictions": check}
+    if batches:
+        keep_freed_memory()
+        inputs = source.inputs(source.images.test.images[: max(batches)])
+        speeds = [
+            speed.compare(dense, exported.logits, inputs, batch, seconds) for batch in batches
+        ]
+        told |= {"speed": speeds, "threads": torch.get_num_threads(), "slower": speed.slower(speeds)}
+    return told
 
 
-def in_double(state: State) -> State:
-    """The state with its floating-point tensors in float64."""
-    return {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
-
-
-@torch.inference_mode()
 def compare(
-    whole: Network, small: Network, kept: compact.Kept, images: Tensor, samples: int
+    source: Source, entry: Format, dense: Callable[[Tensor], Tensor], exported: Exported
 ) -> dict:
-    """Check that two networks' logits are the same.
-
-    Args:
-        whole, small: a network and what `compact.cut` makes of it, in evaluation mode.
-        kept: as `compact.cut` gives it.
-        images: (B, C, H, W) float, in the networks' precision.
-        samples: how many weight samples to compare, of the same noise.
+    """The one check of all formats: predictions for the test images against the dense network's.
 
     Returns:
-        The number of images and of samples, and the largest difference between logits.
+        The `largest_difference` between logits and the largest of these (`scale`); the share of
+        images of which both predict the same class (`agreement`); and of each of `COMPARED` its
+        value and that of the dense network (`dense_...`).
 
     Raises:
-        InputError: they differ by more than `TOLERANCE`, in units of the largest logit, or of 1.
+        InputError: logits differ by more than the format's tolerance.
     """
-    stream, differences, scale = generator("export"), [], 1.0
-    for _ in range(samples):  # one by one, to need little memory
-        noise = whole.noise(1, stream)
-        expected = whole.logits(images, whole.weights(), noise)
-        found = small.logits(images, small.weights(), compact.noise_for(whole, kept, noise))
-        differences.append((found - expected).abs().max())
-        scale = max(scale, expected.abs().max().item())
-    difference = torch.stack(differences).max().item()
-    if not difference <= TOLERANCE * scale:  # so written that NaN is refused
+    test, both = source.images.test, []
+    for predict in (dense, exported.logits):
+        parts = [predict(source.inputs(batch)) for batch in test.images.split(PASS)]
+        both.append(torch.cat(parts, 1))
+    expected, actual = both
+    difference = (actual - expected).abs().max().item()
+    scale = max(1.0, expected.abs().max().item())
+    if entry.tolerance is not None and not difference <= entry.tolerance * scale:  # NaN is refused
         raise InputError(
-            f"compact network: its logits differ from the whole network's by up to {difference:g}, "
+            f"{entry.words}: its logits differ from the dense network's by up to {difference:g}, "
             f"where the largest is {scale:g}; nothing was written."
         )
-    return {"images": len(images), "samples": samples, "largest_difference": difference}
+    predictions = [Predictions.of(logits) for logits in both]
+    bins = source.settings["evaluation"].get("bins", 10)
+    values = [evaluate(each, test.labels, bins, source.samples > 1) for each in predictions]
+    classes = [each.log_probabilities.argmax(-1) for each in predictions]
+    return {
+        "images": len(test),
+        "largest_difference": difference,
+        "scale": scale,
+        "agreement": (classes[0] == classes[1]).double().mean().item(),
+        **{name: values[1][name] for name in COMPARED},
+        **{f"dense_{name}": values[0][name] for name in COMPARED},
+    }

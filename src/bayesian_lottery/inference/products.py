@@ -10,6 +10,7 @@ has the measurements that it comes from. GPUs and packs use dense products.
 """
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -45,8 +46,8 @@ class Pattern:
         self.density = survivors / len(flat)
         source = torch.where(flat, flat.cumsum(0) - 1, survivors)
         self.places = Places(source, survivors, kept.device)
-        self.rows = _Layout(kept)
-        self.columns = _Layout(kept.T)
+        self.rows = Layout.of(kept)
+        self.columns = Layout.of(kept.T)
         numbers = source.view_as(kept).T[kept.T]
         self.order = numbers.int()  # of the survivors in the transposed matrix
 
@@ -65,12 +66,19 @@ class Pattern:
         return outputs.view(*inputs.shape[:-1], -1)
 
 
-class _Layout:
-    """Where rows end, and the columns of entries, of a sparse matrix; stacked for samples."""
+class Layout:
+    """Where rows end (height,), and the columns of entries (n,), of a sparse matrix; int32.
 
-    def __init__(self, kept: Tensor):
-        self.shape, self.columns = kept.shape, kept.nonzero()[:, 1].int()
-        self.ends = kept.sum(1).cumsum(0).int()
+    Stacked for samples.
+    """
+
+    @classmethod
+    def of(cls, kept: Tensor) -> "Layout":
+        """From where entries are (bool)."""
+        return cls(kept.shape, kept.sum(1).cumsum(0).int(), kept.nonzero()[:, 1].int())
+
+    def __init__(self, shape: Sequence[int], ends: Tensor, columns: Tensor):
+        self.shape, self.ends, self.columns = tuple(shape), ends, columns
         self.stacks: dict[tuple[int, bool], tuple[Tensor, Tensor]] = {}
 
     def matrix(self, values: Tensor, shared: bool = False) -> Tensor:

@@ -31,6 +31,7 @@ from bayesian_lottery.study.choices import (
 from bayesian_lottery.study.early import Early, early_named, early_of
 from bayesian_lottery.study.early_jobs import early_file, early_files, early_task
 from bayesian_lottery.study.expansion import branches, expand, find, nodes, packs
+from bayesian_lottery.study.exported import exported
 from bayesian_lottery.study.files import (
     data_file,
     files,
@@ -79,6 +80,7 @@ __all__ = [
     "early_of",
     "early_task",
     "expand",
+    "exported",
     "files",
     "find",
     "inferences",

@@ -19,6 +19,7 @@ from bayesian_lottery.study import (
     datasets,
     definitions,
     expand,
+    exported,
     extensions,
     folder_names,
     inferences,
@@ -131,6 +132,7 @@ def validate(config: Mapping) -> list[Trunk]:
         rewind_checks.check_step(config, trunk, known[trunk.dataset])
     _check_foreign(config)
     ranking_checks.check(config, trunks)
+    exported(config, trunks)
     _check_figures(config, trunks)
     return trunks
 

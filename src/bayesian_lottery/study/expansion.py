@@ -148,7 +148,7 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
     entries: dict[Node, int] = {}  # of each node the entry that lists it
     for number, entry in enumerate(config["branches"], 1):
         key = f"branches entry {number}"
-        matched = [trunk for trunk in trunks if _matches(trunk, entry)]
+        matched = [trunk for trunk in trunks if matches(trunk, entry)]
         if not matched:
             raise InputError(f"{key}: it matches no trunk; see its coordinates.")
         for name in _as_list(entry["branch"]):
@@ -174,7 +174,8 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
     return list(entries)
 
 
-def _matches(trunk: Trunk, entry: Mapping) -> bool:
+def matches(trunk: Trunk, entry: Mapping) -> bool:
+    """Whether a trunk has the coordinates and seeds that an entry names."""
     wanted = {name: _as_list(entry[name]) for name in COORDINATES if name in entry}
     seeds = entry.get("seeds", [trunk.seed])
     return trunk.seed in seeds and all(getattr(trunk, k) in v for k, v in wanted.items())

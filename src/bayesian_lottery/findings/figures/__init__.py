@@ -26,7 +26,7 @@ class Figure:
     title: what it shows, in a few words.
     plan: from nodes and options, and of `ways` those searches, to what it shows of them.
     drawing: the module of this package that draws the plan.
-    table: what it is drawn from, "runs" or "layers".
+    table: what it is drawn from, "runs", "layers" or "exports".
     formats: what it is written as.
     ways: whether it compares the ways to a ticket. The others leave out tickets that are found
         otherwise than the papers', or than `tickets` says. Its plan takes the kinds of searches
@@ -54,6 +54,9 @@ FIGURES: dict[str, Figure] = {
     "figure10": Figure("Ways to a ticket", plans.ways, ways=True),
     "figure11": Figure("What a ticket costs", plans.costs, "costs", ways=True),
     "table1": Figure("Minutes a level", plans.times, "times", formats=("html", "csv")),
+    "table2": Figure(
+        "Exported networks", plans.exports, "exported", "exports", ("html", "csv"), ways=True
+    ),
 }
 
 # The module that writes each format.
@@ -84,7 +87,7 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
 
 
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
-    """Draw the figure `name` from `tables` ("runs", "layers" -> DataFrame), for `save` to write.
+    """Draw the figure `name` from `tables` ("runs", "layers", "exports" -> DataFrame), for `save` to write.
 
     Args:
         files: for figure3 the mask of each node of its plan, by the plan's names, and "initial",
