@@ -1,4 +1,4 @@
-"""Judge the paper's claims by the tables of runs and layers."""
+"""Judge the paper's claims by the tables of runs and layers, and of exports if there is one."""
 
 import argparse
 from pathlib import Path
@@ -14,6 +14,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="table of runs (Parquet)")
     parser.add_argument("--layers", type=Path, required=True, help="table of layers (Parquet)")
     parser.add_argument(
+        "--exports", type=Path, nargs="*", default=[], help="table of exports (Parquet), if any"
+    )
+    parser.add_argument(
         "--options",
         type=arguments.json_object,
         default={},
@@ -25,7 +28,8 @@ def main() -> None:
     given = parser.parse_args()
 
     runs, layers = results.read(given.runs), results.read(given.layers)
-    table = claims.table(runs, layers, given.options)
+    exports = next(map(results.read, given.exports), None)
+    table = claims.table(runs, layers, given.options, exports)
     with atomic(given.csv) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     write_text(given.html, page(table))

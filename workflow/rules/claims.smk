@@ -1,5 +1,6 @@
 rule claims:
     input:
+        **({"exports": "<results>/tables/exports.parquet"} if EXPORTED else {}),
         runs="<results>/tables/runs.parquet",
         layers="<results>/tables/layers.parquet",
         exports="<results>/tables/exports.parquet" if EXPORTED else [],
@@ -26,5 +27,7 @@ rule claims:
     message:
         "Judge the paper's claims"
     shell:
-        program("claims") + " --runs {input.runs:q} --layers {input.layers:q}"
-        " --options {params.options:q} --csv {output.csv:q} --html {output.html:q} > {log:q} 2>&1"
+        program("claims")
+        + " --runs {input.runs:q} --layers {input.layers:q}"
+        + (" --exports {input.exports:q}" if EXPORTED else "")
+        + " --options {params.options:q} --csv {output.csv:q} --html {output.html:q} > {log:q} 2>&1"

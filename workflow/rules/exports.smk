@@ -21,9 +21,7 @@ rule export:
     threads: 1
     resources:
         gpu=lambda wildcards: request([node_of(wildcards)]).gpu,
-        mem_mb=lambda wildcards, attempt: (
-            request([node_of(wildcards)]).attempt(attempt).memory_mb
-        ),
+        mem_mb=lambda wildcards, attempt: (request([node_of(wildcards)]).attempt(attempt).memory_mb),
         runtime=60,
     params:
         folder=lambda wildcards, input: os.path.dirname(input.metrics),

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.exports import containers, sources, speed
-from bayesian_lottery.study.formats import FORMATS, Format
 from bayesian_lottery.exports.sources import Exported, Source
+from bayesian_lottery.study.formats import FORMATS, Format
 from bayesian_lottery.training.engine import keep_freed_memory
 from bayesian_lottery.training.metrics import Predictions, evaluate
 
@@ -97,14 +97,18 @@ def measured(
         InputError: its logits are not the dense network's, in a format that keeps them.
     """
     check = compare(source, entry, dense, exported)
-    told = {"predictions": check}
+    told: dict[str, object] = {"predictions": check}
     if batches:
         keep_freed_memory()
         inputs = source.inputs(source.images.test.images[: max(batches)])
         speeds = [
             speed.compare(dense, exported.logits, inputs, batch, seconds) for batch in batches
         ]
-        told |= {"speed": speeds, "threads": torch.get_num_threads(), "slower": speed.slower(speeds)}
+        told |= {
+            "speed": speeds,
+            "threads": torch.get_num_threads(),
+            "slower": speed.slower(speeds),
+        }
     return told
 
 

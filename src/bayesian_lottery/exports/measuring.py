@@ -1,16 +1,17 @@
 """A trained node exported in several formats, and what came of each: a node of the table."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.exports import export, sources
-from bayesian_lottery.study.formats import FORMATS, MEAN, SAMPLES
 from bayesian_lottery.files import write_json
 from bayesian_lottery.inference import kinds
 from bayesian_lottery.meter import Meter
 from bayesian_lottery.study import node_metrics
+from bayesian_lottery.study.formats import FORMATS, MEAN, SAMPLES
 from bayesian_lottery.training import devices, provenance
 
 # What a row keeps of a file's metadata.
@@ -46,7 +47,7 @@ def measure(folder: Path, data_file: Path, settings: Mapping, files: Path, outpu
         path = files / f"{name}.{FORMATS[format].suffix}"
         row = {"format": format, "predicts": predicts, "samples": source.samples}
         rows.append({**row, **_exported(source, format, path, settings)})
-        meter.show(done, lambda name=name, row=rows[-1]: f", {name}: {said(row)}")
+        meter.show(done, partial(_state, name, rows[-1]))
     meter.close()
     measured = {
         "node": metrics["node"],
@@ -78,6 +79,10 @@ def _exported(source: sources.Source, format: str, path: Path, settings: Mapping
         "bytes": path.stat().st_size,
         **{name: told[name] for name in KEPT},
     }
+
+
+def _state(name: str, row: Mapping) -> str:
+    return f", {name}: {said(row)}"
 
 
 def said(row: Mapping) -> str:

@@ -17,7 +17,6 @@ from bayesian_lottery.data import decoded
 from bayesian_lottery.data.decoded import Images
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.exports import compact
-from bayesian_lottery.study.formats import MEAN, SAMPLES
 from bayesian_lottery.files import read_tensors
 from bayesian_lottery.inference import bayesian, kinds
 from bayesian_lottery.inference.networks import Network, State
@@ -25,6 +24,7 @@ from bayesian_lottery.inference.survivors import variables
 from bayesian_lottery.models.layers import unfold_samples
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.study import node_metrics
+from bayesian_lottery.study.formats import MEAN, SAMPLES
 from bayesian_lottery.tickets.masks import Mask
 from bayesian_lottery.training.engine import SMALL_PASS, multiply_adds
 
@@ -185,9 +185,7 @@ def read(
         template = models.build(models.of(settings), images.image_shape, len(images.classes))
         state = mean_of(folder, state, template)
         kind, options, samples = POINT, {}, 1
-    return Source(
-        folder, node, settings, images, state, kind, options, samples, multiple, compared
-    )
+    return Source(folder, node, settings, images, state, kind, options, samples, multiple, compared)
 
 
 def mean_of(folder: Path, state: State, template: nn.Module) -> State:

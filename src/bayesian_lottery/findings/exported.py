@@ -50,6 +50,11 @@ def table(paths: Iterable[str | Path]) -> pd.DataFrame:
     return frame.sort_values(by, na_position="first", kind="stable", ignore_index=True)
 
 
+def empty() -> pd.DataFrame:
+    """The table of a study that exports nothing."""
+    return pd.DataFrame(columns=list(DTYPES)).astype(DTYPES)
+
+
 def _rows(path: str | Path) -> list[dict]:
     measured = read_json(path)
     try:

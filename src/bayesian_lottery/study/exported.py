@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from bayesian_lottery.errors import InputError, choice
-from bayesian_lottery.study.formats import FORMATS
 from bayesian_lottery.study.expansion import matches
+from bayesian_lottery.study.formats import FORMATS
 from bayesian_lottery.study.nodes import Node, Trunk
 
 SETTINGS = ("formats", "batches", "samples", "seconds")

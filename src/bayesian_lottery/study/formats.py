@@ -27,6 +27,7 @@ class Format:
         tolerance: how far logits may be from the float network's, as a share of the largest (or
             of 1). None where values are rounded on purpose: there only what comes of it is told.
         alone: whether its files can be used without this package.
+        skips: whether predictions take no product with pruned weights.
     """
 
     words: str
@@ -34,6 +35,7 @@ class Format:
     suffix: str = "safetensors"
     tolerance: float | None = 1e-4
     alone: bool = False
+    skips: bool = False
 
     def code(self) -> Any:
         """The module; this imports torch."""
@@ -42,13 +44,14 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "dense": Format("dense, zeros included", "dense"),
-    "compact": Format("compact dense", "cut"),
-    "csr": Format("CSR", "csr"),
+    "compact": Format("compact dense", "cut", skips=True),
+    "csr": Format("CSR", "csr", skips=True),
     "packed": Format("packed int8 survivors", "packed", tolerance=None),
     "onnx": Format("ONNX", "graph", suffix="onnx", alone=True),
     "int8": Format("ONNX, int8", "int8", suffix="onnx", tolerance=None, alone=True),
-    "2of4": Format("2:4", "two_of_four", tolerance=1e-2),  # float16
+    "2of4": Format("2:4", "two_of_four", tolerance=1e-2, skips=True),  # float16
 }
 
 # What stands for a stochastic network: its posterior mean, or weight samples.
 MEAN, SAMPLES = "mean", "samples"
+PREDICTS = {MEAN: "mean", SAMPLES: "{} samples"}  # in words, of so many samples

@@ -81,7 +81,9 @@ def _product(layer: nn.Module, data: State, name: str) -> Callable[[Tensor], Ten
     ends, columns = data[f"{name}.ends"], data[f"{name}.columns"].int()
     layout = Layout((len(ends), width), ends, columns)
     multiply = partial(_multiply, layout, values, {})
-    return partial(_convolve if isinstance(layer, Conv2d) else _map, layer, multiply)
+    if isinstance(layer, Conv2d):
+        return partial(_convolve, layer, multiply)
+    return partial(_map, layer, multiply)
 
 
 def _multiply(layout: Layout, values: Tensor, made: dict, inputs: Tensor) -> Tensor:
@@ -92,7 +94,7 @@ def _multiply(layout: Layout, values: Tensor, made: dict, inputs: Tensor) -> Ten
     return (made[shared] @ inputs.T).T
 
 
-def _map(layer: nn.Module, multiply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _map(layer: Linear, multiply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     outputs = multiply(x.flatten(0, -2))
     if layer.bias is not None:
         outputs = outputs + layer.bias
@@ -100,10 +102,16 @@ def _map(layer: nn.Module, multiply: Callable[[Tensor], Tensor], x: Tensor) -> T
 
 
 def _convolve(layer: Conv2d, multiply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    patches = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride)  # type: ignore[arg-type]
+    kernel, dilation, padding, stride = (
+        tuple(map(int, each))
+        for each in (layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+    )
+    patches = F.unfold(x, kernel, dilation, padding, stride)
     outputs = multiply(patches.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(x), -1))
     if layer.bias is not None:
         outputs = outputs + layer.bias
-    sizes = zip(x.shape[2:], layer.kernel_size, layer.dilation, layer.padding, layer.stride, strict=True)
-    shape = [(n + 2 * int(p) - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in sizes]
+    shape = [
+        (x.shape[2 + d] + 2 * padding[d] - dilation[d] * (kernel[d] - 1) - 1) // stride[d] + 1
+        for d in (0, 1)
+    ]
     return outputs.transpose(1, 2).unflatten(2, shape)

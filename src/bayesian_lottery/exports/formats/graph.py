@@ -29,8 +29,8 @@ def check(source: Source) -> None:
     size = sum(tensor.nbytes for tensor in source.stacked.values())
     if size >= LARGEST:
         raise InputError(
-            f"onnx: its {source.samples} networks take {size / 1e9:.1f} GB, and a graph in one file "
-            "has at most 2 GB."
+            f"onnx: its {source.samples} networks take {size / 1e9:.1f} GB, and a graph in one "
+            "file has at most 2 GB."
         )
 
 
@@ -60,7 +60,10 @@ def graph_of(source: Source) -> bytes:
                 verbose=False,
             )
     except Exception as error:  # of many kinds, the model's own among them
-        raise InputError(f"onnx: torch cannot make a graph of this model ({reason(error)}).") from error
+        raise InputError(
+            f"onnx: torch cannot make a graph of this model ({reason(error)})."
+        ) from error
+    assert program is not None  # it is where no file was named
     return program.model_proto.SerializeToString()
 
 

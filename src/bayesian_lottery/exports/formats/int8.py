@@ -1,15 +1,15 @@
 """ONNX graphs with weights and activations of eight bits, by onnxruntime's static quantisation.
 
-Ranges of activations are those of some training images. Weights are symmetrical, each output channel
-by itself, and of seven bits (`reduce_range`), since on processors without VNNI the sums of full ones
-overflow. Zeros are stored as other weights are.
+Ranges of activations are those of some training images. Weights are symmetrical, each output
+channel by itself, and of seven bits (`reduce_range`), since on processors without VNNI the sums of
+full ones overflow. Zeros are stored as other weights are.
 """
 
 import tempfile
 from pathlib import Path
 
 from bayesian_lottery.exports.formats import graph
-from bayesian_lottery.exports.sources import CALIBRATION, Content, Exported, Source
+from bayesian_lottery.exports.sources import CALIBRATION, Content, Source
 
 BATCH = 32
 

@@ -2,8 +2,9 @@
 
 A row of weights (an output channel or neuron) has one scale, the largest magnitude / 127. Files: of
 a weight `{weight}.kept`, the mask's bits, `{weight}.values`, the survivors of all draws, int8, and
-`{weight}.scales` (S·O,) float32; the former two deflated by zlib, whose Huffman code takes less than
-a bit for what is rare. Other tensors are as `dense` has them. In memory it is the dense network.
+`{weight}.scales` (S·O,) float32; the former two deflated by zlib, whose Huffman code takes less
+than a bit for what is rare. Other tensors are as `dense` has them. In memory it is the dense
+network.
 """
 
 import zlib

@@ -38,7 +38,11 @@ def check(source: Source) -> None:
 def _check_device() -> None:
     capability = torch.cuda.get_device_capability() if torch.cuda.is_available() else None
     if capability is None or capability < CAPABILITY:
-        there = "this machine has none" if capability is None else f"it has {capability[0]}.{capability[1]}"
+        there = (
+            "this machine has none"
+            if capability is None
+            else f"it has {capability[0]}.{capability[1]}"
+        )
         raise InputError(
             "2of4: PyTorch's semi-structured tensors need a GPU of compute capability 8.0 or more, "
             f"and {there}."

@@ -1,7 +1,7 @@
 """The paper's claims, each with its evidence and a verdict.
 
 A claim is a function from a `Subject` (one model on one data set) to its `Evidence`, and one entry
-in the `CLAIMS` of `papers` or of `ways`. docs/claims.md says what is tested and how.
+in the `CLAIMS` of `papers`, `ways` or `exports`. docs/claims.md says what is tested and how.
 """
 
 import math
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
+from bayesian_lottery.findings import exported
+from bayesian_lottery.findings.claims import exports as claims_on_exports
 from bayesian_lottery.findings.claims import papers, ways
 from bayesian_lottery.findings.claims.claim import Claim
 from bayesian_lottery.findings.claims.options import Options
@@ -54,10 +56,15 @@ COLUMNS = {
 }
 
 
-CLAIMS: Mapping[str, Claim] = {**papers.CLAIMS, **ways.CLAIMS}
+CLAIMS: Mapping[str, Claim] = {**papers.CLAIMS, **ways.CLAIMS, **claims_on_exports.CLAIMS}
 
 
-def table(runs: pd.DataFrame, layers: pd.DataFrame, options: Mapping | None = None) -> pd.DataFrame:
+def table(
+    runs: pd.DataFrame,
+    layers: pd.DataFrame,
+    options: Mapping | None = None,
+    exports: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """A row for each claim and each model that it speaks of, in the order of `CLAIMS`.
 
     A family of models that a claim names and the study lacks has one row, `not tested`.
@@ -66,12 +73,13 @@ def table(runs: pd.DataFrame, layers: pd.DataFrame, options: Mapping | None = No
         runs: the table of runs (see `results`).
         layers: the table of layers.
         options: the section `claims` of the configuration.
+        exports: the table of exported networks (see `findings.exported`), if there is one.
 
     Raises:
         InputError: an option is not known, or out of range.
     """
     settings = Options.of(options or {})
-    found = subjects(runs, layers, settings)
+    found = subjects(runs, layers, settings, exported.empty() if exports is None else exports)
     rows = [
         {"claim": name, "number": claim.number, "text": claim.text, "paper": claim.paper, **row}
         for name, claim in CLAIMS.items()

@@ -37,8 +37,9 @@ class Subject:
         curriculum: the main one, of which all claims are but those that name another.
         trunks: rows of runs, each trunk whole (`results.trunk_rows`).
         ways: the same of every search, the papers' too.
-    branches: the other rows of runs.
+        branches: the other rows of runs.
         layers: rows of layers, trunks only.
+        exports: rows of exported networks, of every search, rewind and pattern.
         seed_hours: what one more seed of all these runs would take, one after another.
         peers: all subjects of the study, this one too.
     """
@@ -50,6 +51,7 @@ class Subject:
     ways: pd.DataFrame
     branches: pd.DataFrame
     layers: pd.DataFrame
+    exports: pd.DataFrame
     options: Options
     seed_hours: float
     peers: "list[Subject]"
@@ -145,7 +147,9 @@ class Subject:
         return self.evidence(per_seed(levels), f"{statistic}, {words(levels)}", region)
 
 
-def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list[Subject]:
+def subjects(
+    runs: pd.DataFrame, layers: pd.DataFrame, options: Options, exports: pd.DataFrame
+) -> list[Subject]:
     """A subject for each data set and model in the tables, sorted; of tickets found as theirs."""
     every, compared = runs, results.shown(runs, options.tickets, compared=["search"])
     runs, layers = (results.shown(table, options.tickets) for table in (runs, layers))
@@ -163,6 +167,7 @@ def subjects(runs: pd.DataFrame, layers: pd.DataFrame, options: Options) -> list
                 _of_model(ways, dataset, model),
                 _of_model(branches, dataset, model),
                 _of_model(layers, dataset, model),
+                _of_model(exports, dataset, model),
                 options,
                 _seed_hours(_of_model(every, dataset, model)),
                 peers,

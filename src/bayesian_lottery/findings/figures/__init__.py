@@ -60,7 +60,7 @@ FIGURES: dict[str, Figure] = {
 }
 
 # The module that writes each format.
-_WRITERS = {"png": "style", "pdf": "style", "html": "times", "csv": "times"}
+_WRITERS = {"png": "style", "pdf": "style", "html": "tables", "csv": "tables"}
 
 
 def plan(name: str, nodes: Sequence[Node], options: Mapping):
@@ -87,9 +87,10 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
 
 
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
-    """Draw the figure `name` from `tables` ("runs", "layers", "exports" -> DataFrame), for `save` to write.
+    """Draw the figure `name` from `tables`, for `save` to write.
 
     Args:
+        tables: "runs", "layers", "exports" -> DataFrame.
         files: for figure3 the mask of each node of its plan, by the plan's names, and "initial",
             the initial weights.
 

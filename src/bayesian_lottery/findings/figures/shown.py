@@ -110,3 +110,10 @@ class Times:
 
     shown: str
     saving: Sequence[Where]
+
+
+@dataclass(frozen=True)
+class Exports:
+    """All exported networks."""
+
+    shown: str

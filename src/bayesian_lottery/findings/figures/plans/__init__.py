@@ -13,6 +13,7 @@ from bayesian_lottery.findings.figures.plans.branches import (
     randomisations,
     transplants,
 )
+from bayesian_lottery.findings.figures.plans.exports import exports
 from bayesian_lottery.findings.figures.plans.trunks import (
     accuracy,
     curricula,
@@ -31,6 +32,7 @@ __all__ = [
     "accuracy",
     "costs",
     "curricula",
+    "exports",
     "layers",
     "randomisations",
     "rewinds",

@@ -1,0 +1,77 @@
+"""Tables of measures: as CSV all of it, as HTML rounded for reading.
+
+A table is a data frame. Of each measure it has a mean, its standard deviation (`_sd`) and the
+number (`_n`) that it is over; its `attrs` are what `described` puts there.
+"""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bayesian_lottery.files import atomic
+
+_STYLE = """
+body {font: 15px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222}
+table {border-collapse: collapse} th, td {padding: .35em .9em; text-align: right}
+th {border-bottom: 2px solid #222; vertical-align: bottom} td {border-bottom: 1px solid #ddd}
+.name {text-align: left} small {color: #666; display: block}
+"""
+
+
+def described(
+    table: pd.DataFrame, title: str, names: Sequence[str], measures: Mapping[str, str]
+) -> pd.DataFrame:
+    """The table with what its page shows: a title, columns of names, and measures with headings."""
+    table.attrs = {"title": title, "names": list(names), "measures": dict(measures)}
+    return table
+
+
+def averaged(groups: Mapping[str, object], names: Sequence[str]) -> pd.DataFrame:
+    """The table of measures, each a group-by of its values by the columns `names`."""
+    columns: dict[str, pd.Series] = {}
+    for name, values in groups.items():
+        columns[name] = values.mean()
+        columns[f"{name}_sd"] = values.std()
+        columns[f"{name}_n"] = values.count()
+    table = pd.DataFrame(columns).rename_axis(list(names)).reset_index()
+    counts = [f"{name}_n" for name in groups]
+    return table.assign(**table[counts].fillna(0).astype(int))
+
+
+def save(table: pd.DataFrame, path: str | Path) -> None:
+    """Write the table, atomically, as its suffix says."""
+    with atomic(path) as temporary:
+        if Path(path).suffix == ".csv":
+            table.to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            temporary.write_text(_page(table), encoding="utf-8")
+
+
+def _page(table: pd.DataFrame) -> str:
+    names, measures = table.attrs["names"], table.attrs["measures"]
+    heads = "".join(f'<th class="name">{name.capitalize()}</th>' for name in names)
+    heads += "".join(f"<th>{words}</th>" for words in measures.values())
+    lines = "".join(
+        "<tr>"
+        + "".join(f'<td class="name">{html.escape(str(row[name]))}</td>' for name in names)
+        + "".join(f"<td>{_cell(row, name)}</td>" for name in measures)
+        + "</tr>\n"
+        for row in table.to_dict("records")
+    )
+    return (
+        f"<!DOCTYPE html>\n<meta charset='utf-8'><title>{table.attrs['title']}</title>"
+        f"<style>{_STYLE}</style>\n<table><tr>{heads}</tr>\n{lines}</table>\n"
+    )
+
+
+def _cell(row: Mapping, name: str) -> str:
+    """Mean and deviation, to three digits of the mean, and, small, the number they are over."""
+    mean, count = row[name], row[f"{name}_n"]
+    if not count:
+        return "–"
+    digits = max(0, 2 - math.floor(math.log10(abs(mean)))) if mean else 0
+    spread = f" ± {row[f'{name}_sd']:.{digits}f}" if count > 1 else ""
+    return f"{mean:.{digits}f}{spread}<small>n = {count}</small>"
