@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from bayesian_lottery import arguments, errors
+from bayesian_lottery.running import warm
 
 
 def main() -> None:
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--files", type=Path, required=True, help="folder for exported networks")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     given = parser.parse_args()
+    warm.delegate()
 
     from bayesian_lottery.exports.measuring import measure  # imports torch
     from bayesian_lottery.study import extensions

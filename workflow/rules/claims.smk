@@ -1,6 +1,5 @@
 rule claims:
     input:
-        **({"exports": "<results>/tables/exports.parquet"} if EXPORTED else {}),
         runs="<results>/tables/runs.parquet",
         layers="<results>/tables/layers.parquet",
         exports="<results>/tables/exports.parquet" if EXPORTED else [],

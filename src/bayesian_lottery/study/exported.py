@@ -20,7 +20,8 @@ def exported(config: Mapping, trunks: Iterable[Trunk]) -> dict[Node, dict]:
         InputError: a format is not known, a level lies beyond a trunk, an entry matches no trunk,
             or a node is listed twice.
     """
-    trunks, entries = list(trunks), {}
+    trunks = list(trunks)
+    entries: dict[Node, int] = {}
     told: dict[Node, dict] = {}
     for number, entry in enumerate(config.get("exports", []), 1):
         key = f"exports entry {number}"

@@ -8,6 +8,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -29,7 +30,7 @@ def described(
     return table
 
 
-def averaged(groups: Mapping[str, object], names: Sequence[str]) -> pd.DataFrame:
+def averaged(groups: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
     """The table of measures, each a group-by of its values by the columns `names`."""
     columns: dict[str, pd.Series] = {}
     for name, values in groups.items():
