@@ -11,6 +11,7 @@ from bayesian_lottery.data.sources import SOURCES, TEST_FRACTION
 from bayesian_lottery.inference.kinds import KINDS, Variational
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.options import Nothing, defaults
+from bayesian_lottery.study.formats import FORMATS
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, WEIGHTS, Branch
 from bayesian_lottery.tickets.objectives import OBJECTIVES
 from bayesian_lottery.tickets.patterns import PATTERNS
@@ -87,6 +88,7 @@ def described() -> dict[str, tuple[str, str]]:
         "key in `searches`": "searches.*.",
         "key in `rewinds`": "rewinds.*.",
         "key in `objectives`": "objectives.*.",
+        "key in `exports`": "exports[].",
     }
     by_section = {"Data sets": "datasets.*.", "Curricula": "curricula.*."}
     return {
@@ -144,6 +146,7 @@ def test_defaults_are_those_of_the_schema(key: str) -> None:
         ("rewinds.*.kind", REWINDS),
         ("objectives.*.kind", OBJECTIVES),
         ("branch_kinds.*.objective", OBJECTIVES),
+        ("exports[].formats", FORMATS),
     ],
 )
 def test_values_are_those_that_there_are(key: str, values) -> None:

@@ -29,7 +29,7 @@ NOT_RUN = {
     "tail -f": "never ends",
     "make": "takes minutes; its target is looked up",
     "python benchmarks/": "takes minutes; tests/workflow/test_benchmarks.py",
-    "python scripts/export.py": "needs trained networks; tests/unit/test_compact.py",
+    "python scripts/export.py": "needs trained networks; tests/unit/test_formats.py",
     "python scripts/compare.py": "needs two finished studies; tests/unit/test_comparison.py",
     "python scripts/estimate.py --configfile ...": "stands for any configuration",
     "python tests/fuzz/": "takes ten minutes; tests/fuzz/test_configurations.py",
