@@ -16,6 +16,7 @@ from torch.sparse import to_sparse_semi_structured
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.exports import export, sources, speed
 from bayesian_lottery.exports.formats import two_of_four
+from bayesian_lottery.files import read_tensors, write_tensors
 from bayesian_lottery.models.layers import unfold_samples
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.study.formats import FORMATS, MEAN, SAMPLES
@@ -221,6 +222,18 @@ def test_truncated_and_changed_files_end_in_a_sentence(tmp_path):
             code.load(path)
 
 
+@pytest.mark.parametrize("change", ["columns", "ends", "values"])
+def test_indices_outside_of_a_layer_are_refused(tmp_path, change):
+    mask = sparse("lenet_100_50")
+    path, told, _ = written(tmp_path, "lenet_100_50", "deterministic", None, mask, "csr")
+    state, _ = read_tensors(path)
+    name = f"hidden.0.weight.{change}"
+    state[name] = state[name][..., :-1] if change == "values" else state[name] + 64
+    write_tensors(path, state, told)
+    with pytest.raises(InputError, match=r"hidden\.0\.weight is no sparse matrix"):
+        FORMATS["csr"].code().load(path)
+
+
 def test_a_graph_of_others_is_none_of_ours(tmp_path):
     path = tmp_path / "other.onnx"
     value = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1])
@@ -251,8 +264,8 @@ def source_of(tmp_path, model, mask):
 
 def test_2_of_4_needs_the_pattern_and_a_gpu_that_has_it(tmp_path, monkeypatch):
     code = FORMATS["2of4"].code()
-    fits = source_of(tmp_path, "lenet_300_100", two_of_four_mask("lenet_300_100"))
-    assert code.suited(fits) == []  # 300 is no multiple of 32
+    narrow = source_of(tmp_path, "lenet_100_50", two_of_four_mask("lenet_100_50"))
+    assert code.suited(narrow) == []  # 100 and 50 are no multiples of 32
     with pytest.raises(InputError, match="prune with the pattern 2of4"):
         code.check(source_of(tmp_path, "vit_nano", dense("vit_nano")))
     fits = source_of(tmp_path, "vit_nano", two_of_four_mask("vit_nano"))

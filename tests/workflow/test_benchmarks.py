@@ -19,6 +19,11 @@ ROOT = Path(__file__).parents[2]
             "| bayesian | now | 0.01 |",
         ),
         ("products.py --turns 1", "| 784 | 300 | 10 | 128 | 0.01 |"),
+        (
+            "formats.py --models lenet_300_100 --formats csr --densities 0.1 --batches 1 "
+            "--seconds 0",
+            "| lenet_300_100 | CSR | 0.1 |",
+        ),
         ("packs.py --models lenet_100_50 --networks 1 2 --steps 1", "| bayesian | 2 |"),
         ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --repeats 2", "| Flipout | 2 |"),
         ("variance.py --models lenet_100_50 --epochs 1 --samples 2 --seeds 2", "| Flipout | 2 |"),

@@ -60,14 +60,21 @@ def test_a_smaller_form_ends_in_figures_and_claims(folder) -> None:
     made.config["trunks"] = [
         {**trunk, "seeds": [0], "levels": 1} for trunk in made.config["trunks"]
     ]
+    *_, last = made.config["exports"]
+    made.config["exports"] = [{**last, "levels": [1]}]
     made.snakemake()
     results = folder / "results/ways"
     for name in ("figure10", "figure11"):
         assert (results / f"figures/{name}.png").stat().st_size > 10_000
+    assert "ONNX, int8" in (results / "figures/table2.html").read_text()
+    exports = pd.read_parquet(results / "tables/exports.parquet")
+    refused = exports["refused"].notna()
+    assert set(exports["format"][refused]) == {"2of4"} and set(exports["level"]) == {1}
+    assert (exports["times_smaller"][exports["format"] == "packed"] > 10).all()
     runs = pd.read_parquet(results / "tables/runs.parquet")
     assert len(runs) == 2 + 2 * 10
     assert runs["density"].between(0.099, 0.101).sum() == 20
-    judged = pd.read_csv(results / "tables/claims.csv").query("number >= 13")
+    judged = pd.read_csv(results / "tables/claims.csv").query("13 <= number < 36")
     tested = set(judged[judged["estimate"].notna()]["claim"].str.rpartition("_")[0])
     there = {"one_shot_falls_behind", "snip_falls_behind", "synflow_falls_behind"}
     assert tested == there | {"late_beats_resetting", "dynamic_matches"}

@@ -1,7 +1,6 @@
 """A trained node exported in several formats, and what came of each: a node of the table."""
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 from bayesian_lottery.data import decoded
@@ -47,7 +46,8 @@ def measure(folder: Path, data_file: Path, settings: Mapping, files: Path, outpu
         path = files / f"{name}.{FORMATS[format].suffix}"
         row = {"format": format, "predicts": predicts, "samples": source.samples}
         rows.append({**row, **_exported(source, format, path, settings)})
-        meter.show(done, partial(_state, name, rows[-1]))
+        print(f"{name}: {said(rows[-1])}", flush=True)
+        meter.show(done)
     meter.close()
     measured = {
         "node": metrics["node"],
@@ -79,10 +79,6 @@ def _exported(source: sources.Source, format: str, path: Path, settings: Mapping
         "bytes": path.stat().st_size,
         **{name: told[name] for name in KEPT},
     }
-
-
-def _state(name: str, row: Mapping) -> str:
-    return f", {name}: {said(row)}"
 
 
 def said(row: Mapping) -> str:

@@ -67,10 +67,26 @@ def load(path: Path, source: Source | None = None) -> Exported:
     template, classes = sources.template_of(metadata), len(metadata["classes"])
     for name in (part.removesuffix(".values") for part in data if part.endswith(".values")):
         layer = template.get_submodule(name.rpartition(".")[0])
+        if not _is_sound(data, name, layer.get_parameter("weight")):
+            raise InputError(f"{path}: {name} is no sparse matrix of the model's layer.")
         layer.forward = _product(layer, data, name)
     others = {name: data[name] for name in data if name in template.state_dict()}
     sources.filled(template, others)
     return Exported(lambda images: unfold_samples(template(images), classes), metadata)
+
+
+def _is_sound(data: State, name: str, weight: Tensor) -> bool:
+    """Whether rows and columns are those of a matrix of the layer's weight (O, ...): torch checks
+    no index when it multiplies."""
+    parts = [data.get(f"{name}.{part}") for part in ("ends", "columns", "values")]
+    if any(part is None for part in parts):
+        return False
+    ends, columns, values = (part for part in parts if part is not None)
+    width, entries = weight[0].numel(), values.shape[-1]
+    steps = torch.cat([ends.new_zeros(1), ends]).diff()
+    inside = bool(((columns >= 0) & (columns < width)).all())
+    whole = len(ends) == len(weight) and len(columns) == entries == int(ends[-1])
+    return inside and whole and bool((steps >= 0).all())
 
 
 def _product(layer: nn.Module, data: State, name: str) -> Callable[[Tensor], Tensor]:

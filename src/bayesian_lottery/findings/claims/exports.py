@@ -120,22 +120,22 @@ _LECTURE = "a lecture on lottery tickets"
 
 CLAIMS: Mapping[str, Claim] = {
     **each_inference(
-        "sparse_is_faster", 23,
+        "sparse_is_faster", 36,
         "Without 95 % of its weights a network predicts 5 to 10 times as fast, for {} networks.",
         _LECTURE, faster,
     ),
     **each_inference(
-        "prediction_in_10_ms", 24,
+        "prediction_in_10_ms", 37,
         "A prediction of a network without 95 % of its weights takes less than 10 ms, for {} "
         "networks.", _LECTURE, in_time,
     ),
     **each_inference(
-        "forty_times_smaller", 25,
+        "forty_times_smaller", 38,
         "At 90 % sparsity and int8 a network is 40 times smaller, for {} networks.", _LECTURE,
         smaller,
     ),
     **each_inference(
-        "structured_faster", 26,
+        "structured_faster", 39,
         "Tickets of whole units are faster in fact, for {} networks.", _LECTURE, structured_faster,
     ),
 }  # fmt: skip
