@@ -112,8 +112,19 @@ class Source:
 
     @cached_property
     def stacked(self) -> State:
-        """The S draws as one state, as `models.layers` takes it."""
-        return stack(self.draws, variables(self.template()))
+        """The S draws as one state, as `models.layers` takes it.
+
+        Raises:
+            InputError: draws differ in what layers have one of, such as a norm.
+        """
+        names, (first, *others) = variables(self.template()), self.draws
+        for name, tensor in first.items():
+            if name not in names and any(not tensor.equal(draw[name]) for draw in others):
+                raise InputError(
+                    f"{self.folder}: its weight samples have {name} of their own, which no format "
+                    "holds; export its mean."
+                )
+        return stack(self.draws, names)
 
     def calibration(self) -> Tensor:
         """Some training images, normalised."""

@@ -38,8 +38,7 @@ class Subject:
         trunks: rows of runs, each trunk whole (`results.trunk_rows`).
         ways: the same of every search, the papers' too.
         branches: the other rows of runs.
-        layers: rows of layers, trunks only.
-        exports: rows of exported networks, of every search, rewind and pattern.
+        layers, exports: rows of layers, trunks only; of exported networks, of every trunk.
         seed_hours: what one more seed of all these runs would take, one after another.
         peers: all subjects of the study, this one too.
     """
