@@ -6,7 +6,6 @@ rule export:
         metrics="<results>/{node}/metrics.json",
         weights="<results>/{node}/weights.safetensors",
         extensions=lambda wildcards: extension_files(node_of(wildcards)),
-        code=code("exports/**/*.py"),
     output:
         measured="<results>/{node}/exports.json",
         files=directory("<results>/{node}/exports"),
