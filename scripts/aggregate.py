@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bayesian_lottery import errors
-from bayesian_lottery.findings import results
+from bayesian_lottery.findings import operations, results
 
 
 def main() -> None:
@@ -15,6 +15,9 @@ def main() -> None:
         required=True,
         help="text file with the path of one metrics.json a line (a study has thousands, too many "
         "for a command line)",
+    )
+    parser.add_argument(
+        "--counts", type=Path, nargs="*", default=[], help="what count.py wrote, of each model"
     )
     parser.add_argument("--runs-parquet", type=Path, required=True, help="table of runs to write")
     parser.add_argument("--runs-csv", type=Path, required=True, help="the same table as CSV")
@@ -29,7 +32,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     paths = arguments.metrics_list.read_text().splitlines()
-    runs, layers, shifts = results.tables([path for path in paths if path.strip()])
+    counts = operations.read(arguments.counts)
+    runs, layers, shifts = results.tables([path for path in paths if path.strip()], counts)
     results.write(runs, arguments.runs_parquet, arguments.runs_csv)
     results.write(layers, arguments.layers_parquet, arguments.layers_csv)
     results.write(shifts, arguments.shifts_parquet, arguments.shifts_csv)

@@ -29,7 +29,9 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=Path, help="table of runs (Parquet), for all others")
     parser.add_argument("--layers", type=Path, help="table of layers (Parquet), for figure2")
-    parser.add_argument("--exports", type=Path, help="table of exports (Parquet), for table2")
+    for name in ("distances", "overlaps", "exports"):
+        figure = next(key for key, each in figures.FIGURES.items() if each.table == name)
+        parser.add_argument(f"--{name}", type=Path, help=f"that table (Parquet), for {figure}")
     parser.add_argument(
         "--file",
         type=_file,
@@ -63,9 +65,8 @@ def main() -> None:
     for path in given.out:
         if path.suffix[1:] not in figure.formats:
             parser.error(f"--out: {path} is none of {', '.join(figure.formats)}")
-    paths = {"runs": given.runs, "layers": given.layers, "exports": given.exports}
-    path = paths[figure.table]
-    tables = {figure.table: results.read(path)} if path else {}
+    paths = {name: getattr(given, name) for name in (figure.table, figure.nodes) if name}
+    tables = {name: results.read(path) for name, path in paths.items() if path}
     from bayesian_lottery.findings.figures import (
         style,  # here, so that --help does not load matplotlib
     )

@@ -94,7 +94,7 @@ def main() -> None:
         return
     tasks = [
         Task(each["node"], each["settings"], Inputs(**paths(each["inputs"])),
-             Outputs(**paths(each["outputs"])))
+             Outputs(**paths(each["outputs"])), **{k: each[k] for k in ("collapse",) if k in each})
         for each in whole
     ]  # fmt: skip
     run_script(tasks, *run)

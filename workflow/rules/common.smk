@@ -107,9 +107,15 @@ for name, reason in LEFT_OUT.items():
     if reason:
         logger.info(f"{name} is left out: {reason}")
 
+# Tables of masks, as far as figures are drawn from them.
+MASK_TABLES = [
+    figure.table
+    for name, figure in FIGURES.items()
+    if figure.table in ("distances", "overlaps") and not LEFT_OUT.get(name)
+]
 TABLE_FILES = expand(
     "<results>/tables/{table}.{format}",
-    table=["runs", "layers", "shifts", *(["exports"] if EXPORTED else [])],
+    table=["runs", "layers", "shifts", *MASK_TABLES, *(["exports"] if EXPORTED else [])],
     format=["parquet", "csv"],
 ) + ["<results>/tables/claims.csv"]
 METRICS_FILES = [f"{config['results']}/{folder}/metrics.json" for folder in NODES]
@@ -207,14 +213,13 @@ def mask_files(name, wildcards):
     files = {}
     for key, where in masks.items():
         node = study.Node(**where)
-        starts = study.node_inputs(config, node)
-        own = f"{config['results']}/{node.folder}/mask.safetensors"
-        files |= {"initial": starts["initial"], key: own if node.branch else starts["mask"]}
+        initial = study.node_inputs(config, node)["initial"]
+        files |= {"initial": initial, key: study.mask_file(config, node)}
     return files
 
 
 def file_options(wildcards, input):
     """The options of plot.py for the files that a figure shows, as a shell takes them."""
-    tables = ("table", "style", "code", "extensions")
+    tables = ("table", "nodes", "style", "code", "extensions")
     files = {name: path for name, path in input.items() if name not in tables}
     return [f"--file {shlex.quote(f'{name}={path}')}" for name, path in files.items()]

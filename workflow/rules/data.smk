@@ -68,3 +68,25 @@ if config["models"]:
         shell:
             program("initialise") + " --data {input.data:q} --model {wildcards.model}"
             " --definition {params.definition:q} --seed {wildcards.seed} --out {output:q} > {log:q} 2>&1"
+
+
+rule count:
+    input:
+        data="<results>/data/{dataset}.safetensors",
+        code=lambda wildcards: [local(path) for path in study.model_files(config, wildcards.model)],
+    output:
+        "<results>/initial/{dataset}/{model}/counts.json",
+    log:
+        "<logs>/initial/{dataset}/{model}/counts.log",
+    benchmark:
+        "<benchmarks>/initial/{dataset}/{model}/counts.tsv"
+    localrule: True
+    conda:
+        "../envs/lottery.yaml"
+    params:
+        definition=lambda wildcards: json.dumps(config["models"].get(wildcards.model)),
+    message:
+        "Count the operations of {wildcards.model} on {wildcards.dataset}"
+    shell:
+        program("count") + " --data {input.data:q} --dataset {wildcards.dataset}"
+        " --model {wildcards.model} --definition {params.definition:q} --out {output:q} > {log:q} 2>&1"

@@ -1,10 +1,50 @@
 from functools import partial
 
+# What scripts need of the configuration to know all nodes.
+STUDY = json.dumps(
+    {
+        "results": RESULTS,
+        "datasets": sorted({node.dataset for node in NODES.values()}),
+        "curricula": sorted({node.curriculum for node in NODES.values()}),
+        "trunks": [study.spelled(entry) for entry in config["trunks"]],
+        "branches": config["branches"],
+        **{
+            key: config[key]
+            for key in (
+                "inferences",
+                "models",
+                "searches",
+                "rankings",
+                "rewinds",
+                "objectives",
+                "branch_kinds",
+                "extensions",
+            )
+            if config[key]
+        },
+    }
+)
+
+
+# What training takes of operations, counted for each data set and model that are trained.
+COUNTS = sorted(
+    {
+        f"<results>/initial/{study.trained(config, node).dataset}/{node.model}/counts.json"
+        for node in NODES.values()
+    }
+)
+
 
 rule aggregate:
     input:
         metrics=METRICS_FILES,
-        code=code("findings/columns.py", "findings/results.py", "findings/rows.py"),
+        counts=COUNTS,
+        code=code(
+            "findings/columns.py",
+            "findings/operations.py",
+            "findings/results.py",
+            "findings/rows.py",
+        ),
     output:
         runs_parquet="<results>/tables/runs.parquet",
         runs_csv=report(
@@ -22,29 +62,7 @@ rule aggregate:
     conda:
         "../envs/lottery.yaml"
     params:
-        study=json.dumps(
-            {
-                "results": RESULTS,
-                "datasets": sorted({node.dataset for node in NODES.values()}),
-                "curricula": sorted({node.curriculum for node in NODES.values()}),
-                "trunks": [study.spelled(entry) for entry in config["trunks"]],
-                "branches": config["branches"],
-                **{
-                    key: config[key]
-                    for key in (
-                        "inferences",
-                        "models",
-                        "searches",
-                        "rankings",
-                        "rewinds",
-                        "objectives",
-                        "branch_kinds",
-                        "extensions",
-                    )
-                    if config[key]
-                },
-            }
-        ),
+        study=STUDY,
     message:
         "Gather the metrics of all runs into tables"
     shell:
@@ -68,6 +86,7 @@ for name, figure in FIGURES.items():
         input:
             unpack(partial(mask_files, name)),
             table=f"<results>/tables/{figure.table}.parquet",
+            nodes=f"<results>/tables/{figure.nodes}.parquet" if figure.nodes else [],
             style=file("config/figures.mplstyle"),
             extensions=[local(path) for path in config["extensions"]],
             code=code(
@@ -94,6 +113,7 @@ for name, figure in FIGURES.items():
         params:
             name=name,
             table=figure.table,
+            nodes=f"--{figure.nodes}" if figure.nodes else "",
             files=file_options,
             options=partial(figure_options, name),
             shown=partial(shown, name),
@@ -101,6 +121,7 @@ for name, figure in FIGURES.items():
             "Draw {params.name}, of {params.shown}"
         shell:
             program("plot") + " --figure {params.name} --{params.table} {input.table:q}"
+            " {params.nodes} {input.nodes:q}"
             " --extensions {input.extensions:q}"
             " {params.files} --options {params.options:q} --style {input.style:q} --out {output:q}"
             " > {log:q} 2>&1"

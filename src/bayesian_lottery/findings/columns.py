@@ -18,6 +18,8 @@ COORDINATES = {
     "level": "Int64",
 }
 
+_NOT_WATCHED = ("rewind", "branch", "replicate")  # what levels with one watched mask differ in
+
 # Of images, and of results from before there were tables, the latter are null.
 MEASURED = (*METRICS, *RANKING)
 
@@ -57,7 +59,9 @@ RUN_DTYPES = {
     "computation": "Int64",
     "emptied": "Int64",  # layers without a weight
     "connected": "boolean",  # whether a path leads from input to output; null in older results
+    "skipped": "boolean",  # whether it was not trained, since it had collapsed
     "sparsity": "float64",
+    "flops": "float64",  # of training, as `operations.training_flops` counts them
     "passes": "Int64",
     **{f"passes_{what}_{name}": "float64" for name in MEASURED for what in ("mean", "sd")},
     **{name: dtype for name, (_, dtype) in EARLY_STOPPING.items()},
@@ -78,4 +82,23 @@ SHIFT_DTYPES = {
     "strength": "Int64",
     **dict.fromkeys(("accuracy", "nll", "ece"), "float64"),
     **dict.fromkeys(("auroc_entropy", "auroc_mutual_information"), "float64"),
+}
+# A pair of masks and a layer: the node's, and that of the papers' way (`overlaps`).
+OVERLAP_DTYPES = {
+    **COORDINATES,
+    "compared": "string",  # in what they differ: the way, the seed or the inference
+    "other_seed": "Int64",
+    "other_inference": "string",
+    "layer": "Int64",
+    "name": "string",
+    **dict.fromkeys(("size", "survivors", "other_survivors", "shared"), "Int64"),
+    **dict.fromkeys(("jaccard", "chance", "beyond"), "float64"),
+}
+# A watched training, epoch and level.
+DISTANCE_DTYPES = {
+    **{name: dtype for name, dtype in COORDINATES.items() if name not in _NOT_WATCHED},
+    "epoch": "Int64",
+    "survivors": "Int64",
+    "distance": "float64",  # of the mask from that of the epoch before
+    "drawn": "boolean",  # whether the level's mask is the one of this epoch
 }

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, write_json
-from bayesian_lottery.findings import results
+from bayesian_lottery.findings import operations, results
 from bayesian_lottery.findings.claims.page import corrected, evidence, more
 from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.findings.results import Tables
@@ -53,7 +53,7 @@ def publish(root: Path, study: Path, unit: str, seeds: Sequence[int], command: s
         if not found:
             raise InputError(f"{root}: no node of seed {seed} is done.")
         files += found
-    parts = results.tables(files)
+    parts = results.tables(files, operations.read(sorted(root.glob("initial/*/*/counts.json"))))
     for name, table in parts._asdict().items():
         results.write(table, study / unit / f"{name}.parquet")
     own = parts.runs

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic
-from bayesian_lottery.findings import rows
+from bayesian_lottery.findings import operations, rows
 from bayesian_lottery.findings.columns import (
     COORDINATES,
     LAYER_DTYPES,
@@ -42,8 +42,14 @@ class Tables(NamedTuple):
     shifts: pd.DataFrame
 
 
-def tables(metrics_files: Iterable[str | Path]) -> Tables:
+def tables(
+    metrics_files: Iterable[str | Path], counts: operations.Counts = MappingProxyType({})
+) -> Tables:
     """The tables of runs, of layers and of shifts; each file is read once.
+
+    Args:
+        counts: of models for data sets, as `operations.read` gives them; without one a run has no
+            `flops`.
 
     The rows come sorted by coordinates, nulls first, whatever the order of the files.
 
@@ -57,7 +63,7 @@ def tables(metrics_files: Iterable[str | Path]) -> Tables:
     seen: dict[tuple, str | Path] = {}
     for path in metrics_files:
         metrics = node_metrics.read(path)
-        run = rows.run(metrics)
+        run = rows.run(metrics, counts)
         layer_rows += rows.layers(metrics)
         shift_rows += rows.shifts(metrics)
         node = tuple(run[name] for name in COORDINATES)

@@ -2,11 +2,13 @@
 
 import math
 import statistics
+from types import MappingProxyType
 from typing import Any
 
+from bayesian_lottery.findings import operations
 from bayesian_lottery.findings.columns import EARLY_STOPPING, MEASURED, RUN_COLUMNS
 from bayesian_lottery.study import node_metrics
-from bayesian_lottery.study.node_metrics import CONVERGENCE, RANKING
+from bayesian_lottery.study.node_metrics import CONVERGENCE, RANKING, STATISTICS
 
 
 def _lookup(metrics: dict, key: str):
@@ -41,16 +43,20 @@ def _passes(metrics: dict) -> dict:
     return columns
 
 
-def run(metrics: dict) -> dict:
+def run(metrics: dict, counts: operations.Counts = MappingProxyType({})) -> dict:
     """The row of the table of runs."""
     columns = {name: _lookup(metrics, key) for name, (key, _) in RUN_COLUMNS.items()}
+    if skipped := metrics.get("skipped", False):  # tested, but not trained
+        columns |= {name: None for name in columns if name.startswith(STATISTICS)}
     return {
         **node_metrics.coordinates(metrics),
         **columns,
         "computation": node_metrics.computation(metrics),
         "emptied": sum(layer["survivors"] == 0 for layer in metrics["layers"]),
         "connected": metrics.get("connected"),
+        "skipped": skipped,
         "sparsity": 1 - columns["density"],
+        "flops": operations.training_flops(metrics, counts),
         **_passes(metrics),
         **early_stopping(metrics),
         **_pooled(metrics),

@@ -54,8 +54,8 @@ def _total(seconds: pd.DataFrame, levels: int) -> pd.Series:
     return seconds.reindex(columns=range(levels)).dropna().sum(axis="columns")
 
 
-def spent(trunk: pd.DataFrame, level: int, scored: str) -> pd.Series:
-    """The seconds from nothing to the trained ticket of a level: a value a seed.
+def spent(trunk: pd.DataFrame, level: int, scored: str, cost: str = "seconds") -> pd.Series:
+    """The cost from nothing to the trained ticket of a level: a value a seed.
 
     They are those of all trainings that the search needs: of every level to this one, where each is
     pruned from the one before; of the dense network and the ticket, where it is pruned from the
@@ -64,11 +64,12 @@ def spent(trunk: pd.DataFrame, level: int, scored: str) -> pd.Series:
 
     Args:
         trunk: rows of runs, level 0 included.
-        scored: whose trained weights the search takes; one of `tickets.searches.SOURCES`.
+        scored: whose trained weights the search takes; one of `tickets.searches.SCORED`.
+        cost: the column, "seconds" (tests included) or "flops" (counted, of training).
 
     Returns:
         index `seed`; seeds that lack one of the trainings are left out.
     """
     needed = {"previous": [*range(level + 1)], "own": [level]}.get(scored, [0, level])
-    seconds = trunk.pivot_table("seconds", "seed", "level")
-    return seconds.reindex(columns=needed).dropna().sum(axis="columns")
+    costs = trunk.pivot_table(cost, "seed", "level")
+    return costs.reindex(columns=needed).dropna().sum(axis="columns")

@@ -71,3 +71,30 @@ def count(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
         scale * counter.get_total_flops() / 2e6,
         scale * sum(activations) / 1e3,
     )
+
+
+def by_layer(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[str, int], int]:
+    """Multiply-adds of an image (C, H, W) forward: of each weight of a layer; and all else."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from bayesian_lottery.models.layers import Conv2d, Linear
+
+    counts: dict[str, int] = {}
+    handles = []
+    for name, layer in model.named_modules():
+        if isinstance(layer, (Conv2d, Linear)):
+
+            def add(layer: nn.Module, _: object, output: torch.Tensor, name: str = name) -> None:
+                weight = layer.get_parameter("weight")
+                places = output.numel() // len(weight)  # at which each weight is used
+                counts[f"{name}.weight"] = counts.get(f"{name}.weight", 0) + places * weight.numel()
+
+            handles.append(layer.register_forward_hook(add))
+    device, training = next(model.parameters()).device, model.training
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(torch.zeros(1, *image_shape, device=device))
+    model.train(training)
+    for handle in handles:
+        handle.remove()
+    return counts, counter.get_total_flops() // 2 - sum(counts.values())

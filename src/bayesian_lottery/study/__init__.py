@@ -47,9 +47,9 @@ from bayesian_lottery.study.files import (
     starts_others,
     task,
     watched,
-    watches,
     watching_task,
 )
+from bayesian_lottery.study.mask_files import distance_files, mask_file, pairs, watches
 from bayesian_lottery.study.nodes import (
     COORDINATES,
     LATER,
@@ -74,6 +74,7 @@ __all__ = [
     "branch_kinds",
     "branches",
     "data_file",
+    "distance_files",
     "early_file",
     "early_files",
     "early_named",
@@ -90,6 +91,7 @@ __all__ = [
     "kind",
     "kind_name",
     "makes_mask",
+    "mask_file",
     "masks_apart",
     "members",
     "metrics_files",
@@ -105,6 +107,7 @@ __all__ = [
     "origins",
     "other_data",
     "packs",
+    "pairs",
     "previous",
     "pruning_task",
     "rankings",

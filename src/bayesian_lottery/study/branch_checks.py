@@ -3,11 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.models import MODELS, narrow
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.datasets import Images, Undecoded
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.study.schema import check_variants
-from bayesian_lottery.tickets.branches import MASKS, SEEDS, WEIGHTS, Branch
+from bayesian_lottery.tickets.branches import MASKS, NETWORKS, SEEDS, WEIGHTS, Branch
 from bayesian_lottery.tickets.objectives import OBJECTIVES
 from bayesian_lottery.tickets.patterns import PATTERNS
 
@@ -23,6 +24,7 @@ def check_kinds(config: Mapping) -> None:
         "of": choices.inferences(config),
         "dataset": config["datasets"],
         "objective": choices.objectives(config),
+        "network": NETWORKS,
     }
     for name, pieces in config.get("branch_kinds", {}).items():
         key = f"branch_kinds.{name}"
@@ -32,6 +34,12 @@ def check_kinds(config: Mapping) -> None:
         kind = Branch(**pieces)
         if kind.pool is not None or kind.members is not None:
             _check_pool(config, key, pieces)
+        for piece in ("mask", "weights", "seed", "dataset") if kind.network else ():
+            if piece in pieces:
+                raise InputError(
+                    f"{key}.{piece}: the network {kind.network!r} has no mask and draws its own "
+                    "weights, and is compared on the trunk's data; leave one of the two out."
+                )
         if kind.seed is not None and kind.needs_trained_weights:
             raise InputError(
                 f"{key}.seed: it says whose initial weights to take, and {key}.weights takes "
@@ -97,6 +105,17 @@ def check_members(config: Mapping, nodes: Sequence[Node]) -> None:
                 f"{pooled[-1].seed}, and {missing.folder} is not in the configuration; give the "
                 "trunk these seeds, or the branch fewer members or other 'seeds'."
             )
+
+
+def check_network(config: Mapping, node: Node) -> None:
+    """Refuse a branch to a network of another size from models that have none."""
+    own = choices.branch(config, node).network
+    if own and not narrow.can_be(choices.model(config, node.model)):
+        fitting = ", ".join(name for name in MODELS if narrow.can_be(name))
+        raise InputError(
+            f"branch_kinds.{node.branch}.network: {own!r} does not go with the model {node.model}; "
+            f"branch from one of {fitting}."
+        )
 
 
 def check_data(config: Mapping, node: Node, known: Mapping[str, Images | Undecoded]) -> None:

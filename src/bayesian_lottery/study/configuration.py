@@ -128,6 +128,7 @@ def validate(config: Mapping) -> list[Trunk]:
         _check_training(config, name, known[name], model, curriculum)
     for node in branched:
         branch_checks.check_data(config, node, known)
+        branch_checks.check_network(config, node)
     for trunk in trunks:
         rewind_checks.check_step(config, trunk, known[trunk.dataset])
     _check_foreign(config)

@@ -247,14 +247,15 @@ def packs(config: Mapping, nodes: Iterable[Node], size: int) -> list[list[Node]]
 
     They have the architecture, inference, data, curriculum, level, ranking and pattern in common
     (so that their masks cover the same layers), and are all of trunks or all branches; seeds,
-    scorers, rewinds, searches and kinds of branches may differ. A network whose mask moves trains
-    alone, and so does one that keeps draws. Pools do not train.
+    scorers, rewinds, searches and kinds of branches may differ. A network whose mask moves, of
+    another size than its level's, or that keeps draws, trains alone. Pools do not train.
     """
     alike: dict[tuple, list[Node]] = {}
     for node in (node for node in nodes if not choices.members(config, node)):
         moves = choices.makes_mask(config, node) and choices.search(config, node).moves
         keeps = choices.kind(config, choices.trained(config, node).inference).own_draws
-        alone = node if moves or keeps else None
+        apart = moves or keeps or choices.branch(config, node).network
+        alone = node if apart else None
         own = (node.level, not node.branch, node.ranking, node.pattern, alone)
         key = (*choices.alike(config, node), *own)
         alike.setdefault(key, []).append(node)

@@ -106,17 +106,6 @@ def watched(node: Node) -> str:
     return f"watched_{node.search}_{node.scorer}{how}"
 
 
-def watches(config: Mapping, nodes: Iterable[Node]) -> dict[tuple[Node, str], int]:
-    """The dense nodes that are watched as they train again, each with the folder of what is seen,
-    and how many levels are watched: no fewer than trunks have, so that deeper trunks watch nothing
-    again."""
-    return {
-        (node.dense, watched(node)): choices.search_options(config, node.search)["levels"]
-        for node in nodes
-        if node.level and choices.search(config, node).watch
-    }
-
-
 def watching_task(config: Mapping, node: Node) -> dict:
     """What watching the dense node of a level train is to compute: the masks of all levels."""
     told = {"watch": choices.search_options(config, node.search), "scorer": node.scorer}
@@ -220,8 +209,13 @@ def task(config: Mapping, node: Node) -> dict:
 
 
 def files(config: Mapping, node: Node) -> dict:
-    """From which files to which `node` is trained."""
+    """From which files to which `node` is trained; and what becomes of it if it has collapsed.
+
+    The latter is no setting: what has been trained stays, and what was refused is tried again.
+    """
     inputs: dict = {**node_inputs(config, node), "extensions": node_extensions(config, node)}
     if others := other_data(config, node):
         inputs["other_data"] = others
-    return {"inputs": inputs, "outputs": node_outputs(config, node)}
+    collapse = config.get("collapse", "trained")
+    told = {} if collapse == "trained" else {"collapse": collapse}
+    return {"inputs": inputs, "outputs": node_outputs(config, node), **told}

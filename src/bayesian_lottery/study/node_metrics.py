@@ -161,6 +161,8 @@ def check(metrics: Any) -> None:
     _check("provenance.computation", computation(metrics), COUNT)
     told = metrics.get("connected", True)  # results from before do not tell
     _require(told is None or type(told) is bool, "connected", told, "true, false or null")
+    told = metrics.get("skipped", False)  # as most results
+    _require(type(told) is bool, "skipped", told, "true or false")
     _check_options(metrics["settings"])
     _check_node(metrics)
     _check_counts(metrics)

@@ -86,6 +86,11 @@ MASKS: dict[str, Callable[[masks.Mask, torch.Generator], masks.Mask]] = {
     "shuffle_layerwise": masks.shuffle_layerwise,
 }
 
+# What a branch trains in place of the level's network: "module:object", called with the model, the
+# shape of the images, the classes, how many weights the ticket has, whether its mask covers the
+# classifier, and a seed. It gives another network, dense and with weights of its own.
+NETWORKS: dict[str, str] = {"narrow": "bayesian_lottery.models.narrow:build"}
+
 WEIGHTS: dict[str, Weights] = {
     "initial": Weights(),
     "reinitialised": Weights(reinitialise),
@@ -111,6 +116,7 @@ class Branch:
         objective: what it is trained to do, a name of the configuration; see `objectives`.
         pool: whose predictions it averages: of a branch of this name, or of `SEEDS`; None trains.
         members: how many of them a pool averages.
+        network: a key of `NETWORKS`, of another network to train; None for the ticket itself.
     """
 
     mask: str = "kept"
@@ -124,6 +130,7 @@ class Branch:
     objective: str = objectives.FIRST
     pool: str | None = None
     members: int | None = None
+    network: str | None = None
 
     @property
     def needs_trained_weights(self) -> bool:

@@ -5,7 +5,7 @@ module loads no torch, so that the workflow can read the names quickly.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 GRADIENT = "gradient"  # what every kind offers: of the data term, by the weight or its mean
 
@@ -26,6 +26,7 @@ class Scorer:
             settings and what names random streams; gives the scores of all prunable weights, by
             name (see `training.saliency`).
         rounds: in how many rounds its source scores and prunes initial weights.
+        inverted: whether the highest scores are pruned first, which a score should not survive.
     """
 
     needs: tuple[str, ...]
@@ -33,6 +34,7 @@ class Scorer:
     description: str
     code: str = ""
     rounds: int = 1
+    inverted: bool = False
 
     def fits(self, offers: Iterable[str]) -> bool:
         """Whether networks of a kind that `offers` these tensors can be scored."""
@@ -58,6 +60,16 @@ SCORERS: dict[str, Scorer] = {
     "snip": Scorer((), None, "|w g|, g the loss's gradient", f"{_SALIENCY}:snip"),
     "grasp": Scorer((), None, "w H g, H the loss's Hessian", f"{_SALIENCY}:grasp"),
     "synflow": Scorer((), None, "flow through |w| of ones", f"{_SALIENCY}:synflow", rounds=100),
+}
+
+
+# Frankle et al. 2021, Pruning Neural Networks at Initialization: Why Are We Missing the Mark?,
+# section 5: pruning by inverted scores shows whether they find what matters.
+SCORERS |= {
+    f"inverted_{name}": replace(
+        SCORERS[name], description=f"{SCORERS[name].description}, inverted", inverted=True
+    )
+    for name in ("snip", "grasp", "synflow")
 }
 
 

@@ -6,7 +6,7 @@ configuration). Every kind is a search by its own name, too.
 This module loads no torch, so that the workflow can read the names quickly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bayesian_lottery.errors import InputError, choice
@@ -109,6 +109,17 @@ class Early:
     )  # fmt: skip
 
 
+def constant(density: float, options: Mapping) -> float:
+    """The mean density of a mask whose layers keep theirs in training."""
+    return density
+
+
+def falling(density: float, options: Mapping) -> float:
+    """The mean density of one that falls from 1 by Zhu & Gupta's cubic, between two moments."""
+    begin, end = options["begin"], options["end"]
+    return begin + (end - begin) * (density + (1 - density) / 4) + (1 - end) * density
+
+
 @dataclass(frozen=True)
 class Search:
     """A kind of search for masks. Every search keeps as many weights at a level.
@@ -128,6 +139,7 @@ class Search:
             the mask that training starts with.
         moves: "module:object", of a search whose masks move in training; see `training.moving`.
         takes: which choices of how masks are cut it leaves open: "ranking", "pattern".
+        share: from the density that a layer ends with, and the options, to its mean in training.
     """
 
     words: str
@@ -137,6 +149,7 @@ class Search:
     start: str = ""
     moves: str = ""
     takes: tuple[str, ...] = ("ranking", "pattern")
+    share: Callable[[float, Mapping], float] = constant
 
     def __post_init__(self):
         if self.scored not in SCORED:
@@ -178,6 +191,7 @@ SEARCHES: dict[str, Search] = {
         start="bayesian_lottery.training.moving:dense_mask",
         moves="bayesian_lottery.training.moving:Thinning",
         takes=("ranking",),
+        share=falling,
     ),
 }
 

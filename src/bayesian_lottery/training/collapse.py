@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bayesian_lottery.errors import few
+from bayesian_lottery.errors import InputError, few
+from bayesian_lottery.inference.networks import Network
 from bayesian_lottery.models.layers import Conv2d, Linear
 from bayesian_lottery.tickets.masks import Mask
 
@@ -77,3 +78,25 @@ def sentence(level: int, mask: Mask, whole: bool | None) -> str | None:
     said = [f"empties {few(layers)}"] if layers else []
     said += ["leaves no path from input to output"] if whole is False else []
     return f"collapse at level {level}: the mask {' and '.join(said)}." if said else None
+
+
+def skips(level: int, network: Network, image_shape: tuple[int, int, int], choice: str) -> bool:
+    """Whether a network is not trained since its mask has collapsed; the log says so.
+
+    Args:
+        choice: what the configuration makes of it: "trained", "skipped" or "error".
+
+    Raises:
+        InputError: the mask has collapsed, and that is an error.
+    """
+    whole = connected(network.template, network.mask, image_shape)
+    said = sentence(level, network.mask, whole)
+    if said and choice == "error":
+        raise InputError(
+            f"{said} The configuration's 'collapse' makes that an error; with 'skipped' or "
+            "'trained' the study goes on."
+        )
+    skipped = said is not None and choice == "skipped"
+    if said:
+        print(f"{said} It is {'skipped' if skipped else 'trained nonetheless'}.", flush=True)
+    return skipped

@@ -139,11 +139,13 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
         start(images, task.settings, task.inputs, stream, place)
         for task, stream in zip(tasks, streams, strict=True)
     ]
-    for task, network in zip(tasks, networks, strict=True):
-        whole = collapse.connected(network.template, network.mask, images.image_shape)
-        if said := collapse.sentence(task.settings["level"], network.mask, whole):
-            print(said, flush=True)
-
+    skipped = [_skips(task, network, images) for task, network in zip(tasks, networks, strict=True)]
+    if any(skipped) and len(tasks) > 1:
+        kept = [task for task, skip in zip(tasks, skipped, strict=True) if not skip]
+        apart = [[task] for task, skip in zip(tasks, skipped, strict=True) if skip]
+        for group in [kept, *apart] if kept else apart:
+            _train_nodes(group, device, checkpoint_seconds)
+        return
     path = tasks[0].outputs.metrics.parent / "checkpoint.safetensors"
     files = [file for task in tasks for file in task.inputs.files()]
     digest = checkpoints.fingerprint(
@@ -157,6 +159,8 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
     others, learnt = tasks[0].inputs.other_data, targets(tasks, images, place)
     settings = tasks[0].settings
     train = kinds.kind_of(settings).train()
+    if skipped[0]:
+        settings = {**settings, "curriculum": {**settings["curriculum"], "epochs": 0}}
     records = train(networks, images, settings, streams, checkpointing, others, learnt)
     seconds = (time.perf_counter() - started) / len(tasks)
     for task, network, record in zip(tasks, networks, records, strict=True):
@@ -166,12 +170,14 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
             "seconds_evaluation": record.seconds_evaluation,
             "seconds_job": seconds,
             "side_by_side": len(tasks),
-            "epochs": task.settings["curriculum"]["epochs"],
+            "epochs": settings["curriculum"]["epochs"],
             "peak_memory_bytes": devices.peak_memory(place),
             "peak_main_memory_bytes": devices.peak_memory(torch.device("cpu")),
             "resumed_at_steps": record.resumed_at_steps,
         }
-        _write(task, images, network, record, {"cost": cost, "provenance": provenance(place)})
+        told = {"skipped": True} if skipped[0] else {}
+        circumstances = {**told, "cost": cost, "provenance": provenance(place)}
+        _write(task, images, network, record, circumstances)
     path.unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ from bayesian_lottery.inference.networks import Network, State
 from bayesian_lottery.models import classifier_of
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks, patterns, rankings
-from bayesian_lottery.tickets.scores import GRADIENT, SCORERS
+from bayesian_lottery.tickets.scores import GRADIENT, SCORERS, Scorer
 from bayesian_lottery.training.batches import divide
 from bayesian_lottery.training.engine import Engine, Plan
 
@@ -44,8 +44,19 @@ def scores(
     settings: Mapping,
     stream: Sequence[object],
 ) -> State:
-    """What a scorer says of each prunable weight of a network."""
+    """What a scorer says of each prunable weight of a network; inverted, with the sign changed."""
     entry = SCORERS[scorer]
+    found = _scores(network, entry, images, settings, stream)
+    return {name: -layer for name, layer in found.items()} if entry.inverted else found
+
+
+def _scores(
+    network: Network,
+    entry: Scorer,
+    images: decoded.Images,
+    settings: Mapping,
+    stream: Sequence[object],
+) -> State:
     if entry.score is None:
         return named(entry.code)(network, images, settings, stream)
     offered = network.moments()

@@ -15,7 +15,7 @@ from bayesian_lottery.inference import bayesian, kinds, networks
 from bayesian_lottery.inference.draws import OWN
 from bayesian_lottery.randomness import generator, seed_of
 from bayesian_lottery.tickets import masks
-from bayesian_lottery.tickets.branches import Ticket, branch_of
+from bayesian_lottery.tickets.branches import NETWORKS, Ticket, branch_of
 from bayesian_lottery.tickets.rewinds import rewinding
 from bayesian_lottery.tickets.searches import search_of
 from bayesian_lottery.training import pruning
@@ -128,8 +128,14 @@ def start(
         weights = {**{k: v for k, v in weights.items() if not k.startswith(classifier)}, **own}
     networks.check_shapes(source, weights, template.state_dict())
     ticket = Ticket(mask, weights)
-    if settings["branch"]:
-        ticket = branch_of(settings).ticket(ticket, generator(*stream, "ticket"))
+    branch = branch_of(settings)
+    if branch.network:
+        covers = f"{classifier}weight" in mask
+        size = masks.survivors(mask), covers, seed_of(*stream, "network")
+        template = named(NETWORKS[branch.network])(model, images.image_shape, classes, *size)
+        ticket = Ticket(masks.ones(models.prunable(template, covers)), template.state_dict())
+    elif settings["branch"]:
+        ticket = branch.ticket(ticket, generator(*stream, "ticket"))
     template.load_state_dict(ticket.weights)
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     network = networks.build(kind, template.to(device), options)

@@ -66,12 +66,15 @@ class Task:
 
     node: the coordinates, as `study.Node` has them; they name the random streams.
     settings: as `study.node_settings` gives them.
+    collapse: what becomes of it if its mask has collapsed: it is "trained" nonetheless, "skipped",
+        that is tested as it starts, or an "error".
     """
 
     node: Mapping
     settings: Mapping
     inputs: Inputs
     outputs: Outputs
+    collapse: str = "trained"
 
 
 @contextlib.contextmanager

@@ -26,7 +26,8 @@ class Figure:
     title: what it shows, in a few words.
     plan: from nodes and options, and of `ways` those searches, to what it shows of them.
     drawing: the module of this package that draws the plan.
-    table: what it is drawn from, "runs", "layers" or "exports".
+    table: what it is drawn from: "runs", "layers", "overlaps", "distances" or "exports".
+    nodes: the table of the nodes that it plans from, where it is another.
     formats: what it is written as.
     ways: whether it compares the ways to a ticket. The others leave out tickets that are found
         otherwise than the papers', or than `tickets` says. Its plan takes the kinds of searches
@@ -37,6 +38,7 @@ class Figure:
     plan: Callable[..., object]
     drawing: str = "curves"
     table: str = "runs"
+    nodes: str = ""
     formats: tuple[str, ...] = ("png", "pdf")
     ways: bool = False
 
@@ -53,6 +55,12 @@ FIGURES: dict[str, Figure] = {
     "figure9": Figure("Calibration of transplanted tickets", plans.transplants("mace", "ece")),
     "figure10": Figure("Ways to a ticket", plans.ways, ways=True),
     "figure11": Figure("What a ticket costs", plans.costs, "costs", ways=True),
+    "figure12": Figure(
+        "Distances of masks", plans.distances, "distances", "distances", nodes="runs", ways=True
+    ),
+    "figure13": Figure(
+        "Overlap of masks", plans.overlaps, "overlaps", "overlaps", nodes="runs", ways=True
+    ),
     "table1": Figure("Minutes a level", plans.times, "times", formats=("html", "csv")),
     "table2": Figure(
         "Exported networks", plans.exports, "exported", "exports", ("html", "csv"), ways=True
@@ -87,10 +95,9 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
 
 
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
-    """Draw the figure `name` from `tables`, for `save` to write.
+    """Draw the figure `name` from `tables` (their names -> DataFrame), for `save` to write.
 
     Args:
-        tables: "runs", "layers", "exports" -> DataFrame.
         files: for figure3 the mask of each node of its plan, by the plan's names, and "initial",
             the initial weights.
 
@@ -104,12 +111,13 @@ def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path]
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
     figure = FIGURES[name]
-    if tables.get(figure.table) is None:
-        raise InputError(f"{name} needs the table of {figure.table}.")
+    for needed in filter(None, (figure.table, figure.nodes)):
+        if tables.get(needed) is None:
+            raise InputError(f"{name} needs the table of {needed}.")
     table = tables[figure.table]
     if not figure.ways:
         table = shown(table, options.get("tickets", {}))
-    planned = plan(name, nodes(table), options)
+    planned = plan(name, nodes(tables[figure.nodes] if figure.nodes else table), options)
     module = importlib.import_module(f"{__name__}.{figure.drawing}")
     return module.draw(planned, table, files or {})
 

@@ -1,5 +1,6 @@
-"""Accuracy against the seconds that a ticket costs: figure 11."""
+"""Accuracy against what a ticket costs, in seconds and in counted operations: figure 11."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,18 +22,29 @@ _FRONTIER: dict[str, Any] = {"color": style.GREY, "linewidth": 0.8, "linestyle":
 
 
 class _Point(NamedTuple):
-    """A way to a ticket: its look and name, seconds and accuracy (%), and their deviations."""
+    """A way to a ticket: its look and name, cost and accuracy (%), and the latter's deviation."""
 
     look: str
     label: str
     density: float
-    seconds: float
+    cost: float
     accuracy: float
     sd: float
 
 
+class _Axis(NamedTuple):
+    """What tickets cost: a column of the table of runs, its name in one unit, and the unit."""
+
+    column: str
+    name: str
+    unit: float
+
+
 def draw(plan: Costs, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
-    """Draw a row of panels for each model and density; of the device with most runs."""
+    """Draw a row of panels for each model and density; of the device with most runs.
+
+    Beside each panel of seconds is one of counted operations, where the table has them.
+    """
     value = f"{plan.statistic}_accuracy"
     known = runs.dropna(subset=[value, "seconds"])
     if known.empty:
@@ -42,16 +54,27 @@ def draw(plan: Costs, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     device = min(known["device"].dropna().mode(), default=None)
     if device is not None:
         known = known[known["device"] == device]
+    columns = [name for name in ("seconds", "flops") if known[name].notna().any()]
     panels = [
-        (row.label, density, [_points(known, cell, density, plan, value) for cell in row.cells])
+        (row.label, density, [
+            (column, _points(known, cell, density, plan, value, column))
+            for cell in row.cells
+            for column in columns
+        ])
         for row in plan.rows
         for density in plan.densities
-    ]
-    points = [point for *_, cells in panels for cell in cells for point in cell]
-    name, unit = _unit(point.seconds for point in points)
+    ]  # fmt: skip
+    points = [point for *_, cells in panels for _, cell in cells for point in cell]
+    costs = {
+        name: [point.cost for *_, cells in panels for column, cell in cells for point in cell
+               if column == name]
+        for name in columns
+    }  # fmt: skip
+    scales = {name: _axis(name, costs[name]) for name in columns}
     styles = style.lines(point.look for point in points)
 
-    figure, axes = style.canvas(len(panels), len(plan.titles))
+    figure, axes = style.canvas(len(panels), len(plan.titles) * len(columns))
+    name = scales["seconds"].name
     where = f"{name} on {device}" if device is not None else name
     style.headline(figure, f"{plan.shown}; {EPOCHS[plan.statistic]}; {where}; bars: ±1 SD")
     labels = {point.look: point.label for point in points}
@@ -60,13 +83,15 @@ def draw(plan: Costs, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
         for look, line in styles.items()
     ]
     style.legend(figure, [*handles, Line2D([], [], **_FRONTIER, label="frontier")])
-    for title, here in zip(plan.titles, axes[0], strict=True):
+    titles = [title for title in plan.titles for _ in columns]
+    for title, here in zip(titles, axes[0], strict=True):
         here.set_title(title)
     for (label, density, cells), places in zip(panels, axes, strict=True):
-        for cell, here in zip(cells, places, strict=True):
+        for (column, cell), here in zip(cells, places, strict=True):
             if cell:
-                _panel(here, cell, unit, styles)
-                here.set_xlabel(f"{name.capitalize()} to the trained ticket")
+                _panel(here, cell, scales[column].unit, styles)
+                words = scales[column].name
+                here.set_xlabel(f"{words[0].upper()}{words[1:]} to the trained ticket")
             else:
                 here.set_xticks([])
                 here.set_yticks([])
@@ -78,57 +103,55 @@ def draw(plan: Costs, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
 
 
 def _points(
-    runs: pd.DataFrame, cell: Cell, density: float, plan: Costs, value: str
+    runs: pd.DataFrame, cell: Cell, density: float, plan: Costs, value: str, column: str
 ) -> list[_Point]:
-    found = (_point(rows(runs, c.where), c, density, plan, value) for c in cell.curves)
+    found = (_point(rows(runs, c.where), c, density, plan, value, column) for c in cell.curves)
     return [point for point in found if point]
 
 
 def _point(
-    trunk: pd.DataFrame, curve: Curve, density: float, plan: Costs, value: str
+    trunk: pd.DataFrame, curve: Curve, density: float, plan: Costs, value: str, column: str
 ) -> _Point | None:
     """The level nearest to the density, of the seeds that have all that it needs."""
     densities = trunk[trunk["level"] > 0].groupby("level")["density"].mean()
     level = results.nearest(densities, density)
     if level is None:
         return None
-    seconds = spent(trunk, level, plan.sources[curve.look])
-    tickets = trunk[(trunk["level"] == level) & trunk["seed"].isin(seconds.index)]
+    costs = spent(trunk, level, plan.sources[curve.look], column)
+    tickets = trunk[(trunk["level"] == level) & trunk["seed"].isin(costs.index)]
     if tickets.empty:
         return None
     [(mean, sd)] = results.summary(tickets, ["level"], value)[["mean", "sd"]].to_numpy()
     spread = 0.0 if pd.isna(sd) else 100 * sd
-    return _Point(
-        curve.look, str(curve.label), densities[level], seconds.mean(), 100 * mean, spread
-    )
+    return _Point(curve.look, str(curve.label), densities[level], costs.mean(), 100 * mean, spread)
 
 
 def frontier(points: Sequence[_Point]) -> list[_Point]:
     """The points than which none is both cheaper and more accurate, the cheapest first."""
     best: list[_Point] = []
-    for point in sorted(points, key=lambda point: (point.seconds, -point.accuracy)):
+    for point in sorted(points, key=lambda point: (point.cost, -point.accuracy)):
         if not best or point.accuracy > best[-1].accuracy:
             best.append(point)
     return best
 
 
 def _panel(
-    axes: Axes, points: Sequence[_Point], unit: int, styles: Mapping[str, style.Line]
+    axes: Axes, points: Sequence[_Point], unit: float, styles: Mapping[str, style.Line]
 ) -> None:
     for point in points:
         line = styles[point.look]
         axes.errorbar(
-            point.seconds / unit, point.accuracy, yerr=point.sd, **_marker(line),
+            point.cost / unit, point.accuracy, yerr=point.sd, **_marker(line),
             elinewidth=0.6, label=point.label,
         )  # fmt: skip
     best = frontier(points)
-    times = [point.seconds / unit for point in best]
+    prices = [point.cost / unit for point in best]
     heights = [point.accuracy for point in best]
-    right = max(point.seconds for point in points) / unit
+    right = max(point.cost for point in points) / unit
     axes.step(
-        [*times, right], [*heights, heights[-1]], where="post", label="_frontier", **_FRONTIER
+        [*prices, right], [*heights, heights[-1]], where="post", label="_frontier", **_FRONTIER
     )
-    _time_axis(axes, [point.seconds / unit for point in points])
+    _cost_axis(axes, [point.cost / unit for point in points])
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, 0), min(high, 101))
 
@@ -141,8 +164,8 @@ def _marker(line: style.Line) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _time_axis(axes: Axes, times: Sequence[float]) -> None:
-    low, high = min(times), max(times)
+def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
+    low, high = min(costs), max(costs)
     margin = max((high / low) ** 0.06, 1.05)
     low, high = low / margin, high * margin
     ratio = high / low
@@ -155,7 +178,11 @@ def _time_axis(axes: Axes, times: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def _unit(seconds: Iterable[float]) -> tuple[str, int]:
-    """The largest unit of which the longest time has several."""
-    longest = max(seconds, default=0)
-    return next(((n, u) for n, u in _UNITS.items() if longest >= 3 * u), ("seconds", 1))
+def _axis(column: str, costs: Iterable[float]) -> _Axis:
+    """The axis of a column: seconds in the largest unit of which the longest time has several."""
+    largest = max(costs, default=0)
+    if column == "seconds":
+        name, unit = next(((n, u) for n, u in _UNITS.items() if largest >= 3 * u), ("seconds", 1))
+        return _Axis(column, name, unit)
+    power = 3 * max(0, int(math.log10(largest / 3)) // 3) if largest else 0
+    return _Axis(column, f"counted 10^{power} FLOPs" if power else "counted FLOPs", 10.0**power)

@@ -78,6 +78,26 @@ class Costs:
 
 
 @dataclass(frozen=True)
+class Overlaps:
+    """Panels of the overlap of masks against the layer: of each row one for each density."""
+
+    titles: Sequence[str]
+    rows: Sequence[Row]
+    densities: Sequence[float]
+    shown: str
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Panels of the distance of masks against the epoch, a line a seed and level."""
+
+    titles: Sequence[str]
+    rows: Sequence[Row]
+    levels: Sequence[int]
+    shown: str
+
+
+@dataclass(frozen=True)
 class Layers:
     """A panel a model, a line a scorer and level."""
 

@@ -88,6 +88,9 @@ LINES: Mapping[str, Line] = {
         f"way{rank}": Line(f"way{rank}", f"way{rank}", color, marker, dashes)
         for rank, (color, marker, dashes) in enumerate(_WAYS, 1)
     },
+    # What else the masks of the papers' way are compared with.
+    "other_seed": Line("seed", "another seed", GREY, "*", _DASH_DOT),
+    "other_inference": Line("inference", "another inference", GREY, ".", _DOTTED),
     # Dense networks.
     "dense_deterministic": Line("dense", "dense, deterministic", BLACK, ""),
     "dense_bayesian": Line("dense", "dense, Bayesian", GREY, ""),

@@ -22,7 +22,7 @@ from bayesian_lottery.findings.figures.plans.trunks import (
     sizes,
     times,
 )
-from bayesian_lottery.findings.figures.plans.ways import costs, ways
+from bayesian_lottery.findings.figures.plans.ways import costs, distances, overlaps, ways
 
 __all__ = [
     "ABLATIONS",
@@ -32,8 +32,10 @@ __all__ = [
     "accuracy",
     "costs",
     "curricula",
+    "distances",
     "exports",
     "layers",
+    "overlaps",
     "randomisations",
     "rewinds",
     "sizes",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bayesian_lottery.errors import choice
 from bayesian_lottery.findings.figures import selection
-from bayesian_lottery.findings.figures.selection import SELECTION, Node, Where
+from bayesian_lottery.findings.figures.selection import SELECTION, Node, NothingToShow, Where
 from bayesian_lottery.findings.figures.shown import EPOCHS, Curve, Grid, Row
 
 # The options of figures of curves, and of those that show one scorer of each inference.
@@ -70,3 +70,17 @@ def models(shown: Sequence[Where]) -> list[str]:
 def listed(values: Sequence) -> str:
     """Values as words, with commas."""
     return ", ".join(map(str, values))
+
+
+def levels(present: set[int], wanted: list[int] | None) -> list[int]:
+    """The levels wanted, or the last, its half, quarter and eighth.
+
+    Halves, not equal steps: the later levels differ little, for hardly a weight is left to prune.
+    """
+    goals = [max(present) / divisor for divisor in (1, 2, 4, 8)]
+    nearest = (min(present, key=lambda level: (abs(level - goal), -level)) for goal in goals)
+    levels = sorted(present & set(wanted or nearest))
+    if not levels:
+        raise NothingToShow(f"There is none of the levels {listed(wanted or [])}; there is "
+                            f"{listed(sorted(present))}.")  # fmt: skip
+    return levels

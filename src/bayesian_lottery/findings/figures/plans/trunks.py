@@ -62,7 +62,7 @@ def layers(nodes: Sequence[Node], options: Mapping) -> Layers:
     pruned = selection.pruned(nodes)
     chosen = scorers(pruned, options["scorer"])
     pruned = [node for node in pruned if node["scorer"] == chosen[node["inference"]]]
-    levels = _levels({node["level"] for node in pruned}, options["levels"])
+    levels = parts.levels({node["level"] for node in pruned}, options["levels"])
     shown = selection.panels([node for node in pruned if node["level"] in levels], options)
     cells = [
         Cell(
@@ -76,20 +76,6 @@ def layers(nodes: Sequence[Node], options: Mapping) -> Layers:
         for where in shown
     ]
     return Layers(parts.models(shown), cells, levels, selection.describe(shown, pruned))
-
-
-def _levels(present: set[int], wanted: list[int] | None) -> list[int]:
-    """The levels wanted, or the last, its half, quarter and eighth.
-
-    Halves, not equal steps: the later levels differ little, for hardly a weight is left to prune.
-    """
-    goals = [max(present) / divisor for divisor in (1, 2, 4, 8)]
-    nearest = (min(present, key=lambda level: (abs(level - goal), -level)) for goal in goals)
-    levels = sorted(present & set(wanted or nearest))
-    if not levels:
-        raise NothingToShow(f"There is none of the levels {parts.listed(wanted or [])}; there is "
-                            f"{parts.listed(sorted(present))}.")  # fmt: skip
-    return levels
 
 
 def sizes(nodes: Sequence[Node], options: Mapping) -> Grid:

@@ -1,0 +1,60 @@
+"""The distance of masks from epoch to epoch as dense networks were watched: figure 12."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from bayesian_lottery.findings.figures import style
+from bayesian_lottery.findings.figures.selection import NothingToShow
+from bayesian_lottery.findings.figures.shown import Distances
+
+
+def draw(plan: Distances, distances: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
+    """A panel for each model and inference: a line a level and seed, marked where it is drawn."""
+    styles = style.lines(str(rank) for rank, _ in enumerate(plan.levels, 1))
+    looks = dict(zip(plan.levels, styles.values(), strict=True))
+    figure, axes = style.canvas(len(plan.rows), len(plan.titles))
+    style.headline(figure, f"{plan.shown}; a line a seed; marks: the mask that is drawn")
+    shown: dict[int, str] = {}
+    for title, here in zip(plan.titles, axes[0], strict=True):
+        here.set_title(title)
+    for row, places in zip(plan.rows, axes, strict=True):
+        for cell, here in zip(row.cells, places, strict=True):
+            for curve in cell.curves:
+                own = _rows(distances, curve.where)
+                for level, line in looks.items():
+                    at = own[own["level"] == level]
+                    for _, seed in at.groupby("seed"):
+                        _line(here, seed.sort_values("epoch"), line)
+                        shown[level] = line.color
+            here.set_xlabel("Epoch")
+            here.set_ylim(bottom=0)
+            here.xaxis.set_major_locator(MaxNLocator(integer=True))
+        places[0].set_ylabel(f"{row.label[0].upper()}{row.label[1:]}\nnew survivors (%)")
+    if not shown:
+        raise NothingToShow("The table has nothing of the levels that are shown.")
+    handles = [
+        Line2D([], [], **looks[level].properties(), label=f"level {level}") for level in shown
+    ]
+    style.legend(figure, handles)
+    return figure
+
+
+def _rows(distances: pd.DataFrame, where: Mapping) -> pd.DataFrame:
+    """The rows of coordinates that the table has."""
+    for name in where.keys() & set(distances.columns):
+        distances = distances[distances[name] == where[name]]
+    return distances
+
+
+def _line(axes: Axes, seen: pd.DataFrame, line: style.Line) -> None:
+    known = seen.dropna(subset="distance")
+    look = {**line.properties(), "marker": ""}
+    axes.plot(known["epoch"], 100 * known["distance"], linewidth=0.8, **look)
+    drawn = known[known["drawn"].astype(bool)]
+    axes.plot(drawn["epoch"], 100 * drawn["distance"], line.marker, color=line.color, markersize=6)
