@@ -14,7 +14,7 @@ from bayesian_lottery.models import MODELS, Definition, Model
 from bayesian_lottery.options import defaults
 from bayesian_lottery.study import nodes, variants
 from bayesian_lottery.study.nodes import Node
-from bayesian_lottery.tickets.branches import BRANCHES, SEEDS, Branch, spelled
+from bayesian_lottery.tickets.branches import BRANCHES, SEEDS, Branch, role, spelled
 from bayesian_lottery.tickets.objectives import FIRST, OBJECTIVES, Objective
 from bayesian_lottery.tickets.rankings import RANKINGS
 from bayesian_lottery.tickets.rewinds import REWINDS, Rewind
@@ -80,13 +80,15 @@ def ways(config: Mapping) -> dict:
     """What figures and claims are told of the ways to a ticket that a configuration has.
 
     `tickets`: the coordinates of the tickets that most of them are of, where not the papers' own;
-    `kinds`: by coordinate, search and rewind, the kinds of names of the configuration's own. What
-    says nothing is absent.
+    `kinds`: by coordinate, search and rewind, the kinds of names of the configuration's own, and of
+    branches what claims call them (`branches.role`). What says nothing is absent.
     """
     kinds = {
         coordinate: {name: entry["kind"] for name, entry in config.get(section, {}).items()}
         for coordinate, section in {"search": "searches", "rewind": "rewinds"}.items()
     }
+    own = {name: Branch(**pieces) for name, pieces in config.get("branch_kinds", {}).items()}
+    kinds["branch"] = {name: role(kind) for name, kind in own.items() if role(kind)}
     told = {
         "tickets": nodes.spelled(config.get("tickets", {})),
         "kinds": {coordinate: named for coordinate, named in kinds.items() if named},

@@ -166,6 +166,28 @@ BRANCHES: dict[str, Branch] = {
 }
 
 
+# What claims call a branch that changes these pieces alone; a data set or a seed, whichever it is.
+_ROLES: dict[tuple, str] = {
+    (("dataset", True),): "transfer",
+    (("dataset", True), ("weights", "reinitialised")): "transferred_mask",
+    (("seed", True),): "another_seed",
+    (("objective", "distilled"),): "distilled",
+    (("weights", "trained"),): "learned",
+    (("network", "narrow"),): "small_dense",
+}
+
+
+def role(branch: Branch) -> str | None:
+    """What claims call a branch, by the pieces that it changes; None of one that none speaks of."""
+    plain = asdict(Branch())
+    changed = {
+        name: name in ("dataset", "seed") or value
+        for name, value in asdict(branch).items()
+        if value != plain[name] and name != "of"
+    }
+    return _ROLES.get(tuple(sorted(changed.items())))
+
+
 def branch_of(settings: Mapping) -> Branch:
     """The branch of a node of `settings`; of a trunk's node one that changes nothing."""
     if "pieces" in settings:

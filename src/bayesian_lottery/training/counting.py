@@ -14,7 +14,7 @@ from bayesian_lottery.models import costs
 def count(
     data_file: Path, dataset: str, model: str, output: Path, definition: Mapping | None = None
 ) -> None:
-    """Write what `costs.by_layer` counts of a model, the sizes of its weights, and the images by class."""
+    """Write what `costs.by_layer` counts, the sizes of weights, and the images of each class."""
     images = decoded.load(data_file)
     template = models.build(
         models.of({"model": model, "definition": definition}),

@@ -139,7 +139,10 @@ def _train_nodes(tasks: Sequence[Task], device: str, checkpoint_seconds: float) 
         start(images, task.settings, task.inputs, stream, place)
         for task, stream in zip(tasks, streams, strict=True)
     ]
-    skipped = [_skips(task, network, images) for task, network in zip(tasks, networks, strict=True)]
+    skipped = [
+        collapse.skips(task.settings["level"], network, images.image_shape, task.collapse)
+        for task, network in zip(tasks, networks, strict=True)
+    ]
     if any(skipped) and len(tasks) > 1:
         kept = [task for task, skip in zip(tasks, skipped, strict=True) if not skip]
         apart = [[task] for task, skip in zip(tasks, skipped, strict=True) if skip]

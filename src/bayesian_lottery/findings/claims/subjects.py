@@ -24,6 +24,7 @@ from bayesian_lottery.findings.claims.verdicts import (
 from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.models import MODELS
+from bayesian_lottery.study.nodes import LATER
 
 INFERENCES = {name: KINDS[name].words for name in (POINT, POSTERIOR)}  # in words
 CONVOLUTIONAL = ("resnet", "vgg")  # the families of convolutional networks in the paper
@@ -36,8 +37,9 @@ class Subject:
     Attributes:
         curriculum: the main one, of which all claims are but those that name another.
         trunks: rows of runs, each trunk whole (`results.trunk_rows`).
-        ways: the same of every search, the papers' too.
+        ways: the same of every search and pattern, the papers' too.
         branches: the other rows of runs.
+        way_branches: the same of every search and pattern.
         layers, exports: rows of layers, trunks only; of exported networks, of every trunk.
         seed_hours: what one more seed of all these runs would take, one after another.
         peers: all subjects of the study, this one too.
@@ -49,6 +51,7 @@ class Subject:
     trunks: pd.DataFrame
     ways: pd.DataFrame
     branches: pd.DataFrame
+    way_branches: pd.DataFrame
     layers: pd.DataFrame
     exports: pd.DataFrame
     options: Options
@@ -80,29 +83,34 @@ class Subject:
         }
         return _rows(self.trunks, wanted)
 
-    def way(
-        self, inference: str, search: str, scorer: str | None = None, rewind: str = "imp"
-    ) -> pd.DataFrame:
-        """The rows of a trunk of a search, level 0 included; what is not given is the main one."""
+    def way(self, inference: str, search: str, **others: str | None) -> pd.DataFrame:
+        """The rows of a trunk of a search, level 0 included; what is not given is the main one.
+
+        Args:
+            others: `scorer`, `rewind`, `pattern`, or `branch`: then the rows of that branch.
+        """
         wanted = {
             "inference": inference,
             "search": search,
-            "scorer": scorer or self.scorer(inference),
-            "rewind": rewind,
+            "scorer": self.scorer(inference),
+            "rewind": "imp",
+            "pattern": self.options.tickets.get("pattern", LATER["pattern"]),
             "curriculum": self.curriculum,
+            **{name: value for name, value in others.items() if value},
         }
-        return _rows(self.ways, wanted)
+        return _rows(self.way_branches if "branch" in wanted else self.ways, wanted)
 
     def named(self, coordinate: str, kind: str) -> list[str]:
-        """The names of a kind of search or rewind that there are.
+        """The names of a kind of search, rewind or branch that there are.
 
         Raises:
             NotTested: there is none.
         """
-        present = sorted(self.ways[coordinate].dropna().unique())
+        table = self.way_branches if coordinate == "branch" else self.ways
+        present = sorted(table[coordinate].dropna().unique())
         names = [name for name in present if self.options.kind(coordinate, name) == kind]
         if not names:
-            raise NotTested(f"no trunk with {coordinate} {kind}")
+            raise NotTested(f"no run with {coordinate} {kind}")
         return names
 
     def branch(self, name: str, inference: str) -> pd.DataFrame:
@@ -150,9 +158,9 @@ def subjects(
     runs: pd.DataFrame, layers: pd.DataFrame, options: Options, exports: pd.DataFrame
 ) -> list[Subject]:
     """A subject for each data set and model in the tables, sorted; of tickets found as theirs."""
-    every, compared = runs, results.shown(runs, options.tickets, compared=["search"])
+    every, compared = runs, results.shown(runs, options.tickets, compared=["search", "pattern"])
     runs, layers = (results.shown(table, options.tickets) for table in (runs, layers))
-    ways = results.trunk_rows(compared)
+    ways, way_branches = results.trunk_rows(compared), compared[compared["branch"].notna()]
     trunks, branches = results.trunk_rows(runs), runs[runs["branch"].notna()]
     layers = layers[layers["branch"].isna() & (layers["level"] > 0)]
     peers: list[Subject] = []
@@ -165,6 +173,7 @@ def subjects(
                 _of_model(trunks, dataset, model),
                 _of_model(ways, dataset, model),
                 _of_model(branches, dataset, model),
+                _of_model(way_branches, dataset, model),
                 _of_model(layers, dataset, model),
                 _of_model(exports, dataset, model),
                 options,

@@ -1,12 +1,13 @@
-"""Claims on ways to a ticket: searches and rewinds against the papers' own, at equal density."""
+"""Claims on ways to a ticket: searches, rewinds, patterns and branches, at equal density."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import pandas as pd
 
+from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims import subjects
-from bayesian_lottery.findings.claims.branches import tickets
+from bayesian_lottery.findings.claims.branches import TICKET, tickets
 from bayesian_lottery.findings.claims.claim import Claim, each_inference
 from bayesian_lottery.findings.claims.subjects import INFERENCES, Subject
 from bayesian_lottery.findings.claims.verdicts import (
@@ -18,7 +19,14 @@ from bayesian_lottery.findings.claims.verdicts import (
     least_in_favour,
     matches,
 )
+from bayesian_lottery.findings.savings import spent
 from bayesian_lottery.study.nodes import LATER
+from bayesian_lottery.tickets.searches import SEARCHES
+
+FIRST = LATER["search"]
+DENSE_ENOUGH = 0.2  # "below 80 % sparsity"
+FIFTH = 0.2  # of the cost
+SCORERS = {"snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}
 
 
 def against_iterative(
@@ -27,31 +35,102 @@ def against_iterative(
     kind: str,
     region: Callable[[float], Region],
     scorer: str | None = None,
+    dense: bool = False,
 ) -> Evidence:
     """Searches of a kind against the iterative one, at about 10 % density and sparser.
 
     Of several of the kind, reported is the comparison least in favour of the claim, which holds if
     all do.
+
+    Args:
+        dense: compare above 20 % density instead.
     """
-    usual = subject.way(inference, LATER["search"])
+    usual = subject.way(inference, FIRST)
 
     def compared(name: str) -> Evidence:
-        way = subject.way(inference, name, scorer)
-        words = f"search {name}{f' with scorer {scorer}' if scorer else ''} minus {LATER['search']}"
-        return _compared(subject, inference, way, usual, words, region)
+        way = subject.way(inference, name, scorer=scorer)
+        words = f"search {name}{f' with scorer {scorer}' if scorer else ''} minus {FIRST}"
+        return _compared(subject, inference, way, usual, words, region, dense)
 
     return _worst(compared, subject.named("search", kind))
 
 
-def late_beats_resetting(subject: Subject, inference: str) -> Evidence:
-    """Late rewinding against resetting to the initial weights, at about 10 % and sparser."""
-    usual = subject.way(inference, LATER["search"])
+def early_costs_a_fifth(subject: Subject, inference: str) -> Evidence:
+    """The seconds to an early ticket of about 10 % density, as a share of the iterative one's."""
+    usual = subject.way(inference, FIRST)
+    densities = usual[usual["level"] > 0].groupby("level")["density"].mean()
+    level = results.nearest(densities, subject.options.density)
+    if level is None:
+        raise NotTested(f"no level of about {100 * subject.options.density:g} % density")
 
     def compared(name: str) -> Evidence:
-        way = subject.way(inference, LATER["search"], rewind=name)
+        way = subject.way(inference, name)
+        devices = pd.concat([usual, way])["device"].nunique()
+        if devices > 1:
+            raise NotTested("seconds of different devices cannot be compared")
+        own = spent(way, level, SEARCHES["early"].scored)
+        share = (own / spent(usual, level, SEARCHES[FIRST].scored)).dropna()
+        values = pd.DataFrame({"value": share, "variance": float("nan")})
+        words = f"seconds to the ticket of level {level}, search {name} / {FIRST}"
+        return subject.evidence(values, f"{words}, {INFERENCES[inference]}", Region(below=FIFTH))
+
+    return _worst(compared, subject.named("search", "early"))
+
+
+def late_beats_resetting(subject: Subject, inference: str) -> Evidence:
+    """Late rewinding against resetting to the initial weights, at about 10 % and sparser."""
+    usual = subject.way(inference, FIRST)
+
+    def compared(name: str) -> Evidence:
+        way = subject.way(inference, FIRST, rewind=name)
         return _compared(subject, inference, way, usual, f"rewind {name} minus imp", beats)
 
     return _worst(compared, subject.named("rewind", "late"))
+
+
+def shuffled_matches(subject: Subject, inference: str, scorer: str) -> Evidence:
+    """The masks of a scorer of initial weights, shuffled within layers, against themselves."""
+    branch = "shuffle_layerwise"
+
+    def compared(name: str) -> Evidence:
+        ticket = subject.way(inference, name, scorer=scorer)
+        shuffled = subject.way(inference, name, scorer=scorer, branch=branch)
+        words = f"search {name} with scorer {scorer}, {branch} minus {TICKET}"
+        return _compared(subject, inference, shuffled, ticket, words, matches)
+
+    return _worst(compared, subject.named("search", "at_init"))
+
+
+def branch_against(
+    subject: Subject,
+    inference: str,
+    role: str,
+    region: Callable[[float], Region],
+    other: str = TICKET,
+) -> Evidence:
+    """Branches of a role (`tickets.branches.role`), from iterative tickets, against the tickets.
+
+    Args:
+        other: the role of branches to compare with in the tickets' place.
+    """
+
+    def rows(name: str) -> pd.DataFrame:
+        return subject.way(inference, FIRST, branch=None if name == TICKET else name)
+
+    others = [TICKET] if other == TICKET else subject.named("branch", other)
+
+    def compared(name: str) -> Evidence:
+        words = f"branch {name} minus {others[0]}"
+        return _compared(subject, inference, rows(name), rows(others[0]), words, region)
+
+    return _worst(compared, subject.named("branch", role))
+
+
+def units_fall_behind(subject: Subject, inference: str) -> Evidence:
+    """Tickets of whole units against those of single weights, level by level."""
+    usual = subject.way(inference, FIRST)
+    way = subject.way(inference, FIRST, pattern="units")
+    return _compared(subject, inference, way, usual, "pattern units minus weights", falls_behind)
 
 
 def _compared(
@@ -61,10 +140,18 @@ def _compared(
     usual: pd.DataFrame,
     words: str,
     region: Callable[[float], Region],
+    dense: bool = False,
 ) -> Evidence:
     levels = subjects.minus(subject.measured(way), subject.measured(usual))
     statistic = f"{subject.options.statistic} accuracy, {INFERENCES[inference]}, {words}"
-    return subject.average(tickets(levels, subject), statistic, region(subject.options.margin))
+    if dense:
+        levels = subjects.pruned(levels)
+        levels = levels[levels["density"] > DENSE_ENOUGH]
+        if levels.empty:
+            raise NotTested(f"no level above {100 * DENSE_ENOUGH:g} % density")
+    else:
+        levels = tickets(levels, subject)
+    return subject.average(levels, statistic, region(subject.options.margin))
 
 
 def _worst(compared: Callable[[str], Evidence], names: list[str]) -> Evidence:
@@ -79,10 +166,14 @@ def _worst(compared: Callable[[str], Evidence], names: list[str]) -> Evidence:
     return least_in_favour(found)
 
 
-def _way(region: Callable[[float], Region], kind: str, scorer: str | None = None) -> Callable:
-    return partial(against_iterative, kind=kind, region=region, scorer=scorer)
+def _way(
+    region: Callable[[float], Region], kind: str, scorer: str | None = None, **how
+) -> Callable:
+    return partial(against_iterative, kind=kind, region=region, scorer=scorer, **how)
 
 
+_EARLY = "Drawing Early-Bird Tickets"
+_ORIGINAL = "The Lottery Ticket Hypothesis"
 _MARK = "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?"
 
 CLAIMS: Mapping[str, Claim] = {
@@ -93,7 +184,7 @@ CLAIMS: Mapping[str, Claim] = {
     ),
     **{
         name: claim
-        for scorer, words in {"snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}.items()
+        for scorer, words in SCORERS.items()
         for name, claim in each_inference(
             f"{scorer}_falls_behind", 14,
             f"Tickets of {words} fall behind iterative ones of equal density, in {{}} networks.",
@@ -109,5 +200,67 @@ CLAIMS: Mapping[str, Claim] = {
         "dynamic_matches", 16,
         "Dynamic sparse training matches iterative tickets of equal density, in {} networks.",
         "Rigging the Lottery: Making All Tickets Winners", _way(matches, "dynamic"),
+    ),
+    **each_inference(
+        "early_matches", 17,
+        "Early tickets match iterative ones of equal density, in {} networks.",
+        _EARLY, _way(matches, "early"),
+    ),
+    **each_inference(
+        "early_costs_a_fifth", 17,
+        "An early ticket of about 10 % density costs less than a fifth of the iterative one, in {} "
+        "networks.", _EARLY, early_costs_a_fifth,
+    ),
+    **{
+        name: claim
+        for scorer, words in SCORERS.items()
+        for name, claim in each_inference(
+            f"{scorer}_gap_closes", 18,
+            f"Below 80 % sparsity tickets of {words} match iterative ones, in {{}} networks.",
+            _MARK, _way(matches, "at_init", scorer, dense=True),
+        ).items()
+    },
+    **{
+        name: claim
+        for scorer, words in SCORERS.items()
+        for name, claim in each_inference(
+            f"{scorer}_survives_shuffling", 19,
+            f"Tickets of {words} match with their masks shuffled in layers, in {{}} networks.",
+            _MARK, partial(shuffled_matches, scorer=scorer),
+        ).items()
+    },
+    **each_inference(
+        "transfer_beats_mask", 20,
+        "On other data, tickets are more accurate than their masks alone, in {} networks.",
+        "One Ticket to Win Them All",
+        partial(branch_against, role="transfer", other="transferred_mask", region=beats),
+    ),
+    **each_inference(
+        "another_seed_falls_behind", 21,
+        "Tickets do not carry over to another seed's initial weights, in {} networks.",
+        _ORIGINAL, partial(branch_against, role="another_seed", region=falls_behind),
+    ),
+    **each_inference(
+        "distilled_beats_plain", 22,
+        "A ticket trained on the dense network's predictions beats a plain one, in {} networks.",
+        "Distilling the Knowledge in a Neural Network",
+        partial(branch_against, role="distilled", region=beats),
+    ),
+    **each_inference(
+        "units_fall_behind", 23,
+        "Tickets of whole units fall behind those of single weights, in {} networks.",
+        "Rethinking the Value of Network Pruning", units_fall_behind,
+    ),
+    **each_inference(
+        "learned_beat_initial", 24,
+        "Tickets train better from the values learned than from the initial ones, in {} networks.",
+        "Comparing Rewinding and Fine-tuning in Neural Network Pruning",
+        partial(branch_against, role="learned", region=beats),
+    ),
+    **each_inference(
+        "small_dense_falls_behind", 25,
+        "A small dense network of as many weights falls behind the ticket, in {} networks.",
+        "To Prune, or Not to Prune",
+        partial(branch_against, role="small_dense", region=falls_behind),
     ),
 }  # fmt: skip
