@@ -58,9 +58,9 @@ BRANCHES = (
     ("deterministic", "magnitude", "transplant_initial"),
 )
 WAYS = tuple(
-    (inference, scorer or main, rewind, "paper", search)
+    (inference, scorer or main, rewind, "paper", search, *pattern)
     for inference, main in (("deterministic", "magnitude"), ("bayesian", "snr"))
-    for search, scorer, rewind in (
+    for search, scorer, rewind, *pattern in (
         ("iterative", None, "imp"),
         ("iterative", None, "late_500"),
         ("one_shot", None, "imp"),
@@ -69,9 +69,31 @@ WAYS = tuple(
         ("at_init", "synflow", "imp"),
         ("set", None, "imp"),
         ("rigl", None, "imp"),
+        ("early", None, "imp"),
+        ("iterative", None, "imp", "units"),
     )
 )
-KINDS = {"search": {"set": "dynamic", "rigl": "dynamic"}, "rewind": {"late_500": "late"}}
+ROLES = {
+    "moved": "transfer",
+    "moved_mask": "transferred_mask",
+    "of_seed_9": "another_seed",
+    "soft": "distilled",
+    "learned": "learned",
+    "small": "small_dense",
+}
+WAY_BRANCHES = tuple(
+    (inference, scorer or main, branch, search)
+    for inference, main in (("deterministic", "magnitude"), ("bayesian", "snr"))
+    for scorer, branch, search in (
+        *((None, name, "iterative") for name in ROLES),
+        *((scorer, "shuffle_layerwise", "at_init") for scorer in ("snip", "grasp", "synflow")),
+    )
+)
+KINDS = {
+    "search": {"set": "dynamic", "rigl": "dynamic"},
+    "rewind": {"late_500": "late"},
+    "branch": ROLES,
+}
 LEVELS = 20
 
 
@@ -88,13 +110,14 @@ def nodes(model, seeds=5, trunks=TRUNKS, branches=BRANCHES, replicates=1):
             for level in range(1, LEVELS + 1):
                 yield {**trunk, "inference": inference, "curriculum": curriculum,
                        "scorer": scorer, "rewind": rewind, "level": level,
-                       **dict(zip(["search"], search, strict=False))}  # fmt: skip
-        for inference, scorer, branch in branches:
+                       **dict(zip(["search", "pattern"], search, strict=False))}  # fmt: skip
+        for inference, scorer, branch, *search in branches:
             for level in (5, 10, 15, 20):
                 for replicate in range(replicates):
                     yield {**shared, "inference": inference, "curriculum": "paper",
                            "scorer": scorer, "rewind": "imp", "branch": branch,
-                           "replicate": replicate, "level": level}  # fmt: skip
+                           "replicate": replicate, "level": level,
+                           **dict(zip(["search"], search, strict=False))}  # fmt: skip
 
 
 def study(
@@ -239,7 +262,7 @@ CASES = {
     **{
         f"{name}_{inference}": (
             "vgg11",
-            *(case | {"trunks": WAYS, "branches": ()} for case in cases),
+            *(case | {"trunks": WAYS, "branches": WAY_BRANCHES} for case in cases),
         )
         for name, cases in {
             "one_shot_falls_behind": (drop(0.05, search_is("one_shot")), EQUAL),
@@ -248,6 +271,31 @@ CASES = {
             "synflow_falls_behind": (drop(0.05, lambda n: n.scorer == "synflow"), EQUAL),
             "late_beats_resetting": (drop(-0.05, lambda n: n.rewind == "late_500"), EQUAL),
             "dynamic_matches": (EQUAL, drop(0.05, search_is("set"))),
+            "early_matches": (EQUAL, drop(0.05, search_is("early"))),
+            "early_costs_a_fifth": (
+                EQUAL,
+                {"seconds": lambda n: 60.0 * (1 + 20 * search_is("early")(n))},
+            ),
+            **{
+                f"{scorer}_gap_closes": (
+                    drop(0.05, lambda n, s=scorer: n.scorer == s and n.level > 7),
+                    drop(0.05, lambda n, s=scorer: n.scorer == s),
+                )
+                for scorer in ("snip", "grasp", "synflow")
+            },
+            **{
+                f"{scorer}_survives_shuffling": (EQUAL, drop(0.05, branch_is("shuffle_layerwise")))
+                for scorer in ("snip", "grasp", "synflow")
+            },
+            "transfer_beats_mask": (drop(0.05, branch_is("moved_mask")), EQUAL),
+            "another_seed_falls_behind": (drop(0.05, branch_is("of_seed_9")), EQUAL),
+            "distilled_beats_plain": (drop(-0.05, branch_is("soft")), EQUAL),
+            "units_fall_behind": (
+                drop(0.05, lambda n: getattr(n, "pattern", None) == "units"),
+                EQUAL,
+            ),
+            "learned_beat_initial": (drop(-0.05, branch_is("learned")), EQUAL),
+            "small_dense_falls_behind": (drop(0.05, branch_is("small")), EQUAL),
         }.items()
         for inference in ("deterministic", "bayesian")
     },
@@ -256,7 +304,18 @@ CASES = {
 # What stays undecided, under noise, where it is not the study in which all is equal.
 UNCLEAR = {
     "transplant_saves_half": cost(28.0),
-    **{name: {"trunks": WAYS} for name, (_, true, _) in CASES.items() if "trunks" in true},
+    **{
+        name: {"trunks": WAYS, "branches": WAY_BRANCHES}
+        for name, (_, true, _) in CASES.items()
+        if "trunks" in true
+    },
+    **{
+        f"early_costs_a_fifth_{inference}": {
+            "trunks": WAYS,
+            "seconds": lambda n: 60.0 * (1 + 0.2 * search_is("early")(n)),
+        }
+        for inference in ("deterministic", "bayesian")
+    },
 }
 
 # The same for claims on layers: the slope of log density with depth.

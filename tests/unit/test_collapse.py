@@ -1,15 +1,20 @@
 """Collapse is named: emptied layers, and networks without a path from input to output."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from families import FAMILIES, WIDE
 from small_study import SmallStudy
 
 from bayesian_lottery import models
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
+from bayesian_lottery.findings import results
 from bayesian_lottery.models.layers import Linear
+from bayesian_lottery.study import node_metrics
 from bayesian_lottery.tickets import masks
-from bayesian_lottery.training import collapse
+from bayesian_lottery.training import collapse, jobs
 
 SHAPES = FAMILIES | WIDE
 
@@ -80,3 +85,24 @@ def test_a_job_says_so_before_it_trains_and_metrics_hold_it(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.index("collapse at level 1: the mask empties hidden.0.weight") < said.index("step")
     assert read_json(study.path(node, "metrics.json"))["connected"] is False
+
+
+def test_the_configuration_chooses_what_becomes_of_a_collapsed_level(tmp_path, capsys):
+    study = SmallStudy(tmp_path)
+    node = study.node("lenet_100_50", level=1)
+    study.train(study.node("lenet_100_50"))
+    task = study.task(node)
+    mask = masks.load(task.inputs.mask)
+    next(iter(mask.values()))[:] = False
+    masks.save(task.inputs.mask, mask)
+    with pytest.raises(InputError, match="collapse at level 1.*'collapse' makes that an error"):
+        jobs.train_nodes([replace(task, collapse="error")], "cpu")
+    capsys.readouterr()
+    jobs.train_nodes([replace(task, collapse="skipped")], "cpu")
+    assert "It is skipped" in capsys.readouterr().out
+    path = study.path(node, "metrics.json")
+    skipped = node_metrics.read(path)
+    assert skipped["skipped"] and skipped["cost"]["epochs"] == 0
+    row = results.row(skipped)
+    assert row["skipped"] and row["peak_accuracy"] is row["final_accuracy"] is None
+    assert study.path(node, "next_mask.safetensors").exists(), "later levels go on from it"

@@ -1,6 +1,6 @@
 """The section `claims` of the configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from bayesian_lottery.errors import InputError, choice
@@ -24,6 +24,7 @@ class Options:
     density: float = 0.1
     sparse: float = 0.05
     curricula: Mapping[str, str | None] = field(default_factory=dict)
+    controls: Sequence[str] = ()
     tickets: Mapping[str, str] = field(default_factory=dict)  # these two as `study.ways` has them
     kinds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 

@@ -108,7 +108,11 @@ class Subject:
         """
         table = self.way_branches if coordinate == "branch" else self.ways
         present = sorted(table[coordinate].dropna().unique())
-        names = [name for name in present if self.options.kind(coordinate, name) == kind]
+        names = [
+            name
+            for name in present
+            if self.options.kind(coordinate, name) == kind and name not in self.options.controls
+        ]
         if not names:
             raise NotTested(f"no run with {coordinate} {kind}")
         return names

@@ -230,35 +230,35 @@ CLAIMS: Mapping[str, Claim] = {
         ).items()
     },
     **each_inference(
-        "transfer_beats_mask", 20,
+        "transfer_beats_mask", 30,
         "On other data, tickets are more accurate than their masks alone, in {} networks.",
         "One Ticket to Win Them All",
         partial(branch_against, role="transfer", other="transferred_mask", region=beats),
     ),
     **each_inference(
-        "another_seed_falls_behind", 21,
+        "another_seed_falls_behind", 31,
         "Tickets do not carry over to another seed's initial weights, in {} networks.",
         _ORIGINAL, partial(branch_against, role="another_seed", region=falls_behind),
     ),
     **each_inference(
-        "distilled_beats_plain", 22,
+        "distilled_beats_plain", 32,
         "A ticket trained on the dense network's predictions beats a plain one, in {} networks.",
         "Distilling the Knowledge in a Neural Network",
         partial(branch_against, role="distilled", region=beats),
     ),
     **each_inference(
-        "units_fall_behind", 23,
+        "units_fall_behind", 33,
         "Tickets of whole units fall behind those of single weights, in {} networks.",
         "Rethinking the Value of Network Pruning", units_fall_behind,
     ),
     **each_inference(
-        "learned_beat_initial", 24,
+        "learned_beat_initial", 34,
         "Tickets train better from the values learned than from the initial ones, in {} networks.",
         "Comparing Rewinding and Fine-tuning in Neural Network Pruning",
         partial(branch_against, role="learned", region=beats),
     ),
     **each_inference(
-        "small_dense_falls_behind", 25,
+        "small_dense_falls_behind", 35,
         "A small dense network of as many weights falls behind the ticket, in {} networks.",
         "To Prune, or Not to Prune",
         partial(branch_against, role="small_dense", region=falls_behind),
