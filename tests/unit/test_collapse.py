@@ -95,7 +95,7 @@ def test_the_configuration_chooses_what_becomes_of_a_collapsed_level(tmp_path, c
     mask = masks.load(task.inputs.mask)
     next(iter(mask.values()))[:] = False
     masks.save(task.inputs.mask, mask)
-    with pytest.raises(InputError, match="collapse at level 1.*'collapse' makes that an error"):
+    with pytest.raises(InputError, match=r"collapse at level 1.*'collapse' makes that an error"):
         jobs.train_nodes([replace(task, collapse="error")], "cpu")
     capsys.readouterr()
     jobs.train_nodes([replace(task, collapse="skipped")], "cpu")

@@ -31,7 +31,7 @@ def test_no_wider_form_has_as_few_weights(model):
 
 
 def test_widths_are_the_largest_by_one_factor():
-    # 784 a + a b weights with a = floor(300 r), b = floor(100 r): 7 and 2 have 5,502, 8 and 2 6,288.
+    # 784 a + a b weights, a = floor(300 r), b = floor(100 r): 7 and 2 have 5,502, 8 and 2 6,288.
     small = narrow.build("lenet_300_100", (1, 28, 28), 10, 6000, False, seed=0)
     assert [layer.out_features for layer in small.hidden] == [7, 2]
     with pytest.raises(InputError, match="the narrowest lenet_300_100 has 785 weights"):

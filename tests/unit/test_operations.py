@@ -1,4 +1,4 @@
-"""Counted operations of training, by hand for a perceptron and by layer against PyTorch's counter."""
+"""Counted operations of training: by hand, and by layer against PyTorch's counter."""
 
 import pytest
 import torch

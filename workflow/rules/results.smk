@@ -69,7 +69,7 @@ rule aggregate:
         f"({program('list_metrics')}"
         + " --study {params.study:q} | "
         + program("aggregate")
-        + " --metrics-list /dev/stdin"
+        + " --metrics-list /dev/stdin --counts {input.counts:q}"
         " --runs-parquet {output.runs_parquet:q} --runs-csv {output.runs_csv:q}"
         " --layers-parquet {output.layers_parquet:q} --layers-csv {output.layers_csv:q}"
         " --shifts-parquet {output.shifts_parquet:q} --shifts-csv {output.shifts_csv:q}) > {log:q} 2>&1"
