@@ -185,4 +185,4 @@ def _axis(column: str, costs: Iterable[float]) -> _Axis:
         name, unit = next(((n, u) for n, u in _UNITS.items() if largest >= 3 * u), ("seconds", 1))
         return _Axis(column, name, unit)
     power = 3 * max(0, int(math.log10(largest / 3)) // 3) if largest else 0
-    return _Axis(column, f"counted 10^{power} FLOPs" if power else "counted FLOPs", 10.0**power)
+    return _Axis(column, f"$10^{{{power}}}$ FLOPs" if power else "FLOPs", 10.0**power)

@@ -56,5 +56,5 @@ def _line(axes: Axes, seen: pd.DataFrame, line: style.Line) -> None:
     known = seen.dropna(subset="distance")
     look = {**line.properties(), "marker": ""}
     axes.plot(known["epoch"], 100 * known["distance"], linewidth=0.8, **look)
-    drawn = known[known["drawn"].astype(bool)]
+    drawn = seen[seen["drawn"].astype(bool)].fillna({"distance": 0})  # none after the first epoch
     axes.plot(drawn["epoch"], 100 * drawn["distance"], line.marker, color=line.color, markersize=6)

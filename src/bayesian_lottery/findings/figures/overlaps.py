@@ -38,6 +38,9 @@ def draw(plan: Overlaps, overlaps: pd.DataFrame, files: Mapping[str, Path]) -> F
     for (label, density, cells), places in zip(panels, axes, strict=True):
         for cell, here in zip(cells, places, strict=True):
             _panel(here, cell, styles)
+            if not cell:
+                words = f"no ticket of about {100 * density:g} %"
+                here.text(0.5, 0.5, words, ha="center", transform=here.transAxes)
         label = f"{label[0].upper()}{label[1:]}\nJaccard beyond chance"
         places[0].set_ylabel(f"{label}\nnear {100 * density:g} %")
     return figure
