@@ -23,7 +23,7 @@ def read(files: Iterable[str | Path]) -> dict[tuple[str, str], Mapping]:
 
 
 def training_flops(metrics: Mapping, counts: Counts) -> float | None:
-    """The floating-point operations of a node's training; None where its model is not counted, and of a pool.
+    """The floating-point operations of a node's training; None of a pool, or if nothing is counted.
 
     A multiplication and an addition each count as one. A step takes, for each image and weight
     sample, three times the products of a forward pass; every layer's products count by the share
