@@ -63,7 +63,12 @@ FIGURES: dict[str, Figure] = {
     ),
     "table1": Figure("Minutes a level", plans.times, "times", formats=("html", "csv")),
     "table2": Figure(
-        "Exported networks", plans.exports, "exported", "exports", ("html", "csv"), ways=True
+        "Exported networks",
+        plans.exports,
+        "exported",
+        "exports",
+        formats=("html", "csv"),
+        ways=True,
     ),
 }
 
