@@ -51,9 +51,11 @@ def first_lines(path: Path) -> str:
 def fed(path: Path) -> set[str]:
     """The figures that a study can feed."""
     config, nodes = load(path)
-    coordinates = [node.coordinates() for node in nodes]
+    exported = study.exported(config, study.expand(config))
 
     def feeds(name: str) -> bool:
+        shown = exported if FIGURES[name].table == "exports" else nodes
+        coordinates = [node.coordinates() for node in shown]
         try:
             figures.plan(name, coordinates, {**config["figures"][name], **study.ways(config)})
         except NothingToShow:
