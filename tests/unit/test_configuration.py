@@ -260,6 +260,7 @@ def test_an_override_is_checked_as_a_file_is(monkeypatch):
     [
         ("inferences", {"kind": "bayes"}, "inferences.x.kind: 'bayes' is not known; choose from"),
         ("inferences", {"kind": "bayesian", "heat": -1}, "inferences.x.heat: -1 is not allowed"),
+        ("inferences", {"kind": "bayesian", "heats": {"a": -1}}, "inferences.x.heats.a: -1 is not"),
         ("inferences", {"kind": "bayesian", "heatt": 1}, "inferences.x: 'heatt' is not a key; did"),
         ("inferences", {"kind": "deterministic", "heat": 1}, "inferences.x: 'heat' is not a key"),
         ("branch_kinds", {"mask": "mixed"}, "branch_kinds.x.mask: 'mixed' is not known; choose"),
@@ -270,6 +271,14 @@ def test_inferences_and_kinds_of_branches_are_checked(config, section, entry, se
     with pytest.raises(InputError) as refused:
         configuration.validate({**config, section: {"x": entry}})
     assert sentence in str(refused.value)
+
+
+def test_factors_of_layers_name_layers_of_the_models_that_are_trained(config):
+    config["bayesian"]["heats"] = {"classifier": 0.5, "first": 1.0}
+    with pytest.raises(InputError, match=r"^bayesian\.heats, a layer of .*: 'first' is not known;"):
+        configuration.validate(config)
+    config["bayesian"]["heats"] = {"classifier": 0.5}
+    configuration.validate(config)
 
 
 def test_the_section_of_a_kind_has_its_options():

@@ -107,7 +107,7 @@ def test_metrics_files_are_those_of_all_nodes(config):
     [
         (0, "dataset", "cifar", "trunks entry 1.dataset: 'cifar' is not known; choose from digits"),
         (1, "curriculum", ["short", "slow"], "trunks entry 2.curriculum: 'slow' is not known"),
-        (0, "inference", "bayes", "'bayes' is not known; choose from bayesian, deterministic, "),
+        (0, "inference", "bayes", "'bayes' is not known; choose from bayesian, deterministic"),
         (1, "scorer", "sigma", "trunks entry 2.scorer: 'sigma' is not known; choose from grasp,"),
         (1, "rewind", "none", "entry 2.rewind: 'none' is not known; choose from imp, late, lrr."),
         (

@@ -19,7 +19,7 @@ from bayesian_lottery import models, study
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.files import read_shapes, read_tensors
 from bayesian_lottery.inference import bayesian, kinds
-from bayesian_lottery.inference.kinds import Variational
+from bayesian_lottery.inference.mean_field import Variational
 from bayesian_lottery.inference.networks import State
 from bayesian_lottery.models import adapting
 from bayesian_lottery.models.carrying import plain_name

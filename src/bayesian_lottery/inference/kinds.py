@@ -10,55 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bayesian_lottery.imports import named
+from bayesian_lottery.inference.mean_field import Tuned, Variational
 from bayesian_lottery.inference.monte_carlo import Sghmc, Sgld, Swag
 from bayesian_lottery.options import Nothing, option
-
-
-@dataclass(frozen=True)
-class Variational:
-    """The options of mean-field variational inference: the configuration's `bayesian` section."""
-
-    samples: int = option(
-        10,
-        "Weight samples a training step.",
-        minimum=1,
-        maximum=10_000,
-        because="a step takes so many times as long",
-    )
-    heat: float = option(
-        0.1,
-        "Factor on the Kullback-Leibler term.",
-        minimum=0,
-        maximum=1_000_000,
-        because="training is in float32",
-    )
-    initial_std: float = option(
-        0.01,
-        "Initial standard deviation, in units of the Kaiming scale 1/sqrt(fan_in).",
-        minimum=1e-12,
-        maximum=1_000_000,
-        because="its square must fit float32",
-    )
-    prior_std: float = option(
-        1.0,
-        "Standard deviation of the prior, whose mean is 0.",
-        minimum=1e-12,
-        maximum=1_000_000,
-        because="its square must fit float32",
-    )
-    estimator: str = option(
-        "weights",
-        "What training draws; weights, or perturbations of each image apart.",
-        enum=["weights", "local_reparameterisation", "flipout"],
-    )
-    antithetic: bool = option(
-        False, "Draw weight samples in pairs of opposite noise; fewer draws, same mean."
-    )
-    likelihood: str = option(
-        "categorical",
-        "Logarithm of the samples' mean probability, or mean of their logarithms.",
-        enum=["categorical", "elbo"],
-    )
 
 
 @dataclass(frozen=True)
@@ -129,6 +83,7 @@ class Kind:
         moves: whether its mask may move in training.
         keeps: the option that says how many draws its saved state has, if it has any.
         draws: whether it keeps predictions of every draw, in the file `draws` (`training.draws`).
+        held_out: whether it needs held-out images.
     """
 
     words: str
@@ -143,6 +98,7 @@ class Kind:
     own_draws: bool = False
     moves: bool = True
     keeps: str = ""
+    held_out: bool = False
     why: str = ""
     narrower: Mapping[tuple[str, str], tuple[Offers, str]] = field(default_factory=dict)
 
@@ -241,6 +197,18 @@ KINDS: dict[str, Kind] = {
             )
         },
     ),
+    "tuned": Kind(
+        words="tuned Bayesian",
+        code="bayesian_lottery.inference.variational:BayesianNetwork.of",
+        offers=("mean", "std"),
+        options=Tuned,
+        scorers=("snr", "square", "mu"),
+        stochastic=True,
+        tensors=2,
+        trainer="bayesian_lottery.training.tuning:train",
+        moves=False,
+        held_out=True,
+    ),
 }
 
 
@@ -252,6 +220,11 @@ def kind_name(settings: Mapping) -> str:
 def kind_of(settings: Mapping) -> Kind:
     """As `kind_name`, the entry."""
     return KINDS[kind_name(settings)]
+
+
+def members_of(settings: Mapping) -> int:
+    """How many networks are trained for a node of `settings`: one, or a population."""
+    return options_of(settings).get("members", 1)
 
 
 def options_of(settings: Mapping) -> Mapping:

@@ -76,6 +76,11 @@ class Network(Protocol):
         return self.survivors.template
 
     @property
+    def factors(self) -> float | Tensor:
+        """The factor on the KL term, or those of its parts, of the shape of `divergence`."""
+        return self.objective.heat
+
+    @property
     def mask(self) -> Mask:
         return self.survivors.mask
 
@@ -106,7 +111,8 @@ class Network(Protocol):
         """Logits (S, B, K) of float images (B, C, H, W), for the S rows of `noise`."""
 
     def divergence(self, weights: Weights) -> Tensor:
-        """KL of each network's posterior from the prior, in nats, (networks,)."""
+        """KL of each network's posterior from the prior, in nats, (networks,); or (networks, parts)
+        where parts of it, such as those of layers, have their own `factors`."""
 
     def moments(self) -> dict[str, State]:
         """What scorers rank: of each name that the kind offers the tensors, by prunable weight."""

@@ -57,6 +57,20 @@ def stack(tensors: Sequence[Tensor], features: int = 0) -> Tensor:
     return nn.Parameter(whole) if isinstance(tensors[0], nn.Parameter) else whole
 
 
+def deal_gradients(pack: Network, networks: Sequence[Network]) -> None:
+    """Give each of a pack's `networks` its part of the gradients, which leave the pack."""
+    if len(networks) == 1:
+        return
+    wholes = pack.tensors()
+    for network in networks:
+        for name, tensor in network.tensors().items():
+            if (grad := wholes[name].grad) is not None:
+                place = tensor.shape, tensor.stride(), tensor.storage_offset()
+                tensor.grad = grad.contiguous().as_strided(*place)
+    for whole in wholes.values():
+        whole.grad = None
+
+
 def side_by_side(images: Tensor, members: int, samples: int) -> Tensor:
     """(K·B, C, H, W) to (B, S·K·C, H, W), channels-last."""
     pixels = images.unflatten(0, (members, -1)).permute(1, 3, 4, 0, 2)  # (B, H, W, K, C)

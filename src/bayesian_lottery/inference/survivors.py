@@ -87,6 +87,23 @@ class Survivors:
         """The number of entries of a row, n."""
         return sum(self.counts)
 
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers that have variables, in network order."""
+        return list(dict.fromkeys(name.rpartition(".")[0] for name in self.shapes))
+
+    def layer_counts(self) -> list[int]:
+        """How many entries of a row each of `layers` has; in a pack, of one network after the
+        other."""
+        names = [name.rpartition(".")[0] for name in self.shapes]
+        found: list[int] = []
+        for first in range(0, len(self.counts), len(names)):
+            own = dict.fromkeys(names, 0)
+            for name, entries in zip(names, self.counts[first : first + len(names)], strict=True):
+                own[name] += entries
+            found += own.values()
+        return found
+
     def keep(self, mask: Mask) -> None:
         """Let the survivors be those of `mask`."""
         masks.check(mask, shapes_for(self.template, mask))

@@ -39,7 +39,7 @@ class BayesianNetwork(Network):
     @classmethod
     def of(cls, template: nn.Module, options: Mapping) -> "BayesianNetwork":
         """From the options of `kinds.Variational`."""
-        own = ("initial_std", "prior_std", "estimator", "antithetic")
+        own = ("initial_std", "prior_std", "estimator", "antithetic", "heats")
         objective = Objective(**{k: options[k] for k in vars(Objective()) if k in options})
         return cls(template, objective, **{k: options[k] for k in own if k in options})
 
@@ -59,6 +59,8 @@ class BayesianNetwork(Network):
         pack.survivors = Survivors.together([network.survivors for network in networks])
         pack.mean = packs.stack([network.mean for network in networks])
         pack.log_std = packs.stack([network.log_std for network in networks])
+        if heats := [network.heats for network in networks if network.heats is not None]:
+            pack.heats = torch.cat(heats)
         return pack
 
     def __init__(
@@ -69,6 +71,7 @@ class BayesianNetwork(Network):
         prior_std: float,
         estimator: str = "weights",
         antithetic: bool = False,
+        heats: Mapping[str, float] | None = None,
     ):
         if estimator not in ESTIMATORS:
             raise choice("bayesian.estimator", estimator, ESTIMATORS)
@@ -88,8 +91,28 @@ class BayesianNetwork(Network):
         mean, log_std = _posteriors(module.state_dict(), self.survivors)
         self.mean: Tensor = nn.Parameter(self.survivors.collect(mean))
         self.log_std: Tensor = nn.Parameter(self.survivors.collect(log_std))
+        self.heats: Tensor | None = None
+        if heats is not None:
+            self.heat_layers(heats)
         # Of a layer's weights all are the same.
         self.initial_log_std = {name: each.flatten()[0].item() for name, each in log_std.items()}
+
+    def heat_layers(self, heats: Mapping[str, float]) -> None:
+        """Let each layer's KL have the factor that `heats` names, the others' the objective's.
+
+        Raises:
+            InputError: it names a layer that the model does not have.
+        """
+        layers = self.survivors.layers
+        for name in heats:
+            if name not in layers:
+                raise choice("bayesian.heats, a layer", name, layers)
+        factors = [heats.get(name, self.objective.heat) for name in layers]
+        self.heats = torch.tensor([factors], dtype=self.mean.dtype, device=self.mean.device)
+
+    @property
+    def factors(self) -> float | Tensor:
+        return self.objective.heat if self.heats is None else self.heats
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         check_shapes("weights", state, self.state())
@@ -150,9 +173,12 @@ class BayesianNetwork(Network):
         return self.survivors.unfold(output)
 
     def divergence(self, weights: Weights) -> Tensor:
-        mean, std, log_std = (row.split(self.survivors.sizes) for row in weights)
+        survivors, layered = self.survivors, self.heats is not None
+        counts = survivors.layer_counts() if layered else survivors.sizes
+        mean, std, log_std = (row.split(counts) for row in weights)
         each = zip(mean, std, log_std, strict=True)
-        return torch.stack([bayesian.divergence(*rows, self.prior_std) for rows in each])
+        parts = torch.stack([bayesian.divergence(*rows, self.prior_std) for rows in each])
+        return parts.view(self.members, -1) if layered else parts
 
     def moments(self) -> dict[str, State]:
         return {

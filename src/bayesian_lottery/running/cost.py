@@ -103,7 +103,7 @@ def node_bytes(
     drawn = round(4 * network.parameters * survivors) * kinds.draws_of(settings)
     weights = network.weight_bytes(kind) + drawn
     moments = 2 if curriculum["optimizer"] == "adam" else 1
-    checkpoint = weights + 4 * moments * network.trained(kind)
+    checkpoint = kinds.members_of(settings) * (weights + 4 * moments * network.trained(kind))
     if study.starts_others(config, node) or config["weights"] == "all":
         return kept + weights, checkpoint
     return kept, checkpoint + weights

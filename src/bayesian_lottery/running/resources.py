@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json, read_shapes
-from bayesian_lottery.inference.kinds import kind_of, options_of
+from bayesian_lottery.inference.kinds import kind_of, members_of, options_of
 from bayesian_lottery.models.costs import AREA, COSTS, Cost
 from bayesian_lottery.running.speeds import (
     CORE,
@@ -147,7 +147,7 @@ def _memory_mb(settings: Mapping, cost: Cost, images: Images, kind: str, network
         tested = settings["evaluation"]["samples"] * settings["evaluation"]["batch_size"] / 10
         kept = max(2 * batches, tested)  # batches and their gradients
         total += kept * cost.activations * 1e3 * _area(images) * 4
-    return (networks * total + 2 * images.stored_bytes) / 1e6
+    return (networks * members_of(settings) * total + 2 * images.stored_bytes) / 1e6
 
 
 def _cost(settings: Mapping, initial: str | Path | None) -> Cost:

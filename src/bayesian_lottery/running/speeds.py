@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
-from bayesian_lottery.inference.kinds import options_of
+from bayesian_lottery.inference.kinds import members_of, options_of
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.models.costs import COSTS
 from bayesian_lottery.study.datasets import Images, images_of
@@ -99,7 +99,8 @@ def flops(settings: Mapping, images: Images, multiply_adds: float) -> float:
     Those of an estimator other than sampled weights are counted as so many more as it takes longer.
     """
     estimator = ESTIMATORS[options_of(settings).get("estimator", "weights")]
-    trained = images.train * settings["curriculum"]["epochs"] * samples(settings)
+    trained = members_of(settings) * images.train * settings["curriculum"]["epochs"]
+    trained *= samples(settings)
     taught = images.train * settings["curriculum"]["epochs"] * teacher_samples(settings)
     return 2 * multiply_adds * (3 * estimator * trained + taught + evaluated(settings, images))
 
@@ -132,19 +133,20 @@ def evaluated(settings: Mapping, images: Images) -> int:
     shifted = 3 * len(evaluation.get("shifts", []))
     foreign = len(evaluation.get("out_of_distribution", []))
     final = (evaluation["passes"] + shifted + foreign) * images.test
-    passes = tests * (images.test + images.validation) + final
+    passes = members_of(settings) * tests * (images.test + images.validation) + final
     return passes * evaluation["samples"]
 
 
 def kind(settings: Mapping) -> tuple:
     """What decides how fast a node trains.
 
-    These are its data, model, inference, estimator, samples, batch size and teacher's samples.
+    These are its data, model, inference, estimator, members, samples, batch size and teacher's
+    samples.
     """
     names = (settings[name] for name in ("dataset", "model", "inference"))
     estimator = options_of(settings).get("estimator", "weights")
     steps = samples(settings), settings["curriculum"]["batch_size"], teacher_samples(settings)
-    return (*names, estimator, *steps)
+    return (*names, estimator, members_of(settings), *steps)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from bayesian_lottery.study import (
     exported,
     extensions,
     folder_names,
+    inference_checks,
     inferences,
-    kind_name,
     nodes,
     options,
     ranking_checks,
@@ -132,6 +132,7 @@ def validate(config: Mapping) -> list[Trunk]:
     for trunk in trunks:
         rewind_checks.check_step(config, trunk, known[trunk.dataset])
     _check_foreign(config)
+    inference_checks.check(config, [*(n for trunk in trunks for n in trunk.nodes()), *branched])
     ranking_checks.check(config, trunks)
     exported(config, trunks)
     _check_figures(config, trunks)
@@ -166,12 +167,8 @@ def _check_inferences(config: Mapping) -> None:
     """Refuse inferences that are not known, or whose options do not fit one another."""
     check_variants(config, "inferences", KINDS)
     for name in inferences(config):
-        key = (
-            f"inferences.{name}"
-            if name in config.get("inferences", {})
-            else kind_name(config, name)
-        )
-        _check_estimator(config, key, options(config, name))
+        inference_checks.check_range(config, name)
+        _check_estimator(config, inference_checks.key_of(config, name), options(config, name))
 
 
 def _check_estimator(config: Mapping, key: str, given: Mapping) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.inference.kinds import Kind
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.nodes import COORDINATES, LATER, Node, Trunk
 from bayesian_lottery.tickets.branches import Branch
@@ -248,14 +249,15 @@ def packs(config: Mapping, nodes: Iterable[Node], size: int) -> list[list[Node]]
     They have the architecture, inference, data, curriculum, level, ranking and pattern in common
     (so that their masks cover the same layers), and are all of trunks or all branches; seeds,
     scorers, rewinds, searches and kinds of branches may differ. A network whose mask moves, of
-    another size than its level's, or that keeps draws, trains alone. Pools do not train.
+    another size than its level's, that keeps draws, or whose kind has a loop of its own, trains
+    alone. Pools do not train.
     """
     alike: dict[tuple, list[Node]] = {}
     for node in (node for node in nodes if not choices.members(config, node)):
         moves = choices.makes_mask(config, node) and choices.search(config, node).moves
-        keeps = choices.kind(config, choices.trained(config, node).inference).own_draws
-        apart = moves or keeps or choices.branch(config, node).network
-        alone = node if apart else None
+        kind = choices.kind(config, choices.trained(config, node).inference)
+        own_loop = kind.own_draws or kind.trainer != Kind.trainer
+        alone = node if moves or own_loop or choices.branch(config, node).network else None
         own = (node.level, not node.branch, node.ranking, node.pattern, alone)
         key = (*choices.alike(config, node), *own)
         alike.setdefault(key, []).append(node)

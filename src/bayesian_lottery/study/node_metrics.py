@@ -102,6 +102,9 @@ SCHEMA: dict[str, Any] = {
 # What only some nodes measure; the tables believe it where it is there.
 SOMETIMES: dict[str, Any] = {
     "by_step": [{"step": POSITIVE, "test_accuracy": SHARE, "test_nll": AMOUNT}],
+    "population": [
+        {"epoch": COUNT, "nll": (AMOUNT, None), "learning_rate": AMOUNT, "initial_std": AMOUNT}
+    ],
     "shifts": [
         {"shift": TEXT, "strength": POSITIVE, "accuracy": SHARE, "nll": AMOUNT, "ece": SHARE}
     ],
@@ -153,6 +156,9 @@ def check(metrics: Any) -> None:
     for number, test in enumerate(metrics.get("by_step", []), 1):
         held_out = test.get("validation_nll", 0.0)  # without held-out images there is none
         _check(f"by_step entry {number}.validation_nll", held_out, AMOUNT)
+    for number, change in enumerate(metrics.get("population", []), 1):
+        for layer, factor in change["heats"].items():
+            _check(f"population entry {number}.heats.{layer}", factor, AMOUNT)
     for name, value in metrics.get("sampling", {}).items():
         _check(f"sampling.{name}", value, (NUMBER, None))
     told = metrics.get("convergence", {})

@@ -88,7 +88,7 @@ class Engine:
         labels: Tensor,
         noise: Tensor,
         likelihood: str,
-        heat: float,
+        heat: float | Tensor,
         *beside: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Add the gradients of one step's loss, data term + `heat` x KL, to the parameters' `grad`.
@@ -101,11 +101,12 @@ class Engine:
             labels: (B,) int64.
             noise: as `Network.noise` gives it; its S rows make the weight samples.
             likelihood: see `data_term`.
-            heat: the factor on the KL term.
+            heat: the factor on the KL term, or its parts' factors, as `Network.factors` has them.
             beside: what `likelihoods` takes besides the labels, (B, ...) each.
 
         Returns:
-            Logits (S, B, classes), and each network's data term (K,) and KL (K,), without graphs.
+            Logits (S, B, classes), each network's data term (K,), and its KL as
+            `Network.divergence` has it, without graphs.
         """
         weights = self.network.weights()
         divergence = self.network.divergence(weights)
@@ -138,7 +139,7 @@ class Engine:
         met = [(w, leaf.grad) for w, leaf in zip(weights, leaves, strict=True)]
         met = [(w, gradient) for w, gradient in met if gradient is not None]
         if divergence.requires_grad:
-            met.append((divergence, torch.full_like(divergence, heat)))
+            met.append((divergence, torch.ones_like(divergence) * heat))
         tensors, gradients = zip(*met, strict=True)
         torch.autograd.backward(tensors, gradients)
         logits = torch.cat(computed)

@@ -246,6 +246,7 @@ def _write(
         **({"classifier": "drawn anew"} if anew else {}),
         **({"by_step": record.by_step} if record.by_step else {}),
         **({"sampling": record.sampling} if record.sampling else {}),
+        **({"population": record.population} if record.population else {}),
         **record.shifts,
         **circumstances,
     }

@@ -38,6 +38,7 @@ class Record:
     predictions: Tensor | None = None  # class probabilities of the test images, at the end
     sampling: dict[str, float | None] = field(default_factory=dict)  # see `Network.sampling`
     draws: Draws | None = None  # of a sampler
+    population: list[dict] = field(default_factory=list)  # what trained it when; see `population`
 
 
 class Records:
@@ -88,7 +89,7 @@ class Records:
         self.start_clock()
 
     def end_epoch(
-        self, epoch: int, rate: float, means: Sequence[Sequence[float]], **more: int
+        self, epoch: int, rate: float, means: Sequence[Sequence[float]], **more: float
     ) -> None:
         """Add a row to each network's history: its means of `TOTALS`, and tests where due.
 

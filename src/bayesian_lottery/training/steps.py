@@ -44,7 +44,7 @@ class Step:
     ):
         self.engine, self.optimizer, self.batches = engine, optimizer, batches
         self.targets, self.streams = targets, streams
-        self.heat = engine.network.objective.heat / images
+        self.heat = engine.network.factors / images
         self.recorded = engine.plan.capture and engine.device.type == "cuda"
         self.unrecorded = UNRECORDED
         self.recording: Recording | None = None
@@ -76,20 +76,16 @@ class Step:
             rate: the learning rate.
             number: of the step, which some targets ask for.
         """
-        network, objective = self.engine.network, self.engine.network.objective
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         inputs, labels = self.batches.of(rows)
         beside = self.targets.beside_labels(inputs, number)
-        noise = network.noise(objective.samples, *self.streams)
-        logits, nll, divergence = self.engine.gradients(
-            inputs, labels, noise, objective.likelihood, self.heat, *beside
-        )
+        network = self.engine.network
+        noise = network.noise(network.objective.samples, *self.streams)
+        totals = leave_gradients(self.engine, inputs, labels, noise, self.heat, *beside)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        hits = logits.softmax(-1).mean(0).argmax(-1) == labels
-        hits = hits.view(network.members, -1).float().mean(1)
-        return torch.stack([nll + self.heat * divergence, nll, divergence, hits])
+        return totals
 
     def forget(self) -> None:
         """Record anew: tensors of the network or of the optimiser were replaced by others."""
@@ -109,3 +105,22 @@ class Step:
         if not type(self.optimizer).__module__.startswith("torch."):
             return "the inference has an optimiser of its own"
         return ""
+
+
+def leave_gradients(
+    engine: Engine,
+    inputs: Tensor,
+    labels: Tensor,
+    noise: Tensor,
+    heat: float | Tensor,
+    *beside: Tensor,
+) -> Tensor:
+    """Leave a step's gradients with the parameters; what it adds to each network's `TOTALS`."""
+    network = engine.network
+    logits, nll, divergence = engine.gradients(
+        inputs, labels, noise, network.objective.likelihood, heat, *beside
+    )
+    hits = logits.softmax(-1).mean(0).argmax(-1) == labels
+    hits = hits.view(network.members, -1).float().mean(1)
+    penalty, kl = (part.reshape(len(nll), -1).sum(1) for part in (heat * divergence, divergence))
+    return torch.stack([nll + penalty, nll, kl, hits])

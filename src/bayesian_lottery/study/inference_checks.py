@@ -1,0 +1,62 @@
+"""Checks of what inferences need of the models and data that they train; each error is one
+sentence."""
+
+from collections.abc import Iterable, Mapping
+
+from bayesian_lottery import models
+from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.study import choices
+from bayesian_lottery.study.datasets import images_of
+from bayesian_lottery.study.nodes import Node
+
+
+def check(config: Mapping, nodes: Iterable[Node]) -> None:
+    """Check that the inferences of `nodes` fit their models and data sets.
+
+    Only for layers that options name this imports torch.
+
+    Raises:
+        InputError: names the key, its value, and what is allowed.
+    """
+    for model, training in dict.fromkeys((n.model, choices.trained(config, n)) for n in nodes):
+        _check_layers(config, training.inference, model, training.dataset)
+        _check_held_out(config, training.inference, training.dataset)
+
+
+def key_of(config: Mapping, inference: str) -> str:
+    """The key of the configuration that has an inference's options."""
+    own = inference in config.get("inferences", {})
+    return f"inferences.{inference}" if own else choices.kind_name(config, inference)
+
+
+def check_range(config: Mapping, inference: str) -> None:
+    """Refuse a range of factors that ends before it begins."""
+    given = choices.options(config, inference)
+    low, high = given.get("lowest_heat", 0.0), given.get("highest_heat", 1.0)
+    if low > high:
+        raise InputError(
+            f"{key_of(config, inference)}.highest_heat: {high:g} must be at least lowest_heat, "
+            f"{low:g}."
+        )
+
+
+def _check_held_out(config: Mapping, inference: str, dataset: str) -> None:
+    """Refuse data without held-out images for an inference that needs them."""
+    held_out = config["datasets"][dataset]["validation"]
+    if choices.kind(config, inference).held_out and not held_out:
+        raise InputError(
+            f"datasets.{dataset}.validation: {held_out:g} holds out no images, and the inference "
+            f"{inference!r} selects by them; give a share above 0."
+        )
+
+
+def _check_layers(config: Mapping, inference: str, name: str, dataset: str) -> None:
+    """Refuse factors of layers that a model does not have."""
+    heats = choices.options(config, inference).get("heats", {})
+    shape = images_of(config, dataset).shape
+    if not (heats and shape):
+        return
+    known = models.layer_names(choices.model(config, name), shape)
+    for layer in heats:
+        if layer not in known:
+            raise choice(f"{key_of(config, inference)}.heats, a layer of {name}", layer, known)
