@@ -4,6 +4,7 @@ rule claims:
         layers="<results>/tables/layers.parquet",
         exports="<results>/tables/exports.parquet" if EXPORTED else [],
         code=code(
+            "findings/arms.py",
             "findings/columns.py",
             "findings/results.py",
             "findings/savings.py",
@@ -22,7 +23,7 @@ rule claims:
     conda:
         "../envs/lottery.yaml"
     params:
-        options=lambda wildcards: json.dumps(chosen(config["claims"])),
+        options=lambda wildcards: json.dumps(chosen(config["claims"], True)),
     message:
         "Judge the paper's claims"
     shell:

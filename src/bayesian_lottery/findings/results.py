@@ -61,6 +61,7 @@ def tables(
     layer_rows: list[dict] = []
     shift_rows: list[dict] = []
     seen: dict[tuple, str | Path] = {}
+    pools: dict[int, list[tuple]] = {}
     for path in metrics_files:
         metrics = node_metrics.read(path)
         run = rows.run(metrics, counts)
@@ -71,8 +72,17 @@ def tables(
             raise InputError(f"{path}: the same node as {seen[node]}; give each node once.")
         seen[node] = path
         run_rows.append(run)
+        pools[len(run_rows) - 1] = [
+            tuple(node_metrics.coordinates({"node": each})[name] for name in COORDINATES)
+            for each in metrics.get("members", [])
+        ]
     if not run_rows:
         raise InputError("The list of metrics files is empty; a table needs one at least.")
+    spent = dict(zip(seen, (run["gradients"] for run in run_rows), strict=True))
+    for index, members in pools.items():
+        own = [spent.get(member) for member in members]
+        if own and run_rows[index]["gradients"] is None and None not in own:
+            run_rows[index]["gradients"] = sum(own)
     by = list(COORDINATES)
     return Tables(
         _frame(run_rows, RUN_DTYPES, by),

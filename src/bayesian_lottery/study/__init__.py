@@ -7,6 +7,7 @@ workflow runs.
 
 from bayesian_lottery.study.choices import (
     alike,
+    arms,
     branch,
     branch_kinds,
     inferences,
@@ -70,6 +71,7 @@ __all__ = [
     "Node",
     "Trunk",
     "alike",
+    "arms",
     "branch",
     "branch_kinds",
     "branches",

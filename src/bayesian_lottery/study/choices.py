@@ -96,6 +96,17 @@ def ways(config: Mapping) -> dict:
     return {name: value for name, value in told.items() if value}
 
 
+def arms(config: Mapping) -> dict:
+    """What figures and claims on posteriors are told of a configuration: `arms`, with the pieces of
+    `branches` of its own and the kinds of its `inferences`. What says nothing is absent."""
+    told = {
+        "branches": {name: dict(own) for name, own in config.get("branch_kinds", {}).items()},
+        "inferences": {name: own["kind"] for name, own in config.get("inferences", {}).items()},
+    }
+    told = {name: value for name, value in told.items() if value}
+    return {"arms": told} if told else {}
+
+
 def search_kind(config: Mapping, search: str) -> str:
     """The name of the kind of a search."""
     return variants.kind_name(config, "searches", search)

@@ -1,7 +1,8 @@
 """The paper's claims, each with its evidence and a verdict.
 
 A claim is a function from a `Subject` (one model on one data set) to its `Evidence`, and one entry
-in the `CLAIMS` of `papers`, `ways` or `exports`. docs/claims.md says what is tested and how.
+in the `CLAIMS` of `papers`, `ways`, `montecarlo` or `exports`. docs/claims.md says what is tested
+and how.
 """
 
 import math
@@ -11,7 +12,7 @@ import pandas as pd
 
 from bayesian_lottery.findings import exported
 from bayesian_lottery.findings.claims import exports as claims_on_exports
-from bayesian_lottery.findings.claims import papers, ways
+from bayesian_lottery.findings.claims import montecarlo, papers, ways
 from bayesian_lottery.findings.claims.claim import Claim
 from bayesian_lottery.findings.claims.options import Options
 from bayesian_lottery.findings.claims.subjects import Subject, subjects
@@ -56,7 +57,12 @@ COLUMNS = {
 }
 
 
-CLAIMS: Mapping[str, Claim] = {**papers.CLAIMS, **ways.CLAIMS, **claims_on_exports.CLAIMS}
+CLAIMS: Mapping[str, Claim] = {
+    **papers.CLAIMS,
+    **ways.CLAIMS,
+    **montecarlo.CLAIMS,
+    **claims_on_exports.CLAIMS,
+}
 
 
 def table(

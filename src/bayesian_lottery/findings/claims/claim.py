@@ -1,11 +1,11 @@
 """What a claim is; the modules beside this one list them, under `CLAIMS`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
 from bayesian_lottery.findings.claims.subjects import INFERENCES, Subject
-from bayesian_lottery.findings.claims.verdicts import Evidence
+from bayesian_lottery.findings.claims.verdicts import Evidence, NotTested, least_in_favour
 
 
 @dataclass(frozen=True)
@@ -35,3 +35,17 @@ def each_inference(name: str, number: int, text: str, paper: str, find: Callable
         )
         for inference, kind in INFERENCES.items()
     }
+
+
+def worst(compared: Callable[..., Evidence], cases: Iterable[tuple]) -> Evidence:
+    """The evidence least in favour of a claim that holds if it does in all cases; those that
+    cannot be tested are left out, unless none can."""
+    found, missing = [], None
+    for case in cases:
+        try:
+            found.append(compared(*case))
+        except NotTested as reason:
+            missing = missing or reason
+    if not found and missing:
+        raise missing
+    return least_in_favour(found)

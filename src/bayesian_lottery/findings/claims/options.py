@@ -8,7 +8,8 @@ from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.study.node_metrics import STATISTICS
 from bayesian_lottery.tickets.scores import scorers_for
 
-POINT, POSTERIOR = "deterministic", "bayesian"  # the inferences that the papers speak of
+# The inferences that the papers speak of.
+POINT, POSTERIOR, TUNED = "deterministic", "bayesian", "tuned"
 CURRICULA = {"main": None, "low_lr": "low_lr", "warmup": "warmup"}
 
 
@@ -27,6 +28,7 @@ class Options:
     controls: Sequence[str] = ()
     tickets: Mapping[str, str] = field(default_factory=dict)  # these two as `study.ways` has them
     kinds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    arms: Mapping[str, Mapping] = field(default_factory=dict)  # as `study.arms` has it
 
     def __post_init__(self):
         if self.statistic not in STATISTICS:

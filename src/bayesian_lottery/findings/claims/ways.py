@@ -8,15 +8,13 @@ import pandas as pd
 from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims import subjects
 from bayesian_lottery.findings.claims.branches import TICKET, tickets
-from bayesian_lottery.findings.claims.claim import Claim, each_inference
+from bayesian_lottery.findings.claims.claim import Claim, each_inference, worst
 from bayesian_lottery.findings.claims.subjects import INFERENCES, Subject
 from bayesian_lottery.findings.claims.verdicts import (
     Evidence,
-    NotTested,
     Region,
     beats,
     falls_behind,
-    least_in_favour,
     matches,
 )
 from bayesian_lottery.findings.savings import spent
@@ -52,7 +50,7 @@ def against_iterative(
         words = f"search {name}{f' with scorer {scorer}' if scorer else ''} minus {FIRST}"
         return _compared(subject, inference, way, usual, words, region, dense)
 
-    return _worst(compared, subject.named("search", kind))
+    return worst(compared, ((name,) for name in subject.named("search", kind)))
 
 
 def early_costs_a_fifth(subject: Subject, inference: str) -> Evidence:
@@ -74,7 +72,7 @@ def early_costs_a_fifth(subject: Subject, inference: str) -> Evidence:
         words = f"seconds to the ticket of level {level}, search {name} / {FIRST}"
         return subject.evidence(values, f"{words}, {INFERENCES[inference]}", Region(below=FIFTH))
 
-    return _worst(compared, subject.named("search", "early"))
+    return worst(compared, ((name,) for name in subject.named("search", "early")))
 
 
 def late_beats_resetting(subject: Subject, inference: str) -> Evidence:
@@ -85,7 +83,7 @@ def late_beats_resetting(subject: Subject, inference: str) -> Evidence:
         way = subject.way(inference, FIRST, rewind=name)
         return _compared(subject, inference, way, usual, f"rewind {name} minus imp", beats)
 
-    return _worst(compared, subject.named("rewind", "late"))
+    return worst(compared, ((name,) for name in subject.named("rewind", "late")))
 
 
 def shuffled_matches(subject: Subject, inference: str, scorer: str) -> Evidence:
@@ -98,7 +96,7 @@ def shuffled_matches(subject: Subject, inference: str, scorer: str) -> Evidence:
         words = f"search {name} with scorer {scorer}, {branch} minus {TICKET}"
         return _compared(subject, inference, shuffled, ticket, words, matches)
 
-    return _worst(compared, subject.named("search", "at_init"))
+    return worst(compared, ((name,) for name in subject.named("search", "at_init")))
 
 
 def branch_against(
@@ -123,7 +121,7 @@ def branch_against(
         words = f"branch {name} minus {others[0]}"
         return _compared(subject, inference, rows(name), rows(others[0]), words, region)
 
-    return _worst(compared, subject.named("branch", role))
+    return worst(compared, ((name,) for name in subject.named("branch", role)))
 
 
 def units_fall_behind(subject: Subject, inference: str) -> Evidence:
@@ -152,18 +150,6 @@ def _compared(
     else:
         levels = tickets(levels, subject)
     return subject.average(levels, statistic, region(subject.options.margin))
-
-
-def _worst(compared: Callable[[str], Evidence], names: list[str]) -> Evidence:
-    found, missing = [], None
-    for name in names:
-        try:
-            found.append(compared(name))
-        except NotTested as reason:
-            missing = missing or reason
-    if not found and missing:
-        raise missing
-    return least_in_favour(found)
 
 
 def _way(
