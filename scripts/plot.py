@@ -27,11 +27,12 @@ def main() -> None:
     parser.add_argument(
         "--extensions", type=Path, nargs="*", default=[], help="files that register methods"
     )
-    parser.add_argument("--runs", type=Path, help="table of runs (Parquet), for all others")
+    parser.add_argument("--runs", type=Path, help="table of runs (Parquet), for most figures")
     parser.add_argument("--layers", type=Path, help="table of layers (Parquet), for figure2")
-    for name in ("distances", "overlaps", "exports"):
-        figure = next(key for key, each in figures.FIGURES.items() if each.table == name)
-        parser.add_argument(f"--{name}", type=Path, help=f"that table (Parquet), for {figure}")
+    for name in ("distances", "overlaps", "exports", "agreement"):
+        drawn = [key for key, each in figures.FIGURES.items() if each.table == name]
+        words = f"that table (Parquet), for {' and '.join(drawn)}"
+        parser.add_argument(f"--{name}", type=Path, help=words)
     parser.add_argument(
         "--file",
         type=_file,
@@ -39,7 +40,7 @@ def main() -> None:
         default=[],
         metavar="NAME=PATH",
         help="for figure3, once for each: `ticket` and branches, the masks that its plan names, "
-        "and `initial`, the initial weights",
+        "and `initial`, the initial weights; for figure16 `chain1` and so on, the draws of chains",
     )
     parser.add_argument(
         "--options",

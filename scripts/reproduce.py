@@ -60,7 +60,7 @@ def main() -> None:
     for study in sorted(path for path in given.published.iterdir() if path.is_dir()):
         config = configfiles.read(given.configurations / f"{study.name}.yaml")
         tables = published.read(study)
-        ways = choices.ways(config)
+        ways = {**choices.ways(config), **choices.arms(config)}
         options = {**config.get("claims", {}), **ways}
         judged = claims.table(tables.runs, tables.layers, options)
         with atomic(study / "claims.csv") as temporary:

@@ -392,7 +392,8 @@ def test_table1_averages_no_two_devices(tmp_path):
         node(0, 600.0, "H100", model="vgg11"),
         node(0, 60.0, model="vgg11", **deterministic),
     ]
-    table = draw("table1", tables(tmp_path, nodes)).set_index(["model", "device"])
+    sheet = draw("table1", tables(tmp_path, nodes))
+    table = sheet.table.set_index(["model", "device"])
     row = table.loc[("resnet20", "A100")]
     assert (row["deterministic"], row["deterministic_n"]) == (pytest.approx(1.1), 3)
     assert row["deterministic_sd"] == pytest.approx(0.1)
@@ -403,8 +404,8 @@ def test_table1_averages_no_two_devices(tmp_path):
     assert table.loc["vgg11"]["ratio"].isna().all()
 
     page, csv = tmp_path / "table1.html", tmp_path / "table1.csv"
-    figures.save(table.reset_index(), page)
-    figures.save(table.reset_index(), csv)
+    figures.save(sheet, page)
+    figures.save(sheet, csv)
     assert "<td>1.10 ± 0.10<small>n = 3</small></td>" in page.read_text()
     assert pd.read_csv(csv)["saving_n"].sum() == 1
 

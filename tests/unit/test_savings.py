@@ -23,7 +23,7 @@ def test_table_1_and_claim_8_say_the_same(tmp_path):
     short = [n for n in nodes if n["node"]["seed"] < 2 or n["node"]["level"] < 4]
     runs, layers, _ = results.tables(synthetic.write(tmp_path, short))
 
-    table = figures.draw("table1", {"runs": runs}, {})
+    table = figures.draw("table1", {"runs": runs}, {}).table
     judged = claims.table(runs, layers)
     [claim] = judged[judged["claim"] == "transplant_saves"].to_dict("records")
     assert "levels 0 to 3" in claim["statistic"]

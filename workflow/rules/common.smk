@@ -15,6 +15,7 @@ from bayesian_lottery.study import datasets
 from bayesian_lottery.study import definitions
 from bayesian_lottery.study import owners
 from bayesian_lottery.running import failures
+from bayesian_lottery.findings import arms
 from bayesian_lottery.findings import figures
 from bayesian_lottery.running import resources
 from bayesian_lottery import study
@@ -24,16 +25,18 @@ if MAIN and not workflow.output_settings.show_failed_logs:  # which prints all t
     logger.addFilter(failures.shorten)
 
 
-def chosen(options):
-    """A figure's options, or those of claims, and what they are told of the ways to a ticket."""
-    return {**options, **study.ways(config)}
+def chosen(options, posteriors):
+    """A figure's options, or those of claims, and what they are told of the ways to a ticket, and
+    those of `posteriors` of its arms."""
+    return {**options, **study.ways(config), **(study.arms(config) if posteriors else {})}
 
 
 @cache
 def figure_plan(name):
     """What the study lets a figure show."""
     shown = {"exports": EXPORTED_COORDINATES}.get(FIGURES[name].table, COORDINATES)
-    return figures.plan(name, shown, chosen(config["figures"].get(name, {})))
+    options = chosen(config["figures"].get(name, {}), FIGURES[name].arms)
+    return figures.plan(name, shown, options)
 
 
 def caption(name):
@@ -107,15 +110,25 @@ for name, reason in LEFT_OUT.items():
     if reason:
         logger.info(f"{name} is left out: {reason}")
 
-# Tables of masks, as far as figures are drawn from them.
+# Tables beside those of every study, as far as the study feeds them.
 MASK_TABLES = [
     figure.table
     for name, figure in FIGURES.items()
     if figure.table in ("distances", "overlaps") and not LEFT_OUT.get(name)
 ]
+COMPARED = arms.predictions(
+    COORDINATES,
+    study.arms(config).get("arms", {}),
+    config.get("tickets", {}),
+    config["results"],
+)
+MORE_TABLES = {"exports": EXPORTED, "agreement": COMPARED}
 TABLE_FILES = expand(
     "<results>/tables/{table}.{format}",
-    table=["runs", "layers", "shifts", *MASK_TABLES, *(["exports"] if EXPORTED else [])],
+    table=[
+        *("runs", "layers", "shifts", *MASK_TABLES),
+        *(name for name, fed in MORE_TABLES.items() if fed),
+    ],
     format=["parquet", "csv"],
 ) + ["<results>/tables/claims.csv"]
 METRICS_FILES = [f"{config['results']}/{folder}/metrics.json" for folder in NODES]
@@ -204,7 +217,7 @@ def shown(name, wildcards):
 
 
 def figure_options(name, wildcards):
-    return json.dumps(chosen(config["figures"].get(name, {})))
+    return json.dumps(chosen(config["figures"].get(name, {}), FIGURES[name].arms))
 
 
 def mask_files(name, wildcards):
@@ -216,6 +229,13 @@ def mask_files(name, wildcards):
         initial = study.node_inputs(config, node)["initial"]
         files |= {"initial": initial, key: study.mask_file(config, node)}
     return files
+
+
+def chain_files(name, wildcards):
+    """The draws of the chains that a figure shows, by the names in its plan."""
+    chains = getattr(figure_plan(name), "chains", {})
+    root = config["results"]
+    return {key: f"{root}/{arms.folder(own)}/draws.safetensors" for key, own in chains.items()}
 
 
 def file_options(wildcards, input):

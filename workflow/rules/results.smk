@@ -75,6 +75,34 @@ rule aggregate:
         " --shifts-parquet {output.shifts_parquet:q} --shifts-csv {output.shifts_csv:q}) > {log:q} 2>&1"
 
 
+if COMPARED:
+
+    rule agreement:
+        input:
+            runs="<results>/tables/runs.parquet",
+            predictions=COMPARED,
+            code=code("findings/agreement.py", "findings/arms.py"),
+        output:
+            parquet="<results>/tables/agreement.parquet",
+            csv="<results>/tables/agreement.csv",
+        log:
+            "<logs>/agreement.log",
+        benchmark:
+            "<benchmarks>/agreement.tsv"
+        localrule: True
+        conda:
+            "../envs/lottery.yaml"
+        params:
+            results=RESULTS,
+            options=json.dumps({**study.ways(config), **study.arms(config)}),
+        message:
+            "Compare predictions with those of the sampler on the same mask"
+        shell:
+            program("agree") + " --runs {input.runs:q} --results {params.results:q}"
+            " --options {params.options:q} --parquet {output.parquet:q} --csv {output.csv:q}"
+            " > {log:q} 2>&1"
+
+
 # One rule a figure, for captions and labels know no wildcards. The first format goes into the report.
 for name, figure in FIGURES.items():
     if LEFT_OUT.get(name):
@@ -85,11 +113,13 @@ for name, figure in FIGURES.items():
             f"plot_{name}"
         input:
             unpack(partial(mask_files, name)),
+            unpack(partial(chain_files, name)),
             table=f"<results>/tables/{figure.table}.parquet",
             nodes=f"<results>/tables/{figure.nodes}.parquet" if figure.nodes else [],
             style=file("config/figures.mplstyle"),
             extensions=[local(path) for path in config["extensions"]],
             code=code(
+                "findings/arms.py",
                 "findings/columns.py",
                 "findings/results.py",
                 "findings/savings.py",

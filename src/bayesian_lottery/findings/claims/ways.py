@@ -12,6 +12,7 @@ from bayesian_lottery.findings.claims.claim import Claim, each_inference, worst
 from bayesian_lottery.findings.claims.subjects import INFERENCES, Subject
 from bayesian_lottery.findings.claims.verdicts import (
     Evidence,
+    NotTested,
     Region,
     beats,
     falls_behind,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.errors import choice
 from bayesian_lottery.findings.figures import plans
 from bayesian_lottery.findings.figures.selection import Node, NothingToShow
 from bayesian_lottery.study.nodes import LATER, is_shown
@@ -26,12 +26,15 @@ class Figure:
     title: what it shows, in a few words.
     plan: from nodes and options, and of `ways` those searches, to what it shows of them.
     drawing: the module of this package that draws the plan.
-    table: what it is drawn from: "runs", "layers", "overlaps", "distances" or "exports".
+    table: what it is drawn from: "runs", "layers", "overlaps", "distances", "exports" or
+        "agreement".
     nodes: the table of the nodes that it plans from, where it is another.
     formats: what it is written as.
     ways: whether it compares the ways to a ticket. The others leave out tickets that are found
         otherwise than the papers', or than `tickets` says. Its plan takes the kinds of searches
         with names of their own, too.
+    arms: whether it compares what predicts on a ticket's mask. Its plan takes what `study.arms`
+        tells, too.
     """
 
     title: str
@@ -41,6 +44,7 @@ class Figure:
     nodes: str = ""
     formats: tuple[str, ...] = ("png", "pdf")
     ways: bool = False
+    arms: bool = False
 
 
 FIGURES: dict[str, Figure] = {
@@ -61,6 +65,11 @@ FIGURES: dict[str, Figure] = {
     "figure13": Figure(
         "Overlap of masks", plans.overlaps, "overlaps", "overlaps", nodes="runs", ways=True
     ),
+    "figure14": Figure("Posteriors on the masks of tickets", plans.posteriors, arms=True),
+    "figure15": Figure(
+        "Agreement with the sampler", plans.agreements, "agreements", "agreement", arms=True
+    ),
+    "figure16": Figure("Chains of a sampler", plans.chains, "traces", arms=True),
     "table1": Figure("Minutes a level", plans.times, "times", formats=("html", "csv")),
     "table2": Figure(
         "Exported networks",
@@ -69,6 +78,14 @@ FIGURES: dict[str, Figure] = {
         "exports",
         formats=("html", "csv"),
         ways=True,
+    ),
+    "table3": Figure(
+        "Agreement with the sampler, by density",
+        plans.agreement_table,
+        "agreement_table",
+        "agreement",
+        formats=("html", "csv"),
+        arms=True,
     ),
 }
 
@@ -84,7 +101,8 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
 
     Args:
         nodes: mappings with the tables' coordinates, of a study or a table.
-        options: the figure's, as the configuration has them, and what `study.ways` tells.
+        options: the figure's, as the configuration has them, and what `study.ways` tells; of
+            `arms` what `study.arms` tells.
 
     Raises:
         InputError: no such figure, or a wrong option.
@@ -94,22 +112,26 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
         raise choice("figure", name, FIGURES)
     own = dict(options)
     tickets, searches = own.pop("tickets", {}), own.pop("kinds", {}).get("search", {})
+    told = own.pop("arms", {})
+    if FIGURES[name].arms:
+        ours = [{**LATER, **node} for node in nodes if is_shown(node, tickets)]
+        return FIGURES[name].plan(ours, own, told)
     if FIGURES[name].ways:
         return FIGURES[name].plan([{**LATER, **node} for node in nodes], own, searches)
     return FIGURES[name].plan([node for node in nodes if is_shown(node, tickets)], own)
 
 
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):
-    """Draw the figure `name` from `tables` (their names -> DataFrame), for `save` to write.
+    """Draw the figure `name` from `tables` (by the names of `Figure.table`), for `save` to write.
 
     Args:
         files: for figure3 the mask of each node of its plan, by the plan's names, and "initial",
-            the initial weights.
+            the initial weights; for figure16 the draws of each chain of its plan.
 
     Raises:
-        InputError: no such figure, a table or file that it needs is not given, or a wrong option.
-        NothingToShow: the table cannot feed it; for the same reasons as `plan`, or because no
-            run has the statistic asked for.
+        InputError: no such figure, or a wrong option.
+        NothingToShow: a table or file that it needs is not given, or the table cannot feed it; for
+            the same reasons as `plan`, or because no run has the statistic asked for.
     """
     from bayesian_lottery.findings.results import nodes, shown
 
@@ -118,7 +140,7 @@ def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path]
     figure = FIGURES[name]
     for needed in filter(None, (figure.table, figure.nodes)):
         if tables.get(needed) is None:
-            raise InputError(f"{name} needs the table of {needed}.")
+            raise NothingToShow(f"{name} needs the table of {needed}.")
     table = tables[figure.table]
     if not figure.ways:
         table = shown(table, options.get("tickets", {}))

@@ -79,7 +79,7 @@ def draw(plan: Costs, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     style.headline(figure, f"{plan.shown}; {EPOCHS[plan.statistic]}; {where}; bars: ±1 SD")
     labels = {point.look: point.label for point in points}
     handles = [
-        Line2D([], [], **_marker(line), linestyle="", label=labels[look])
+        Line2D([], [], **line.point(), linestyle="", label=labels[look])
         for look, line in styles.items()
     ]
     style.legend(figure, [*handles, Line2D([], [], **_FRONTIER, label="frontier")])
@@ -141,7 +141,7 @@ def _panel(
     for point in points:
         line = styles[point.look]
         axes.errorbar(
-            point.cost / unit, point.accuracy, yerr=point.sd, **_marker(line),
+            point.cost / unit, point.accuracy, yerr=point.sd, **line.point(),
             elinewidth=0.6, label=point.label,
         )  # fmt: skip
     best = frontier(points)
@@ -154,14 +154,6 @@ def _panel(
     _cost_axis(axes, [point.cost / unit for point in points])
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, 0), min(high, 101))
-
-
-def _marker(line: style.Line) -> dict[str, Any]:
-    """How a point looks: hollow where the line is dashed."""
-    filled = line.color if line.dashes == "-" else "white"
-    return {
-        "color": line.color, "marker": line.marker, "markerfacecolor": filled, "markersize": 5,
-    }  # fmt: skip
 
 
 def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:

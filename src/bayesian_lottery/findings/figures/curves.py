@@ -91,7 +91,7 @@ def _panel(
         axes.fill_between(x, mean - sd, mean + sd, color=line.color, alpha=0.18, linewidth=0)
         open_ = points["level"].isin(own["level"][results.disagreeing(own)])
         axes.plot(x[open_], mean[open_], color=line.color, **_DISAGREE)
-        ends.append((label, x.iloc[-1], mean.iloc[-1], line.color))
+        ends.append((curve.short or label, x.iloc[-1], mean.iloc[-1], line.color))
         remaining += [*x]
     style.weights_axis(axes, remaining, per_cent=row.against == "density")
     # A band may leave the range that the metric has; the axis does not.

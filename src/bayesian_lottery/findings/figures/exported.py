@@ -22,7 +22,7 @@ _OF_FILES = {
 }
 
 
-def draw(plan: Exports, exports: pd.DataFrame, files: Mapping[str, Path]) -> pd.DataFrame:
+def draw(plan: Exports, exports: pd.DataFrame, files: Mapping[str, Path]) -> tables.Sheet:
     """A row for each level, format, what predicts, and device; means over seeds.
 
     Of each batch size there are milliseconds, and times as fast as the dense network. Formats that
@@ -52,7 +52,7 @@ def draw(plan: Exports, exports: pd.DataFrame, files: Mapping[str, Path]) -> pd.
             f"ms_{batch}": f"Batch of {batch} (ms)",
             f"fast_{batch}": f"Batch of {batch}, times as fast as dense",
         }
-    return tables.described(tables.averaged(groups, _NAMES), "Exported networks", _NAMES, headings)
+    return tables.Sheet("Exported networks", tables.averaged(groups, _NAMES), _NAMES, headings)
 
 
 def _network(row: Mapping) -> str:

@@ -15,11 +15,13 @@ EPOCHS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A line: the name of its look, its label (None is the look's own), and its rows."""
+    """A line: the name of its look, its rows, its label (None is the look's own), and a shorter one
+    for the line's end (None is the label)."""
 
     look: str
     where: Where
     label: str | None = None
+    short: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,4 +138,28 @@ class Times:
 class Exports:
     """All exported networks."""
 
+    shown: str
+
+
+@dataclass(frozen=True)
+class Agreements:
+    """How close arms come to the sampler: of each model, a column of panels for each density.
+
+    looks: the look and the words of each arm that may be drawn, by its branch, "" of the ticket.
+    """
+
+    wheres: Sequence[Where]
+    looks: Mapping[str, tuple[str, str]]
+    densities: Sequence[float]
+    shown: str
+
+
+@dataclass(frozen=True)
+class Chains:
+    """The chains of one pool.
+
+    chains: the coordinates of the node whose draws each is, by the names of the files to give.
+    """
+
+    chains: Mapping[str, Where]
     shown: str

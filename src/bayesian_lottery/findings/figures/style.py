@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -40,6 +41,12 @@ class Line:
     def properties(self) -> dict:
         """The keyword arguments of `Axes.plot`."""
         return {"color": self.color, "marker": self.marker, "linestyle": self.dashes}
+
+    def point(self) -> dict[str, Any]:
+        """Those of a single point: hollow where the line is dashed."""
+        filled = self.color if self.dashes == "-" else "white"
+        own = {"color": self.color, "marker": self.marker, "markersize": 5}
+        return {**own, "markerfacecolor": filled}
 
 
 _DASHED, _DOTTED, _LONG = (0, (4, 1.5)), (0, (1, 1.2)), (0, (8, 2))

@@ -1,12 +1,9 @@
-"""Tables of measures: as CSV all of it, as HTML rounded for reading.
-
-A table is a data frame. Of each measure it has a mean, its standard deviation (`_sd`) and the
-number (`_n`) that it is over; its `attrs` are what `described` puts there.
-"""
+"""Tables of means, with their deviations and the numbers that they are over, as CSV and HTML."""
 
 import html
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +19,20 @@ th {border-bottom: 2px solid #222; vertical-align: bottom} td {border-bottom: 1p
 """
 
 
-def described(
-    table: pd.DataFrame, title: str, names: Sequence[str], measures: Mapping[str, str]
-) -> pd.DataFrame:
-    """The table with what its page shows: a title, columns of names, and measures with headings."""
-    table.attrs = {"title": title, "names": list(names), "measures": dict(measures)}
-    return table
+@dataclass(frozen=True)
+class Sheet:
+    """A table to write.
+
+    title: of the page.
+    table: of each measure a mean, the standard deviation (`_sd`) and the number (`_n`) it is over.
+    names: the columns that name a row.
+    measures: the words of each measure's column.
+    """
+
+    title: str
+    table: pd.DataFrame
+    names: Sequence[str]
+    measures: Mapping[str, str]
 
 
 def averaged(groups: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
@@ -42,28 +47,27 @@ def averaged(groups: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
     return table.assign(**table[counts].fillna(0).astype(int))
 
 
-def save(table: pd.DataFrame, path: str | Path) -> None:
-    """Write the table, atomically, as its suffix says."""
+def save(sheet: Sheet, path: str | Path) -> None:
+    """Write the table, atomically: all of it as CSV, or rounded for reading as HTML."""
     with atomic(path) as temporary:
         if Path(path).suffix == ".csv":
-            table.to_csv(temporary, index=False, lineterminator="\n")
+            sheet.table.to_csv(temporary, index=False, lineterminator="\n")
         else:
-            temporary.write_text(_page(table), encoding="utf-8")
+            temporary.write_text(_page(sheet), encoding="utf-8")
 
 
-def _page(table: pd.DataFrame) -> str:
-    names, measures = table.attrs["names"], table.attrs["measures"]
-    heads = "".join(f'<th class="name">{name.capitalize()}</th>' for name in names)
-    heads += "".join(f"<th>{words}</th>" for words in measures.values())
+def _page(sheet: Sheet) -> str:
+    heads = "".join(f'<th class="name">{name.capitalize()}</th>' for name in sheet.names)
+    heads += "".join(f"<th>{words}</th>" for words in sheet.measures.values())
     lines = "".join(
         "<tr>"
-        + "".join(f'<td class="name">{html.escape(str(row[name]))}</td>' for name in names)
-        + "".join(f"<td>{_cell(row, name)}</td>" for name in measures)
+        + "".join(f'<td class="name">{html.escape(str(row[name]))}</td>' for name in sheet.names)
+        + "".join(f"<td>{_cell(row, name)}</td>" for name in sheet.measures)
         + "</tr>\n"
-        for row in table.to_dict("records")
+        for row in sheet.table.to_dict("records")
     )
     return (
-        f"<!DOCTYPE html>\n<meta charset='utf-8'><title>{table.attrs['title']}</title>"
+        f"<!DOCTYPE html>\n<meta charset='utf-8'><title>{sheet.title}</title>"
         f"<style>{_STYLE}</style>\n<table><tr>{heads}</tr>\n{lines}</table>\n"
     )
 

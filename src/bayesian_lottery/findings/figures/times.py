@@ -23,7 +23,7 @@ _MEASURES = {
 }
 
 
-def draw(plan: Times, runs: pd.DataFrame, files: Mapping[str, Path]) -> pd.DataFrame:
+def draw(plan: Times, runs: pd.DataFrame, files: Mapping[str, Path]) -> tables.Sheet:
     """A row for each dataset, curriculum, model and device, which are never averaged together.
 
     Of each measure there are a mean, the standard deviation (`_sd`) and the number (`_n`) that it
@@ -42,7 +42,7 @@ def draw(plan: Times, runs: pd.DataFrame, files: Mapping[str, Path]) -> pd.DataF
         "saving": _savings(runs, plan).groupby(_ROW)["saving"],
     }
     table = tables.averaged({name: measured[name] for name in _MEASURES}, _ROW)
-    return tables.described(table, "Minutes a level", _ROW, _MEASURES)
+    return tables.Sheet("Minutes a level", table, _ROW, _MEASURES)
 
 
 def _ratios(levels: pd.DataFrame) -> pd.DataFrame:

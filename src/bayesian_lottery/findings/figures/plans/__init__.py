@@ -14,6 +14,12 @@ from bayesian_lottery.findings.figures.plans.branches import (
     transplants,
 )
 from bayesian_lottery.findings.figures.plans.exports import exports
+from bayesian_lottery.findings.figures.plans.posteriors import (
+    agreement_table,
+    agreements,
+    chains,
+    posteriors,
+)
 from bayesian_lottery.findings.figures.plans.trunks import (
     accuracy,
     curricula,
@@ -30,12 +36,16 @@ __all__ = [
     "TRANSPLANTS",
     "ablations",
     "accuracy",
+    "agreement_table",
+    "agreements",
+    "chains",
     "costs",
     "curricula",
     "distances",
     "exports",
     "layers",
     "overlaps",
+    "posteriors",
     "randomisations",
     "rewinds",
     "sizes",
