@@ -14,8 +14,9 @@ from bayesian_lottery.findings import exported
 from bayesian_lottery.findings.claims import exports as claims_on_exports
 from bayesian_lottery.findings.claims import montecarlo, papers, ways
 from bayesian_lottery.findings.claims.claim import Claim
+from bayesian_lottery.findings.claims.gathering import subjects
 from bayesian_lottery.findings.claims.options import Options
-from bayesian_lottery.findings.claims.subjects import Subject, subjects
+from bayesian_lottery.findings.claims.subjects import Subject
 from bayesian_lottery.findings.claims.verdicts import (
     NOT_TESTED,
     UNDECIDED,
