@@ -54,7 +54,7 @@ def test_a_node_is_exported_and_measured(tmp_path, capsys, inference):
     assert set(table["level"]) == {3} and set(table["search"]) == {"iterative"}
     assert "times as fast as dense" in capsys.readouterr().out
     drawn = figures.draw("table2", {"exports": table}, {})
-    assert len(drawn) == 2 * len(predicts)
+    assert len(drawn.table) == 2 * len(predicts)
     figures.save(drawn, tmp_path / "table2.html")
     page = (tmp_path / "table2.html").read_text()
     assert "packed int8 survivors" in page and "Batch of 4 (ms)" in page

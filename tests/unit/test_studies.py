@@ -97,9 +97,9 @@ def test_an_appendix_shares_the_main_studys_runs_and_feeds_its_own_figure(path: 
 
 def test_the_studies_feed_every_figure_of_the_paper() -> None:
     main = {"figure1", "figure2", "figure3", "figure4", "figure5", "figure9", "table1"}
-    assert fed(MAIN) == main
-    papers = {name for name, figure in FIGURES.items() if not figure.ways}
-    assert set().union(*map(fed, STUDIES)) == papers
+    assert fed(MAIN) == main | {"figure14"}  # its transplants are posteriors on tickets
+    papers = {name for name, figure in FIGURES.items() if not figure.ways and not figure.arms}
+    assert papers <= set().union(*map(fed, STUDIES))
 
 
 @pytest.mark.parametrize("path", OWN, ids=str)
