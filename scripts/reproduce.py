@@ -6,31 +6,57 @@ study's sections of a page, between `<!-- study NAME -->` and `<!-- end of NAME 
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from bayesian_lottery import errors
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic, write_text
-from bayesian_lottery.findings import claims, figures, published
+from bayesian_lottery.findings import claims, figures, published, reproduction, results
 from bayesian_lottery.findings.figures import NothingToShow
-from bayesian_lottery.study import choices, configfiles
+from bayesian_lottery.study import choices, configuration, extensions
+
+
+class Drawn(NamedTuple):
+    """A figure that is drawn: what it shows in words, its options, and its masks."""
+
+    shown: str
+    options: Mapping[str, Any]
+    masks: Mapping[str, Path]
+
+
+def drawings(study: Path, tables: published.Tables, config: Mapping) -> dict[str, Drawn]:
+    """The figures that a study's tables, and the masks that it has kept, can feed."""
+    feasible = {}
+    ways = choices.ways(config)
+    for name, figure in figures.FIGURES.items():
+        if "png" not in figure.formats:
+            continue
+        options = {**config.get("figures", {}).get(name, {}), **ways}
+        table = getattr(tables, figure.table)
+        if not figure.ways:
+            table = results.shown(table, ways.get("tickets", {}))
+        try:
+            plan: Any = figures.plan(name, results.nodes(table), options)
+        except NothingToShow:
+            continue
+        masks = published.masks_of(study, name, plan)
+        if masks is not None:
+            feasible[name] = Drawn(plan.shown, options, masks)
+    return feasible
 
 
 def draw(
-    study: Path, tables: published.Tables, options: dict, ways: dict, style_file: Path
+    study: Path, tables: published.Tables, drawn: Mapping[str, Drawn], style_file: Path
 ) -> None:
-    """Every figure that the tables can feed, as PNG in the study's folder."""
+    """The figures, as PNG in the study's folder."""
     from bayesian_lottery.findings.figures import style  # loads matplotlib
 
     with style.applied(style_file):
-        for name, figure in figures.FIGURES.items():
-            if "png" not in figure.formats:
-                continue
-            try:
-                drawn = figures.draw(name, tables._asdict(), {**options.get(name, {}), **ways})
-            except NothingToShow:
-                continue
-            figures.save(drawn, study / f"{name}.png")
+        for name, each in drawn.items():
+            made = figures.draw(name, tables._asdict(), each.options, each.masks)
+            figures.save(made, study / f"{name}.png")
             print(study / f"{name}.png", flush=True)
 
 
@@ -58,16 +84,22 @@ def main() -> None:
 
     page = given.page.read_text()
     for study in sorted(path for path in given.published.iterdir() if path.is_dir()):
-        config = configfiles.read(given.configurations / f"{study.name}.yaml")
+        files = published.configfiles(study, given.configurations)
+        config = configuration.merged(files)
+        extensions.load(config.get("extensions", []))
         tables = published.read(study)
         ways = {**choices.ways(config), **choices.arms(config)}
         options = {**config.get("claims", {}), **ways}
         judged = claims.table(tables.runs, tables.layers, options)
         with atomic(study / "claims.csv") as temporary:
             judged.to_csv(temporary, index=False, lineterminator="\n")
-        page = renew(page, study.name, published.section(study, judged, tables))
+        drawn = drawings(study, tables, config)
+        shown = {name: each.shown for name, each in drawn.items()}
+        scale = reproduction.scale(files[-1])
+        section = reproduction.section(study, scale, judged, tables, shown)
+        page = renew(page, study.name, section)
         if not given.no_figures:
-            draw(study, tables, config.get("figures", {}), ways, given.style)
+            draw(study, tables, drawn, given.style)
     write_text(given.page, page)
 
 

@@ -10,86 +10,149 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import synthetic
+import yaml
 
+from bayesian_lottery import models, study
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.findings import claims, published, results
+from bayesian_lottery.files import write_json, write_tensors
+from bayesian_lottery.findings import claims, published, reproduction, results
 from bayesian_lottery.findings.columns import COORDINATES
+from bayesian_lottery.study import configuration
+from bayesian_lottery.tickets import masks
 
 ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 PAGE = "# Page\n\nWords.\n\n<!-- study small -->\n<!-- end of small -->\n\nMore words.\n"
+TRUNK = {"dataset": "digits", "model": "lenet_100_50", "curriculum": "short", "levels": 6}
+CONFIGURATION = {
+    "datasets": {"digits": {"source": "digits"}},
+    "curricula": {"short": {"epochs": 7, "learning_rate": 0.005}},
+    "trunks": [
+        {**TRUNK, "inference": "deterministic", "scorer": "magnitude", "seeds": [0, 1]},
+        {**TRUNK, "inference": "bayesian", "scorer": ["snr", "square", "mu"], "seeds": [0, 1]},
+    ],
+    "branches": [
+        {"branch": ["reinit", "shuffle_global"], "scorer": ["magnitude", "snr"], "levels": [3, 5]}
+    ],
+    "claims": {"margin": 0.02},
+}
+SHIFTS = [
+    {"shift": "noise", "strength": strength, "accuracy": 0.9 - strength / 10, "nll": 0.3,
+     "ece": 0.1} for strength in (1, 2, 3)
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """The results of a synthetic study of two seeds, and its tables."""
-    folder = tmp_path_factory.mktemp("results")
-    made = results.tables(synthetic.write(folder, synthetic.study(seeds=(0, 1), levels=6)))
-    for name, table in made._asdict().items():
-        results.write(table, folder / f"{name}.parquet")
+def folder(tmp_path_factory) -> Path:
+    """Made-up metrics of the study above, and the masks and weights that figure 3 shows."""
+    folder = tmp_path_factory.mktemp("made")
+    config = {**CONFIGURATION, "results": str(folder / "results")}
+    text = "# Digits, in miniature.\n#\n# Reduced: all of it. By itself:\n#\n#     snakemake\n\n"
+    (folder / "small.yaml").write_text(text + yaml.safe_dump(config))
+    config, nodes = configuration.load([folder / "small.yaml"], [], SCHEMA)
+    for node in nodes:
+        made = synthetic.of(node, study.node_settings(config, node))
+        path = Path(config["results"], node.folder, "metrics.json")
+        write_json(path, {**made, "shifts": SHIFTS})
+    plain = models.build("lenet_100_50", (1, 8, 8), 10, seed=0)
+    mask = masks.ones(models.prunable(plain))
+    for node in nodes:
+        if node.scorer == "magnitude" and node.seed == 0:
+            files = study.node_inputs(config, node)
+            write_tensors(files["initial"], plain.state_dict())
+            masks.save(files["mask"], mask)
+            if node.branch:
+                masks.save(Path(config["results"], node.folder, "mask.safetensors"), mask)
     return folder
 
 
+@pytest.fixture(scope="module")
+def loaded(folder):
+    return configuration.load([folder / "small.yaml"], [], SCHEMA)
+
+
+def publish(loaded, unit: Path, *seeds: int) -> dict:
+    config, nodes = loaded
+    own = [node for node in nodes if node.seed in seeds]
+    return published.publish(config, own, unit, f"snakemake --cores {seeds[0]}", ["small.yaml"])
+
+
 @pytest.fixture
-def study(tables, tmp_path):
+def small(loaded, tmp_path) -> Path:
     """The study, published seed by seed."""
     for seed in (0, 1):
-        command = f"snakemake --cores 2 --config seeds={seed}"
-        published.publish(tables, tmp_path / "published/small", f"seed{seed}", [seed], command)
+        publish(loaded, tmp_path / f"published/small/seed{seed}", seed)
     return tmp_path / "published/small"
 
 
-def test_units_make_the_whole_table_again(tables, study):
-    whole, again = published.tables_of(tables), published.read(study)
+def test_units_make_the_whole_table_again(loaded, small):
+    config, nodes = loaded
+    files = [Path(config["results"], node.folder, "metrics.json") for node in nodes]
+    whole, again = results.tables(files), published.read(small)
+    more = {"layers": ["layer"], "shifts": ["shift", "strength"]}
     for name, table in whole._asdict().items():
-        keys = [*COORDINATES, *(["layer"] if name == "layers" else [])]
+        keys = [*COORDINATES, *more.get(name, [])]
         ours = getattr(again, name).sort_values(keys, na_position="first", ignore_index=True)
         pd.testing.assert_frame_equal(ours, table)
 
 
-def test_a_unit_says_what_made_it(tables, study):
-    made = published.units(study)["seed1"]
-    runs = published.tables_of(tables).runs.query("seed == 1")
-    assert made["command"] == "snakemake --cores 2 --config seeds=1"
-    assert made["networks"] == len(runs)
+def test_a_unit_says_what_made_it_and_what_is_not_done(loaded, small):
+    config, nodes = loaded
+    made, runs = published.units(small)["seed1"], published.read(small).runs.query("seed == 1")
+    assert made["command"] == "snakemake --cores 1"
+    assert (made["networks"], made["left"]) == (len(runs), 0)
     assert made["seconds"] == pytest.approx(runs["seconds"].sum(), abs=0.1)
     assert made["devices"] == sorted(runs["device"].unique())
+    path = Path(config["results"], nodes[0].folder, "metrics.json")
+    path.rename(path.with_suffix(".away"))
+    again = publish(loaded, small / "seed0", 0)
+    path.with_suffix(".away").rename(path)
+    assert (again["networks"], again["left"]) == (len(runs) - 1, 1)
 
 
-def test_wrong_units_are_refused(tables, study):
-    with pytest.raises(InputError, match="no node of seed 7 is done"):
-        published.publish(tables, study, "seed7", [7], "x")
-    published.publish(tables, study, "again", [1], "x")
+def test_only_the_unit_whose_masks_a_figure_shows_keeps_them(small):
+    kept = {path.relative_to(small).as_posix() for path in small.rglob("*.safetensors")}
+    names = ("ticket", "reinit", "shuffle_global", "initial")
+    assert kept == {f"seed0/figure3/{name}.safetensors" for name in names}
+
+
+def test_wrong_units_are_refused(loaded, small):
+    config, nodes = loaded
+    elsewhere = {**config, "results": "nowhere"}
+    with pytest.raises(InputError, match="no node of seed 0 is done"):
+        published.publish(elsewhere, nodes, small / "seed0", "x", [])
+    publish(loaded, small / "again", 1)
     with pytest.raises(InputError, match="two units have the node"):
-        published.read(study)
+        published.read(small)
     with pytest.raises(InputError, match="no unit is published"):
-        published.read(study.parent / "other")
+        published.read(small.parent / "other")
 
 
-def test_more_than_a_repository_bears_is_refused(tables, study, monkeypatch):
+def test_more_than_a_repository_bears_is_refused(loaded, small, monkeypatch):
     monkeypatch.setattr(published, "LARGEST", 1000)
     with pytest.raises(InputError, match=r"at most 1,000 are kept"):
-        published.publish(tables, study, "seed0", [0], "x")
+        publish(loaded, small / "seed0", 0)
 
 
-def reproduce(study: Path, *options: str) -> str:
+def reproduce(folder: Path, small: Path, *options: str) -> str:
     """What scripts/reproduce.py makes of a page about the study."""
-    folder = study.parents[1]
-    (folder / "configurations").mkdir(exist_ok=True)
-    (folder / "configurations/small.yaml").write_text("claims: {margin: 0.02}\n")
-    page = folder / "page.md"
+    page = small.parents[1] / "page.md"
     page.write_text(PAGE)
-    command = [sys.executable, ROOT / "scripts/reproduce.py", "--published", study.parent]
-    command += ["--page", page, "--configurations", folder / "configurations"]
+    command = [sys.executable, ROOT / "scripts/reproduce.py", "--published", small.parent]
+    command += ["--page", page, "--configurations", folder]
     command += ["--style", ROOT / "config/figures.mplstyle", *options]
     subprocess.run(command, check=True)
     return page.read_text()
 
 
-def test_the_page_has_the_verdicts_of_the_tables(study):
-    page = reproduce(study, "--no-figures")
+def test_the_page_has_the_numbers_of_the_tables(folder, small):
+    (small / "words.yaml").write_text("figure4: Tickets win.\ndiffers: The data are\n  made up.\n")
+    page = reproduce(folder, small, "--no-figures")
     assert page.startswith("# Page\n\nWords.\n\n<!-- study small -->")
     assert page.endswith("<!-- end of small -->\n\nMore words.\n")
-    tables = published.read(study)
+    assert "> Digits, in miniature.\n>\n> Reduced: all of it. By itself:\n" in page
+    assert "Tickets win." in page and "The data are made up." in page
+    tables = published.read(small)
     judged = claims.table(tables.runs, tables.layers, {"margin": 0.02})
     judged = judged[judged["verdict"] != "not tested"]
     assert len(judged)
@@ -101,20 +164,41 @@ def test_the_page_has_the_verdicts_of_the_tables(study):
         ]
         assert f"| {row.verdict} |" in line and f"{row.estimate:.4g}" in line
 
+    runs = tables.runs[tables.runs["scorer"] == "magnitude"]
+    ticket = runs[(runs["level"] == 3) & runs["branch"].isna()]["final_accuracy"]
+    (line,) = [row for row in page.splitlines() if "magnitude" in row and "| 51.2 % |" in row
+               and "| reinit |" not in row and "shuffle" not in row and "noise" not in row]  # fmt: skip
+    assert f"| {100 * ticket.mean():.2f} ± {100 * ticket.std():.2f} |" in line
+    drawn = runs[(runs["branch"] == "reinit") & (runs["level"] == 3)]["final_accuracy"]
+    less = drawn.to_numpy() - ticket.to_numpy()
+    (line,) = [row for row in page.splitlines() if "magnitude" in row and "| reinit | 51.2 %" in row]
+    assert f"| {100 * less.mean():.2f} ± {100 * less.std(ddof=1):.2f} | 2 |" in line
+    (line,) = [row for row in page.splitlines() if "magnitude" in row and "| noise | 51.2 %" in row]
+    assert "| 70.00 ± 0.00 |" in line, "the mean over three strengths"
+
+
+def test_words_of_no_part_are_refused(small):
+    (small / "words.yaml").write_text("figure99: Nothing.\n")
+    with pytest.raises(InputError, match="figure99"):
+        reproduction.words(small)
+
 
 @pytest.mark.slow
-def test_figures_are_drawn_from_the_tables_alone(study):
-    reproduce(study)
-    drawn = {path.name for path in study.glob("*.png")}
-    assert {"figure1.png", "figure2.png"} <= drawn
-    assert "figure3.png" not in drawn  # it needs masks
+def test_all_figures_are_drawn_from_the_published_files_alone(folder, small):
+    page = reproduce(folder, small)
+    drawn = {path.stem for path in small.glob("*.png")}
+    assert {"figure1", "figure2", "figure3", "figure4"} <= drawn
+    named = re.findall(r"\.\./published/small/(\w+)\.png", page)
+    assert set(named) == drawn
+    assert named == sorted(named, key=lambda name: int(name.removeprefix("figure")))
+    assert page == reproduce(folder, small, "--no-figures")
 
 
 def test_the_documents_are_what_the_published_tables_say(tmp_path):
     """docs/reproduction.md, made again, is what is committed."""
     page = ROOT / "docs/reproduction.md"
     named = re.findall(r"<!-- study (\w+) -->", page.read_text())
-    assert named == sorted(path.name for path in (ROOT / "published").glob("*/"))
+    assert set(named) >= {path.name for path in (ROOT / "published").glob("*/")}
     shutil.copytree(ROOT / "published", tmp_path / "published")
     shutil.copy(page, tmp_path / "page.md")
     command = [sys.executable, ROOT / "scripts/reproduce.py", "--no-figures"]

@@ -20,6 +20,7 @@ from bayesian_lottery.findings import figures
 from bayesian_lottery.running import resources
 from bayesian_lottery import study
 from bayesian_lottery.findings.figures import FIGURES, NothingToShow
+from bayesian_lottery.findings.figures.files import shown_files
 
 if MAIN and not workflow.output_settings.show_failed_logs:  # which prints all there is
     logger.addFilter(failures.shorten)
@@ -221,14 +222,7 @@ def figure_options(name, wildcards):
 
 
 def mask_files(name, wildcards):
-    """The masks and initial weights that a figure shows, by the names in its plan."""
-    masks = getattr(figure_plan(name), "masks", {})
-    files = {}
-    for key, where in masks.items():
-        node = study.Node(**where)
-        initial = study.node_inputs(config, node)["initial"]
-        files |= {"initial": initial, key: study.mask_file(config, node)}
-    return files
+    return shown_files(figure_plan(name), config)
 
 
 def chain_files(name, wildcards):

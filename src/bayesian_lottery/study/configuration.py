@@ -46,6 +46,16 @@ _SHOWN = {
 }
 
 
+def merged(files: Sequence[str | Path]) -> dict:
+    """What configuration files say, as `load` takes them, with nothing checked or filled in."""
+    from snakemake.utils import update_config
+
+    config: dict = {}
+    for path in files:
+        update_config(config, configfiles.read(path))
+    return config
+
+
 def load(
     files: Sequence[str | Path], overrides: Sequence[str], schema: str | Path
 ) -> tuple[dict, list[Node]]:
@@ -63,9 +73,7 @@ def load(
     """
     from snakemake.utils import update_config
 
-    config: dict = {}
-    for path in files:
-        update_config(config, configfiles.read(path))
+    config = merged(files)
     if overrides:
         from snakemake.cli import parse_config  # here, because it takes seconds to import
 

@@ -10,14 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from bayesian_lottery.errors import choice
 from bayesian_lottery.files import read_arrays
 from bayesian_lottery.findings.figures import style
 from bayesian_lottery.findings.figures.selection import NothingToShow
 from bayesian_lottery.findings.figures.shown import Masks
 from bayesian_lottery.tickets.masks import load_arrays
 
-_LEGIBLE = range(250, 2001)  # weights of a layer whose every weight can be seen
 _ROWS, _COLUMNS = 40, 120  # of a larger layer, the corner that is shown
 _WIDEST, _TALLEST, _TITLE, _BARS = 4.4, 1.2, 2.9, 1.8  # inches: a picture, its title, the bars
 _COLORS = "managua"  # dark in the middle: a small weight differs from the white of a pruned one
@@ -39,9 +37,7 @@ def draw(plan: Masks, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
         if name not in files:
             raise NothingToShow(f"The file {name!r} is not given: a mask, or the initial weights.")
     masks = {name: load_arrays(files[name]) for name in plan.masks}
-    layer = plan.layer or _legible(masks["ticket"])
-    if layer not in masks["ticket"]:
-        raise choice("figure option layer", layer, masks["ticket"])
+    layer = plan.layer_of({name: each.size for name, each in masks["ticket"].items()})
     weights, _ = read_arrays(files["initial"])
     initial = _matrix(weights[layer])
     bound = initial.shape[1] ** -0.5  # weights start within 1 / sqrt(fan_in)
@@ -94,9 +90,3 @@ def _bars(axes: Axes, mask: Mask, layer: str) -> None:
 def _matrix(weight: np.ndarray) -> np.ndarray:
     """A row an output; all inputs, of all places of a convolution's window, beside each other."""
     return weight.reshape(len(weight), -1)
-
-
-def _legible(mask: Mask) -> str:
-    """The smallest layer of a legible size; the smallest of all if none is."""
-    legible = [name for name, layer in mask.items() if layer.size in _LEGIBLE]
-    return min(legible or mask, key=lambda name: mask[name].size)

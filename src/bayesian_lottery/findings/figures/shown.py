@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bayesian_lottery.errors import choice
 from bayesian_lottery.findings.figures.selection import Where
+
+_LEGIBLE = range(250, 2001)  # weights of a layer whose every weight can be seen
 
 # The option `statistic`: the epoch whose network is shown, in words.
 EPOCHS = {
@@ -114,12 +117,26 @@ class Masks:
     """One layer of a ticket's mask and of its branches'.
 
     masks: the coordinates of the node whose mask each is: "ticket", then branches.
-    layer: the name of the layer; None leaves the choice to the drawing.
+    layer: the name of the layer; None leaves the choice to `layer_of`.
     """
 
     masks: Mapping[str, Where]
     layer: str | None
     shown: str
+
+    def layer_of(self, sizes: Mapping[str, int]) -> str:
+        """The layer that is shown, of those with so many weights: the smallest of a legible size;
+        the smallest of all if none is.
+
+        Raises:
+            InputError: the plan names a layer that there is not.
+        """
+        if self.layer:
+            if self.layer not in sizes:
+                raise choice("figure option layer", self.layer, sizes)
+            return self.layer
+        legible = [name for name, size in sizes.items() if size in _LEGIBLE]
+        return min(legible or sizes, key=lambda name: sizes[name])
 
 
 @dataclass(frozen=True)
