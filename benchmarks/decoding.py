@@ -54,7 +54,7 @@ def main() -> None:
         read = write(root, given)
         print(f"{given.images} files of {read / given.images / 1e3:.1f} kB\n")
         settings = json.dumps({"source": "imagefolder", "root": str(root), "size": given.size})
-        arguments = ["--name", "made", "--settings", settings, "--out", f"{folder}/out"]
+        arguments = ["--name", "made", "--settings", settings, "--output", f"{folder}/out"]
         arguments += ["--threads", str(given.processes)]
         cases = {
             "ImageFolder, an epoch": ["-c", IMAGEFOLDER, root, given.size, given.processes],

@@ -14,18 +14,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="table of runs (Parquet)")
     parser.add_argument("--claims", type=Path, required=True, help="table of claims (CSV)")
+    parser.add_argument("--shifts", type=Path, help="table of shifts (Parquet)")
     parser.add_argument(
         "--results", default="results", help="the study's folder of results, for its commands"
     )
     parser.add_argument(
         "--configfiles", nargs="*", default=[], help="those of the study, for its commands"
     )
-    parser.add_argument("--out", type=Path, required=True, help="HTML file to write")
+    parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
     arguments = parser.parse_args()
 
     runs = results.read(arguments.runs)
     judged = pd.read_csv(arguments.claims, dtype=claims.COLUMNS)
-    write_text(arguments.out, explorer.page(runs, judged, arguments.results, arguments.configfiles))
+    shifts = results.read(arguments.shifts) if arguments.shifts else None
+    study = (runs, judged, arguments.results, arguments.configfiles, shifts)
+    write_text(arguments.output, explorer.page(*study))
 
 
 if __name__ == "__main__":

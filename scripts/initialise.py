@@ -16,13 +16,13 @@ def main() -> None:
         "--definition", type=json.loads, help="of a model of the configuration, as JSON"
     )
     parser.add_argument("--seed", type=int, required=True, help="seed of the trunk")
-    parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--output", type=Path, required=True, help="safetensors file to write")
     arguments = parser.parse_args()
     warm.delegate()
 
     from bayesian_lottery.training.jobs import initialise  # this imports torch
 
-    given = (arguments.data, arguments.model, arguments.seed, arguments.out)
+    given = (arguments.data, arguments.model, arguments.seed, arguments.output)
     initialise(*given, arguments.definition)
 
 

@@ -51,7 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--style", type=Path, required=True, help="matplotlib style file")
     parser.add_argument(
-        "--out",
+        "--output",
         type=Path,
         nargs="+",
         required=True,
@@ -63,9 +63,9 @@ def main() -> None:
     if given.figure not in figures.FIGURES:
         raise errors.choice("figure", given.figure, figures.FIGURES)
     figure = figures.FIGURES[given.figure]
-    for path in given.out:
+    for path in given.output:
         if path.suffix[1:] not in figure.formats:
-            parser.error(f"--out: {path} is none of {', '.join(figure.formats)}")
+            parser.error(f"--output: {path} is none of {', '.join(figure.formats)}")
     paths = {name: getattr(given, name) for name in (figure.table, figure.nodes) if name}
     tables = {name: results.read(path) for name, path in paths.items() if path}
     from bayesian_lottery.findings.figures import (
@@ -74,7 +74,7 @@ def main() -> None:
 
     with style.applied(given.style):
         drawn = figures.draw(given.figure, tables, given.options, dict(given.file))
-        for path in given.out:
+        for path in given.output:
             figures.save(drawn, path)
 
 

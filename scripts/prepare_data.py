@@ -18,7 +18,7 @@ def main() -> None:
         help="its settings as JSON: source and, where the source has them, root, size (pixels)"
         " and test_fraction; and classes, those to keep",
     )
-    parser.add_argument("--out", required=True, help="the safetensors file to write")
+    parser.add_argument("--output", required=True, help="the safetensors file to write")
     parser.add_argument(
         "--threads",
         type=int,
@@ -27,7 +27,7 @@ def main() -> None:
         " rule's threads, else as many as there are cores)",
     )
     options = parser.parse_args()
-    sources.prepare(options.name, options.settings, options.out, options.threads)
+    sources.prepare(options.name, options.settings, options.output, options.threads)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from bayesian_lottery import study
 from bayesian_lottery.computation import VERSION
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_tensors
-from bayesian_lottery.running import cost, work
+from bayesian_lottery.running import cost, progress, work
 from bayesian_lottery.study import configuration
 from bayesian_lottery.tickets.rewinds import Early
 from bayesian_lottery.training import jobs, loop, starts
@@ -130,6 +130,17 @@ def test_what_a_level_is_told_of_its_rewind(small):
     one_shot = replace(level, rewind="late", search="one_shot")
     assert study.origins(small.config, one_shot)["rewind_weights"].node == level.dense
     assert not study.starts_others(small.config, replace(level, rewind="late"))
+
+
+def test_the_time_left_counts_early_weights_by_their_share_of_training(small):
+    nodes = [small.node(MODEL), replace(small.node(MODEL, level=1), rewind="late_3")]
+    status = progress.status(small.config, nodes, {}, lambda settings: 100.0)
+    seconds = {bool(job.early): seconds for job, seconds in status.seconds.items() if not job.node}
+    assert seconds == {True: pytest.approx(100 * 3 / 10)}
+    assert sum(status.seconds.values()) == pytest.approx(100 + 100 + 30)
+    assert status.chain == pytest.approx(200), "early weights are made beside the dense network"
+    assert status.unknown == 0
+    assert progress.status(small.config, nodes, {}, lambda settings: None).unknown == 3
 
 
 def test_estimates_count_the_jobs_of_early_weights(small):

@@ -14,6 +14,7 @@ import pytest
 import synthetic
 
 from bayesian_lottery.findings import claims, explorer, results
+from bayesian_lottery.findings.columns import COORDINATES, SHIFT_DTYPES
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("vl_convert")
@@ -69,6 +70,28 @@ def test_every_run_is_behind_a_point_and_has_its_folder(tables, known):
     ablated = "out/runs/digits/vit_tiny/deterministic/paper/seed0/magnitude_imp/level03/reinit_1"
     assert ablated in folders
     assert known["options"] == " --configfile 'my study.yaml'"
+
+
+def test_shifted_images_are_statistics_of_their_own(tables, judged):
+    keys = list(COORDINATES)
+    one = tables.runs[keys].assign(density=1.0, shift="noise", strength=2, accuracy=0.5)
+    one["accuracy"] += tables.runs["seed"] / 10
+    other = tables.runs[keys].assign(density=1.0, shift="cifar10", auroc_entropy=0.75)
+    shifts = pd.concat([one, other]).reindex(columns=list(SHIFT_DTYPES)).astype(SHIFT_DTYPES)
+    known = explorer.study(tables.runs, judged, "out", [], shifts)
+    assert known["columns"]["noise 2_accuracy"] == ["noise 2", "accuracy"]
+    assert known["statistics"]["noise 2"] == "last epoch, noise of strength 2"
+    told = "last epoch, told from cifar10"
+    assert known["columns"][f"{told}_auroc_entropy"] == [told, "auroc_entropy"]
+    seeds = sorted(tables.runs["seed"].unique())
+    expected = np.mean([0.5 + seed / 10 for seed in seeds])
+    deviation = np.std([seed / 10 for seed in seeds], ddof=1)
+    dense = known["points"]["level"].index(0)
+    assert known["points"]["mean"]["noise 2_accuracy"][dense] == pytest.approx(expected)
+    assert known["points"]["sd"]["noise 2_accuracy"][dense] == pytest.approx(deviation, rel=1e-3)
+    assert known["points"]["sd"]["peak_accuracy"] == explorer.study(
+        tables.runs, judged, "out"
+    )["points"]["sd"]["peak_accuracy"]  # fmt: skip
 
 
 def test_ten_thousand_runs_stay_below_ten_megabytes(tables, judged):

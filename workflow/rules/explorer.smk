@@ -2,6 +2,7 @@ rule explorer:
     input:
         runs="<results>/tables/runs.parquet",
         claims="<results>/tables/claims.csv",
+        shifts="<results>/tables/shifts.parquet",
         code=code("findings/columns.py", "findings/results.py", "findings/explorer/*.*"),
     output:
         report("<results>/explorer.html", caption="../report/explorer.rst", category="Explorer"),
@@ -19,5 +20,5 @@ rule explorer:
     message:
         "Make the explorer of curves, runs and claims"
     shell:
-        program("explorer") + " --runs {input.runs:q} --claims {input.claims:q}"
+        program("explorer") + " --runs {input.runs:q} --claims {input.claims:q} --shifts {input.shifts:q}"
         " --results {params.results:q} --configfiles {params.configfiles:q} --out {output:q} > {log:q} 2>&1"

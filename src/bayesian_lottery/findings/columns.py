@@ -76,13 +76,14 @@ LAYER_DTYPES = {
     "survivors": "Int64",
     "density": "float64",
 }
+# What is measured of shifted images, and of those of another data set.
+SHIFTED = ("accuracy", "nll", "ece", "auroc_entropy", "auroc_mutual_information")
 SHIFT_DTYPES = {
     **COORDINATES,
     "density": "float64",
     "shift": "string",  # a corruption, or another data set
     "strength": "Int64",
-    **dict.fromkeys(("accuracy", "nll", "ece"), "float64"),
-    **dict.fromkeys(("auroc_entropy", "auroc_mutual_information"), "float64"),
+    **dict.fromkeys(SHIFTED, "float64"),
 }
 # A pair of masks and a layer: the node's, and that of the papers' way (`overlaps`).
 OVERLAP_DTYPES = {

@@ -54,9 +54,10 @@ def publish(
         configfiles: the files of the configuration.
 
     Returns:
-        What `made.json` says: the command, the configuration's files, the seeds, the networks that are done and how many are
-        not, the commits of the code, its computation's version, the devices, the seconds that
-        training and tests took in all, and the nodes of the figures that show masks.
+        What `made.json` says: the command, the configuration's files, the seeds, the networks that
+        are done and how many are not, the commits of the code, its computation's version, the
+        devices, the seconds that training and tests took in all, and the nodes of the figures that
+        show masks.
 
     Raises:
         InputError: no node of a seed is done, or the study would be too large.

@@ -13,7 +13,7 @@ import pandas as pd
 from bayesian_lottery.errors import choice
 from bayesian_lottery.findings import published, results
 from bayesian_lottery.findings.claims.page import corrected, evidence, more
-from bayesian_lottery.findings.columns import COORDINATES
+from bayesian_lottery.findings.columns import COORDINATES, SHIFTED
 from bayesian_lottery.findings.figures import FIGURES
 from bayesian_lottery.findings.results import Tables
 from bayesian_lottery.study import LATER, configfiles
@@ -184,10 +184,10 @@ def _branches(runs: pd.DataFrame) -> str:
 
 def _shifts(shifts: pd.DataFrame) -> str:
     """Of trunks, at some densities: means over the strengths of a corruption; AUROC."""
-    columns = ["accuracy", "nll", "ece", "auroc_entropy", "auroc_mutual_information"]
-    of_seed = shifts.groupby(
-        [*COORDINATES, "shift"], dropna=False, as_index=False
-    )[["density", *columns]].mean()
+    columns = list(SHIFTED)
+    of_seed = shifts.groupby([*COORDINATES, "shift"], dropna=False, as_index=False)[
+        ["density", *columns]
+    ].mean()
     trunks = results.trunk_rows(of_seed)
     rows = [
         (_names(names[:-1]), names[-1], f"{100 * row['density']:.1f} %",
@@ -207,8 +207,8 @@ def _verdicts(claims: pd.DataFrame) -> str:
          row.verdict, corrected(row), more(row))
         for row in judged.itertuples()
     ]  # fmt: skip
-    head = ["no.", "claim", "data", "model", "statistic", "estimate [95 % interval]", "seeds",
-            "verdict", "corrected for the number of claims", "more seeds that would decide"]  # fmt: skip
+    head = ["no.", "claim", "data", "model", "statistic", "estimate [interval]", "seeds", "verdict"]
+    head += ["corrected for the number of claims", "more seeds that would decide"]
     left = len(claims) - len(judged)
     note = f"{left} rows of the table of claims are not tested by this study." if left else ""
     return "\n\n".join(filter(None, [_table(head, rows), note]))

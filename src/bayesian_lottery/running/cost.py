@@ -27,10 +27,9 @@ from bayesian_lottery.running.speeds import (
     measure,
     published,
 )
-from bayesian_lottery.running.work import Job, finished, jobs, runs
+from bayesian_lottery.running.work import Job, finished, jobs, runs, share
 from bayesian_lottery.study import Node, choices
 from bayesian_lottery.study.datasets import Images, Undecoded, images_of
-from bayesian_lottery.tickets import rewinds
 
 TEXT_BYTES = 12_000, 500  # of a node's metrics, history, log and benchmark: once, and an epoch
 
@@ -237,7 +236,7 @@ def _item(
     if job.model is None:
         return Item(job, done, images.stored_bytes)
     network = size(choices.model(config, job.model), images.shape, images.classes)
-    node = job.node or job.watched or (job.early and job.early.node)
+    node = job.trained
     if node is None:
         return Item(job, done, network.weight_bytes(kinds.KINDS["deterministic"]))
     settings = study.node_settings(config, node)
@@ -250,15 +249,7 @@ def _item(
         seconds = measured.start + assumed
     if job.early:
         kept = network.weight_bytes(kinds.kind_of(settings))
-        seconds *= _share(config, job.early, images)
+        seconds *= share(config, job, images)
     if job.watched:
         kept = job.levels * math.ceil(network.prunable / 8)
     return Item(job, done, kept, passing, seconds, measured=known)
-
-
-def _share(config: Mapping, early: study.Early, images: Images) -> float:
-    """The share of the dense network's training that early weights take."""
-    curriculum = config["curricula"][early.node.curriculum]
-    epochs, per_epoch = curriculum["epochs"], images.train // curriculum["batch_size"]
-    told = study.early_task(config, early)["rewinding"]
-    return rewinds.early(told).step(epochs, per_epoch) / (epochs * per_epoch)

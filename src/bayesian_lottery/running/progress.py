@@ -17,8 +17,9 @@ from enum import Enum
 from pathlib import Path
 
 from bayesian_lottery import study
-from bayesian_lottery.running.work import Job, finished, jobs, outdated, refused
+from bayesian_lottery.running.work import Job, finished, jobs, outdated, refused, share
 from bayesian_lottery.study import Node
+from bayesian_lottery.study.datasets import Images, images_of
 
 # A job that has neither a log nor a checkpoint younger than this does not run. Logs grow every ten
 # seconds in training, but not in the tests between.
@@ -93,7 +94,7 @@ def look(job: Job, started: Mapping[str, float], failed: set[str], now: float) -
     """What `job`, which is not done, is doing, by `started_jobs` and `failed_logs`."""
     written, line = _tail(job.log)
     checkpoint = job.output.with_name("checkpoint.safetensors")
-    saved = _tail(checkpoint)[0] if job.trains else None
+    saved = _tail(checkpoint)[0] if job.trained else None
     since = started.get(str(job.output))
     if since is not None and (written is None or written < since - 1):
         return Seen(job, State.QUEUED)  # a log, if there is one, is an earlier attempt's
@@ -140,15 +141,15 @@ class Status:
 
     Attributes:
         jobs: each of them.
-        seconds: what is left of each node that is not done; nothing for those of a kind that no
+        seconds: what is left of each training that is not done; nothing for those of a kind that no
             run has told the time of.
-        chain: seconds of the longest chain of these nodes that wait for one another.
+        chain: seconds of the longest chain of these that wait for one another.
         outdated: see there.
         refused: see there.
     """
 
     jobs: list[Seen]
-    seconds: Mapping[Node, float]
+    seconds: Mapping[Job, float]
     chain: float
     outdated: Sequence[str] = ()
     refused: Sequence[str] = ()
@@ -159,18 +160,18 @@ class Status:
 
     @property
     def unknown(self) -> int:
-        """How many nodes are left of which nothing tells how long they take."""
-        left = [s.job.node for s in self.jobs if s.job.node and s.state is not State.DONE]
-        return sum(node not in self.seconds for node in left)
+        """How many trainings are left of which nothing tells how long they take."""
+        left = [s.job for s in self.jobs if s.job.trained and s.state is not State.DONE]
+        return sum(job not in self.seconds for job in left)
 
     @property
     def at_once(self) -> int:
-        """How many nodes are being trained."""
-        return sum(s.state is State.RUNNING and s.job.node is not None for s in self.jobs)
+        """How many jobs are training."""
+        return sum(s.state is State.RUNNING and s.job.trained is not None for s in self.jobs)
 
     @property
     def eta(self) -> float | None:
-        """Seconds until all nodes in `seconds` are done, with as many at once as now.
+        """Seconds until all jobs in `seconds` are done, with as many at once as now.
 
         The longer of two: all work over the jobs at once, and the longest chain of jobs that wait
         for one another. None while nothing runs, or nothing is known.
@@ -204,22 +205,27 @@ def status(
         Seen(job, State.DONE) if finished(job, config, results) else look(job, started, failed, now)
         for job in jobs(config, nodes)
     ]
-    left = [(s.job.node, s) for s in seen if s.job.node and s.state is not State.DONE]
+    left = [(s.job.trained, s) for s in seen if s.job.trained and s.state is not State.DONE]
     reckoned = defaultdict(list)  # what running jobs say of their like
     for node, s in left:
-        if s.total is not None:
+        if s.total is not None and s.job.node:
             reckoned[study.alike(config, node)].append(s.total)
-    seconds = {}
+    seconds, by_node = {}, defaultdict(float)
     for node, s in left:
         total = duration_of(study.node_settings(config, node))
         if total is None and (totals := reckoned.get(study.alike(config, node))):
             total = statistics.median(totals)
+        if total is not None and s.job.early:
+            images = images_of(config, node.dataset)
+            total = total * share(config, s.job, images) if isinstance(images, Images) else None
         if (remaining := total if s.left is None else s.left) is not None:
-            seconds[node] = remaining
+            seconds[s.job] = remaining
+            # What trains a dense network again starts with it; the levels wait for all of these.
+            by_node[node] = max(by_node[node], remaining)
     return Status(
         seen,
         seconds,
-        longest_chain(config, seconds),
+        longest_chain(config, by_node),
         outdated(config, results, nodes),
         refused(config, results, nodes),
     )

@@ -149,7 +149,7 @@ def _status_row(name: str, seen: Sequence[Seen]) -> tuple:
 def _time_left(status: Status, now: float) -> str:
     if status.count(State.DONE) == len(status.jobs):
         return "Everything is trained."
-    unknown = f" Not counted: {status.unknown} nodes of kinds of which none has been trained."
+    unknown = f" Not counted: {status.unknown} trainings of kinds of which none has ended."
     uncounted = unknown if status.unknown else ""
     if not status.count(State.RUNNING):
         work = duration(sum(status.seconds.values()))

@@ -15,6 +15,8 @@ from bayesian_lottery.computation import VERSION
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_shapes
 from bayesian_lottery.study import Node, node_metrics
+from bayesian_lottery.study.datasets import Images
+from bayesian_lottery.tickets import rewinds
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,10 @@ class Job:
     levels: int = 0
 
     @property
-    def trains(self) -> bool:
-        """Whether it trains, and so has a checkpoint beside its output while it runs."""
-        return bool(self.node or self.early or self.watched)
+    def trained(self) -> Node | None:
+        """The node whose training it is, all of it or its beginning; such a job has a checkpoint
+        beside its output while it runs."""
+        return self.node or self.watched or (self.early.node if self.early else None)
 
 
 def jobs(config: Mapping, nodes: Iterable[Node]) -> list[Job]:
@@ -88,6 +91,16 @@ def jobs(config: Mapping, nodes: Iterable[Node]) -> list[Job]:
 def stage_of(node: Node) -> str:
     """The stage of a node: of a branch its name, of a trunk's level the inference."""
     return f"branches, {node.branch}" if node.branch else f"trunks, {node.inference}"
+
+
+def share(config: Mapping, job: Job, images: Images) -> float:
+    """The share of its node's training that a job takes: of early weights up to their step."""
+    if job.early is None:
+        return 1.0
+    curriculum = config["curricula"][job.early.node.curriculum]
+    epochs, per_epoch = curriculum["epochs"], images.train // curriculum["batch_size"]
+    told = study.early_task(config, job.early)["rewinding"]
+    return rewinds.early(told).step(epochs, per_epoch) / (epochs * per_epoch)
 
 
 def runs(root: str | Path) -> dict[str, dict]:

@@ -11,13 +11,14 @@ import re
 import shlex
 from collections.abc import Sequence
 from importlib import resources
+from typing import NamedTuple
 
 import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims.branches import TICKET
-from bayesian_lottery.findings.columns import COORDINATES, MEASURED
+from bayesian_lottery.findings.columns import COORDINATES, MEASURED, RUN_DTYPES, SHIFTED
 from bayesian_lottery.findings.figures.shown import EPOCHS
 from bayesian_lottery.study import LATER, Node
 
@@ -29,7 +30,11 @@ _SNIPPET = "window.vegaEmbed = vegaEmbed;"  # what of Vega's scripts the page us
 
 
 def page(
-    runs: pd.DataFrame, claims: pd.DataFrame, folder: str, configfiles: Sequence[str] = ()
+    runs: pd.DataFrame,
+    claims: pd.DataFrame,
+    folder: str,
+    configfiles: Sequence[str] = (),
+    shifts: pd.DataFrame | None = None,
 ) -> str:
     """The explorer of a study, as HTML.
 
@@ -38,13 +43,14 @@ def page(
         claims: the table of claims.
         folder: the study's folder of results, as its commands spell it.
         configfiles: the study's, as its commands take them.
+        shifts: the table of shifts.
 
     Raises:
         InputError: the table of runs is empty.
     """
     import vl_convert  # here, because loading its 80 MB takes a second
 
-    known = json.dumps(study(runs, claims, folder, configfiles), separators=(",", ":"))
+    known = json.dumps(study(runs, claims, folder, configfiles, shifts), separators=(",", ":"))
     parts = {
         "STYLE": _file("page.css"),
         "VEGA": vl_convert.javascript_bundle(_SNIPPET).replace("</script", "<\\/script"),
@@ -59,7 +65,11 @@ def _file(name: str) -> str:
 
 
 def study(
-    runs: pd.DataFrame, claims: pd.DataFrame, folder: str, configfiles: Sequence[str] = ()
+    runs: pd.DataFrame,
+    claims: pd.DataFrame,
+    folder: str,
+    configfiles: Sequence[str] = (),
+    shifts: pd.DataFrame | None = None,
 ) -> dict:
     """What the page knows: curves by their coordinates, their points, the runs of each, claims.
 
@@ -68,7 +78,9 @@ def study(
     """
     if runs.empty:
         raise InputError("The table of runs is empty; there is nothing to explore.")
-    runs = runs.reset_index(drop=True).rename_axis("run").reset_index()
+    shifted = _shifted(shifts)
+    runs = runs.merge(shifted.values, how="left", on=list(COORDINATES))
+    runs = runs.rename_axis("run").reset_index()
     names = [name for name in COORDINATES if name not in _OF_A_RUN]
     rows = pd.concat([results.trunk_rows(runs), runs[runs["branch"].notna()]])
     rows["branch"] = rows["branch"].fillna(TICKET)
@@ -79,12 +91,12 @@ def study(
         curve=("curve", "first"), level=("level", "first"), density=("density", "mean"),
         runs=("run", list),
     )  # fmt: skip
-    measured = _measured(runs)
+    measured = {**_measured(runs), **shifted.columns}
     means = {column: _summary(rows, column) for column in measured}
     return {
         "coordinates": names,
         "columns": measured,
-        "statistics": _STATISTICS,
+        "statistics": {**_STATISTICS, **shifted.statistics},
         "curves": curves.where(curves.notna(), None).to_numpy().tolist(),
         "points": {
             **{name: _plain(points[name]) for name in ("curve", "level", "density")},
@@ -101,6 +113,36 @@ def study(
     }
 
 
+class _Shifted(NamedTuple):
+    """What the table of shifts adds to that of runs: a column a shift, strength and metric.
+
+    columns: as `_measured` gives them.
+    statistics: what the shifts are called.
+    """
+
+    values: pd.DataFrame
+    columns: dict[str, list[str]]
+    statistics: dict[str, str]
+
+
+def _shifted(shifts: pd.DataFrame | None) -> _Shifted:
+    keys = list(COORDINATES)
+    if shifts is None or shifts.empty:
+        return _Shifted(pd.DataFrame(columns=keys).astype(COORDINATES), {}, {})
+    corrupted = shifts["strength"].notna()
+    strength = shifts["strength"].astype("string")
+    words = ("last epoch, " + shifts["shift"] + " of strength " + strength).where(
+        corrupted, "last epoch, told from " + shifts["shift"]
+    )
+    named = shifts.assign(statistic=(shifts["shift"] + " " + strength).where(corrupted, words))
+    metrics = [name for name in SHIFTED if shifts[name].notna().any()]
+    wide = named.pivot(index=keys, columns="statistic", values=metrics).dropna(axis=1, how="all")
+    columns = {f"{statistic}_{metric}": [statistic, metric] for metric, statistic in wide}
+    wide.columns = pd.Index(columns)
+    statistics = dict(zip(named["statistic"], words, strict=True))
+    return _Shifted(wide.reset_index(), columns, statistics)
+
+
 def _measured(runs: pd.DataFrame) -> dict[str, list[str]]:
     """Column -> statistic and metric, of the columns of results that are not all empty."""
     split = {
@@ -112,8 +154,13 @@ def _measured(runs: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _summary(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Mean and spread of a column at every point; NaN where no run has it."""
-    found = results.summary(rows, ["point"], column).set_index("point")
+    """Mean and spread of a column at every point; NaN where no run has it.
+
+    Repeated passes are of the test images as they are, so they say nothing of shifted ones.
+    """
+    plain = column if column in RUN_DTYPES else "value"
+    found = results.summary(rows.rename(columns={column: plain}), ["point"], plain)
+    found = found.set_index("point")
     return found.reindex(range(rows["point"].max() + 1))
 
 
