@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,15 @@ from bayesian_lottery.study import configuration
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 MAIN = Path("config/cifar10.yaml")
-MNIST, SLIPS, ORIGINAL = (
-    Path(f"config/studies/{name}.yaml") for name in ("mnist", "slips", "frankle_carbin")
+MNIST, SLIPS, LENET5, ORIGINAL = (
+    Path(f"config/studies/{name}.yaml") for name in ("mnist", "slips", "lenet5", "frankle_carbin")
 )
+ON_MNIST = [SLIPS, LENET5]  # they are laid over the study of MNIST
 ALL = [path.relative_to(ROOT) for path in sorted((ROOT / "config/studies").glob("*.yaml"))]
-OWN = [path for path in ALL if "\nresults: " in (ROOT / path).read_text()]  # they stand alone
-APPENDIX = [path for path in ALL if path not in [*OWN, SLIPS]]  # they are laid over the main study
+OWN = [  # they stand alone
+    path for path in ALL if "\nresults: " in (ROOT / path).read_text() and path not in ON_MNIST
+]
+APPENDIX = [path for path in ALL if path not in OWN + ON_MNIST]  # laid over the main study
 STUDIES = [MAIN, *APPENDIX]
 
 
@@ -102,18 +106,40 @@ def test_the_studies_feed_every_figure_of_the_paper() -> None:
     assert papers <= set().union(*map(fed, STUDIES))
 
 
-@pytest.mark.parametrize("path", OWN, ids=str)
-def test_a_study_of_its_own_is_whole_and_gives_its_command(path: Path) -> None:
-    config, nodes = configuration.load([ROOT / path], [], SCHEMA)
-    assert config["results"] == f"results/{path.stem}" and nodes
-    assert f"snakemake --cores 1 --configfile {path}" in first_lines(path)
+def small(path: Path) -> tuple[dict, list[study.Node]]:
+    """A study that a processor can run."""
+    files = [MNIST, path] if path in ON_MNIST else [path]
+    return configuration.load([ROOT / file for file in files], [], SCHEMA)
 
 
-def test_the_slips_share_the_runs_of_the_study_of_mnist() -> None:
-    _, theirs = configuration.load([ROOT / MNIST], [], SCHEMA)
-    _, nodes = configuration.load([ROOT / MNIST, ROOT / SLIPS], [], SCHEMA)
-    assert set(theirs) & set(nodes) and set(nodes) - set(theirs)
-    assert f"snakemake --cores 1 --configfile {MNIST} {SLIPS}" in first_lines(SLIPS)
+@pytest.mark.parametrize("path", [*OWN, *ON_MNIST], ids=str)
+def test_a_small_study_is_whole_and_gives_its_command(path: Path) -> None:
+    config, nodes = small(path)
+    assert nodes
+    files = f"{MNIST} {path}" if path in ON_MNIST else path
+    assert f"snakemake --cores 1 --configfile {files}" in first_lines(path)
+    assert config["results"] == f"results/{'mnist' if path == SLIPS else path.stem}"
+
+
+def test_the_study_of_mnist_feeds_what_the_paper_shows_of_one_model() -> None:
+    config, nodes = small(MNIST)
+    coordinates = [node.coordinates() for node in nodes]
+    for name in ("figure1", "figure2", "figure3", "figure4", "figure5", "figure8", "figure9"):
+        figures.plan(name, coordinates, {**config["figures"][name], **study.ways(config)})
+    seeds = Counter(node.seed for node in nodes)
+    assert (seeds[1], seeds[0]) == (126, 126 + 3 * 11), "heats and deviations at one seed"
+
+
+def test_the_slips_stand_beside_what_is_right_and_share_it() -> None:
+    (mnist, theirs), (config, nodes) = small(MNIST), small(SLIPS)
+    shared = set(theirs) & set(nodes)
+    for node in shared:
+        assert study.node_settings(config, node) == study.node_settings(mnist, node)
+        assert study.node_extensions(config, node) == []
+    own = set(nodes) - shared
+    for node in own:
+        assert study.node_extensions(config, node) == ["config/studies/slips.py"]
+    assert study.options(config, "sigma_left") == mnist["bayesian"], "but for what is left"
 
 
 def test_the_original_experiment_prunes_as_its_comment_says() -> None:

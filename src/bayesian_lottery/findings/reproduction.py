@@ -5,6 +5,7 @@ name of the figure that they are of, or `accuracy`, `branches`, `shifts`, `claim
 `beyond`.
 """
 
+import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -93,11 +94,16 @@ def _made(made: Mapping[str, Mapping]) -> str:
     rows = [
         (name, len(unit["seeds"]), unit["networks"], unit.get("left", 0),
          f"{unit['seconds'] / 3600:.2f}", ", ".join(unit["devices"]),
-         ", ".join(c[:8] for c in unit["commits"]), f"`{unit['command']}`")
+         ", ".join(c[:8] for c in unit["commits"]), _code(unit["command"]))
         for name, unit in made.items()
     ]  # fmt: skip
     head = ["unit", "seeds", "networks", "not done", "hours of jobs", "device", "code", "command"]
     return _table(head, rows)
+
+
+def _code(command: str) -> str:
+    """A command in a cell of a table, whose columns "|" would divide."""
+    return f"<code>{html.escape(command).replace('|', '&#124;')}</code>"
 
 
 def _at_densities(

@@ -90,6 +90,7 @@ MODELS: dict[str, Spec] = {
     "vit_base": _vit(patch=4, dim=768, depth=12, heads=12),
     # Small members of the families, for small images on a CPU.
     "lenet_100_50": _mlp(100, 50),
+    "resnet8": _resnet(1, 1, 1, width=16),
     "resnet8_slim": _resnet(1, 1, 1, width=8),
     "resnet14_slim": _resnet(2, 2, 2, width=8),
     "vgg5_slim": _vgg((8,), (16,), (32,) * 2),
