@@ -31,10 +31,11 @@ def drawings(study: Path, tables: published.Tables, config: Mapping) -> dict[str
     feasible = {}
     ways = choices.ways(config)
     for name, figure in figures.FIGURES.items():
-        if "png" not in figure.formats:
+        known = all(hasattr(tables, name) for name in (figure.table, figure.nodes) if name)
+        if "png" not in figure.formats or not known:
             continue
         options = {**config.get("figures", {}).get(name, {}), **ways}
-        table = getattr(tables, figure.table)
+        table = getattr(tables, figure.nodes or figure.table)
         if not figure.ways:
             table = results.shown(table, ways.get("tickets", {}))
         try:
