@@ -210,7 +210,8 @@ def status(
     for node, s in left:
         if s.total is not None and s.job.node:
             reckoned[study.alike(config, node)].append(s.total)
-    seconds, by_node = {}, defaultdict(float)
+    seconds: dict[Job, float] = {}
+    by_node: dict[Node, float] = defaultdict(float)
     for node, s in left:
         total = duration_of(study.node_settings(config, node))
         if total is None and (totals := reckoned.get(study.alike(config, node))):
