@@ -1,5 +1,7 @@
 """LeNet-5."""
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,7 +16,12 @@ class LeNet5(nn.Module):
     Args:
         image_shape: (C, H, W), H and W 28 or 32.
         classes: number of classes K.
+
+    Attributes:
+        chain: as `mlp.MLP` has it.
     """
+
+    chain: ClassVar = {"conv1": 2, "conv2": 2, "fc1": 1, "fc2": 1, "classifier": 1}
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int):
         super().__init__()

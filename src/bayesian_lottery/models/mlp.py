@@ -18,6 +18,10 @@ class MLP(nn.Module):
         image_shape: (C, H, W).
         classes: number of classes K.
         hidden: widths of the hidden layers.
+
+    Attributes:
+        chain: the layers in their order, and the side of the max-pooling after each; ReLU comes
+            before it, but for the last. Models that are no such chain have none.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, hidden: tuple[int, ...]):
@@ -25,6 +29,7 @@ class MLP(nn.Module):
         widths = (math.prod(image_shape), *hidden)
         self.hidden = nn.ModuleList(map(Linear, widths[:-1], widths[1:]))
         self.classifier = Linear(widths[-1], classes)
+        self.chain = dict.fromkeys([*(f"hidden.{i}" for i in range(len(hidden))), "classifier"], 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, C, H, W) to logits (B, S·K)."""
