@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bayesian_lottery.imports import named
 from bayesian_lottery.inference.mean_field import Tuned, Variational
-from bayesian_lottery.inference.monte_carlo import Sghmc, Sgld, Swag
+from bayesian_lottery.inference.monte_carlo import Exact, Hmc, Mclmc, Nuts, Sghmc, Sgld, Swag
 from bayesian_lottery.options import Nothing, option
 
 
@@ -84,6 +84,7 @@ class Kind:
         keeps: the option that says how many draws its saved state has, if it has any.
         draws: whether it keeps predictions of every draw, in the file `draws` (`training.draws`).
         held_out: whether it needs held-out images.
+        plain: whether it takes plain models only (`models.Spec.plain`).
     """
 
     words: str
@@ -99,6 +100,7 @@ class Kind:
     moves: bool = True
     keeps: str = ""
     held_out: bool = False
+    plain: bool = False
     why: str = ""
     narrower: Mapping[tuple[str, str], tuple[Offers, str]] = field(default_factory=dict)
 
@@ -121,6 +123,23 @@ class Kind:
     def train(self) -> Callable:
         """What `trainer` names; this imports torch."""
         return named(self.trainer)
+
+
+def _exact(words: str, options: type[Exact]) -> Kind:
+    """An exact sampler."""
+    return Kind(
+        words=words,
+        code="bayesian_lottery.inference.chains:ChainNetwork.of",
+        offers=("mean", "std"),
+        options=options,
+        scorers=("snr", "square", "mu"),
+        stochastic=True,
+        draws=True,
+        trainer="bayesian_lottery.sampling.sampler:train",
+        own_draws=True,
+        moves=False,
+        plain=True,
+    )
 
 
 KINDS: dict[str, Kind] = {
@@ -174,6 +193,9 @@ KINDS: dict[str, Kind] = {
         moves=False,
         keeps="keep",
     ),
+    "nuts": _exact("NUTS", Nuts),
+    "hmc": _exact("HMC", Hmc),
+    "mclmc": _exact("MCLMC", Mclmc),
     "dropout": Kind(
         words="dropout",
         code="bayesian_lottery.inference.dropout:DropoutNetwork.of",

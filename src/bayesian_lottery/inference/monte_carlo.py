@@ -1,9 +1,10 @@
-"""Options of the kinds of inference that keep draws of the weights of one training.
+"""Options of the kinds of inference that keep draws of the weights of one network.
 
 This module loads no torch, so that the workflow can read the names quickly.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bayesian_lottery.inference.priors import PriorOptions
 from bayesian_lottery.options import option
@@ -88,4 +89,112 @@ class Sghmc(Sgld):
         "The share of the momentum that is lost at each step; 1 is Langevin dynamics.",
         exclusiveMinimum=0,
         maximum=1,
+    )
+
+
+@dataclass(frozen=True)
+class Exact(PriorOptions):
+    """The options of exact samplers, whose heirs name their transition by `kernel`."""
+
+    kernel: ClassVar[str]
+
+    warmup: int = option(
+        200,
+        "Draws that adapt step size and mass matrix, and are not kept.",
+        minimum=1,
+        maximum=10_000_000,
+        because="the step size comes of them",
+    )
+    draws: int = option(
+        1400,
+        "Draws after warm-up.",
+        minimum=2,
+        maximum=10_000_000,
+        because="one has no spread",
+    )
+    keep: int = option(
+        200,
+        "Draws that are kept and predict, evenly spaced; mean and deviation are of all.",
+        minimum=2,
+        maximum=MANY,
+        because="all are kept in memory",
+    )
+    start: str = option(
+        "weights",
+        "Where a chain starts; at the network's weights, or at a draw from the prior.",
+        enum=["weights", "prior"],
+    )
+    images: int = option(
+        0,
+        "How many training images the likelihood is of, the same for every chain; 0 is all.",
+        minimum=0,
+        maximum=1_000_000_000,
+        because="no data set has more",
+    )
+    temperature: float = option(
+        1.0,
+        "Temperature of the posterior; below 1 it is colder than Bayes'.",
+        exclusiveMinimum=0,
+        maximum=1000,
+        because="at 0 it is an optimiser, and no sampler",
+    )
+    acceptance: float = option(
+        0.8,
+        "The acceptance that warm-up adapts the step size to.",
+        minimum=0.1,
+        maximum=0.99,
+        because="beyond, steps become too long or too short to be adapted",
+    )
+
+
+@dataclass(frozen=True)
+class Nuts(Exact):
+    """The options of the no-U-turn sampler."""
+
+    kernel: ClassVar[str] = "bayesian_lottery.sampling.kernels:of_nuts"
+
+    depth: int = option(
+        10,
+        "Doublings of a trajectory at most; a draw takes up to 2^depth - 1 gradients.",
+        minimum=1,
+        maximum=15,
+        because="each doubles the time of a draw",
+    )
+
+
+@dataclass(frozen=True)
+class Hmc(Exact):
+    """The options of Hamiltonian Monte Carlo."""
+
+    kernel: ClassVar[str] = "bayesian_lottery.sampling.kernels:of_hmc"
+
+    length: float = option(
+        1.5708,
+        "Mean length of trajectories, in posterior standard deviations; each is uniform from 0 to "
+        "twice as long.",
+        exclusiveMinimum=0,
+        maximum=1000,
+        because="longer ones turn back",
+    )
+    steps: int = option(
+        1000,
+        "Steps of a trajectory at most, a gradient each.",
+        minimum=1,
+        maximum=100_000,
+        because="each takes a gradient",
+    )
+
+
+@dataclass(frozen=True)
+class Mclmc(Exact):
+    """The options of adjusted microcanonical Langevin Monte Carlo."""
+
+    kernel: ClassVar[str] = "bayesian_lottery.sampling.kernels:of_mclmc"
+
+    steps: float = option(
+        4.0,
+        "Mean steps of a trajectory, two gradients each; each number is uniform from 1.",
+        minimum=1.2,
+        maximum=10_000,
+        because="one step is a random walk",
     )

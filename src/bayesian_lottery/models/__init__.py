@@ -29,6 +29,8 @@ class Spec:
         minimum: least height and width of an image.
         maximum: greatest height and width; None is any.
         multiple_of: what height and width must be multiples of.
+        plain: whether it is a chain of linear layers and convolutions, ReLU and pooling between
+            them, as the class's `chain` says.
     """
 
     module: str
@@ -37,6 +39,7 @@ class Spec:
     minimum: int = 1
     maximum: int | None = None
     multiple_of: int = 1
+    plain: bool = False
 
     def fits(self, size: int) -> bool:
         """Whether an image may be `size` pixels high or wide."""
@@ -54,7 +57,7 @@ class Spec:
 
 
 def _mlp(*hidden: int) -> Spec:
-    return Spec("mlp", "MLP", {"hidden": hidden})
+    return Spec("mlp", "MLP", {"hidden": hidden}, plain=True)
 
 
 def _resnet(*blocks: int, width: int) -> Spec:
@@ -79,7 +82,7 @@ def _vit(*, patch: int, dim: int, depth: int, heads: int) -> Spec:
 
 MODELS: dict[str, Spec] = {
     "lenet_300_100": _mlp(300, 100),
-    "lenet5": Spec("lenet", "LeNet5", minimum=28, maximum=32, multiple_of=4),
+    "lenet5": Spec("lenet", "LeNet5", minimum=28, maximum=32, multiple_of=4, plain=True),
     "resnet20": _resnet(3, 3, 3, width=16),
     "resnet110": _resnet(18, 18, 18, width=16),
     "resnet18": _resnet(2, 2, 2, 2, width=64),
@@ -90,6 +93,7 @@ MODELS: dict[str, Spec] = {
     "vit_base": _vit(patch=4, dim=768, depth=12, heads=12),
     # Small members of the families, for small images on a CPU.
     "lenet_100_50": _mlp(100, 50),
+    "mlp_20": _mlp(20),
     "resnet8": _resnet(1, 1, 1, width=16),
     "resnet8_slim": _resnet(1, 1, 1, width=8),
     "resnet14_slim": _resnet(2, 2, 2, width=8),

@@ -38,6 +38,7 @@ COSTS: Mapping[str, Cost] = {
     "vit_tiny": Cost(5.36, 365, 1670),
     "vit_base": Cost(85.2, 5600, 6690),
     "lenet_100_50": Cost(0.313, 0.313, 0.16),
+    "mlp_20": Cost(0.0617, 0.0616, 0.03),
     "resnet8": Cost(0.0780, 12.5, 188),
     "resnet8_slim": Cost(0.0200, 3.24, 94.2),
     "resnet14_slim": Cost(0.0444, 6.78, 166),

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from torch import Tensor
 
-from bayesian_lottery.sampling.layout import Block, Convolution, Layout, Linear
+from bayesian_lottery.sampling.layout import Block, Convolution, Layout
 from bayesian_lottery.sampling.products import product
 
 CHUNK = 500  # images at a time
@@ -83,8 +83,10 @@ def _parameters(layout: Layout, row: jax.Array) -> list[tuple]:
     biases, to which constant units have been added."""
     made: list[tuple] = []
     for layer in layout.convolutions:
-        weights = jnp.zeros(np.prod(layer.shape), row.dtype).at[layer.entries].set(
-            row[layer.places], unique_indices=True
+        weights = (
+            jnp.zeros(np.prod(layer.shape), row.dtype)
+            .at[layer.entries]
+            .set(row[layer.places], unique_indices=True)
         )
         made.append((weights.reshape(layer.shape), _at(row, layer.biases, layer.shape[0])))
     constants = jnp.zeros(0, row.dtype)

@@ -9,6 +9,7 @@ Only linear layers are cut so. Convolutions are computed whole, with zeros where
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from torch import nn
@@ -163,7 +164,7 @@ def layout_of(survivors: Survivors, form: str = "auto") -> Layout:
 def _places(survivors: Survivors) -> list[np.ndarray]:
     """Of each variable, where its survivors are in a row."""
     ends = np.cumsum([0, *survivors.counts])
-    return [np.arange(*span) for span in zip(ends[:-1], ends[1:], strict=True)]
+    return [np.arange(*span) for span in pairwise(ends)]
 
 
 def _pairs(layer: nn.Conv2d) -> tuple[int, ...]:
@@ -176,11 +177,11 @@ def _paths(masks: list[np.ndarray], whole: bool) -> tuple[list[np.ndarray], list
     count, and units with one from the first's inputs."""
     needed = [np.ones(len(masks[-1]), bool)]
     for mask in reversed(masks):
-        live = mask[needed[0]].any(0)
+        live: np.ndarray = np.any(mask[needed[0]], axis=0)
         needed.insert(0, np.ones_like(live) if whole else live)
     varying = [np.ones(masks[0].shape[1], bool)]
     for mask in masks:
-        live = mask[:, varying[-1]].any(1)
+        live = np.any(mask[:, varying[-1]], axis=1)
         varying.append(np.ones_like(live) if whole else live)
     varying[-1][:] = True  # logits are given for each image
     return needed, varying

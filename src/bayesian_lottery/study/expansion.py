@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.errors import InputError, choice, few
 from bayesian_lottery.inference.kinds import Kind
+from bayesian_lottery.models import MODELS
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.nodes import COORDINATES, LATER, Node, Trunk
 from bayesian_lottery.tickets.branches import Branch
@@ -96,6 +97,7 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
             f"{entry}.scorer: {scorer!r} cannot score {inference} networks"
             f"{why and f', of which {why}'}; use {fitting} there."
         )
+    _check_plain(entry, config, coordinates["model"], inference)
     search, rewind = coordinates["search"], coordinates["rewind"]
     kind_of_search = SEARCHES[choices.search_kind(config, search)]
     if kind_of_search.moves and not kind.moves:
@@ -115,6 +117,18 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
         raise InputError(
             f"{entry}.rewind: {rewind!r} goes back to the trained network that was scored, and the "
             f"search {search!r} has none; use {others} there."
+        )
+
+
+def _check_plain(entry: str, config: Mapping, model: str, inference: str) -> None:
+    """Refuse an inference that takes plain models only for another model."""
+    known = MODELS.get(model)
+    if choices.kind(config, inference).plain and not (known and known.plain):
+        kind = choices.kind_name(config, inference)
+        fitting = few(name for name, spec in MODELS.items() if spec.plain)
+        raise InputError(
+            f"{entry}.inference: {kind} takes chains of linear layers and convolutions without "
+            f"norms, and {model} is none; use {fitting} there."
         )
 
 
@@ -155,6 +169,8 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
         for name in _as_list(entry["branch"]):
             if name not in kinds:
                 raise choice(f"{key}.branch", name, kinds)
+            for trunk in matched if kinds[name].inference else ():
+                _check_plain(f"{key}, {name}", config, trunk.model, str(kinds[name].inference))
             starts = dict.fromkeys(  # trunks share their dense level
                 node
                 for trunk in matched
