@@ -79,7 +79,8 @@ def train(
     prior = prior_of(options, network.survivors)
     chosen = choose(training, options.images, images, kind)
     sampler, data, weights = assemble(network, prior, chosen, images, options, stream)
-    chain = sampler.start(start(network, prior, options, stream), data)
+    position = start(network, prior, options, stream)
+    chain = sampler.start(position, data)
     if not math.isfinite(chain.point.logdensity):
         raise InputError(
             f"{kind}: the potential is {-float(chain.point.logdensity)} where the chain starts; "
@@ -119,7 +120,8 @@ def train(
                     for name in STATISTICS:
                         kept[name].append(told[name])
             if number + 1 in (options.warmup, total):
-                _refuse_stuck(tallies["warmup" if warm else "draws"], stream, checkpointing)
+                moved = bool((chain.point.position != position).any())
+                _refuse_stuck(tallies["warmup" if warm else "draws"], moved, stream, checkpointing)
             if number + 1 == total:
                 network.finish(lambda: iter(()))
 
@@ -198,10 +200,11 @@ def _end_part(
 
 
 def _refuse_stuck(
-    tally: Tally, stream: Sequence[object], checkpointing: Checkpointing | None
+    tally: Tally, moved: bool, stream: Sequence[object], checkpointing: Checkpointing | None
 ) -> None:
-    """Raise `Diverged` if all transitions diverged, or next to none was accepted."""
-    if tally.diverging == tally.count or tally.acceptance <= STUCK * tally.count:
+    """Raise `Diverged` if all transitions diverged, next to none was accepted, or steps are so short
+    that the chain is where it `moved` from."""
+    if not moved or tally.diverging == tally.count or tally.acceptance <= STUCK * tally.count:
         if checkpointing:
             checkpointing.path.unlink(missing_ok=True)  # resuming would only go nowhere again
         raise Diverged(
