@@ -20,5 +20,6 @@ rule explorer:
     message:
         "Make the explorer of curves, runs and claims"
     shell:
-        program("explorer") + " --runs {input.runs:q} --claims {input.claims:q} --shifts {input.shifts:q}"
+        program("explorer")
+        + " --runs {input.runs:q} --claims {input.claims:q} --shifts {input.shifts:q}"
         " --results {params.results:q} --configfiles {params.configfiles:q} --out {output:q} > {log:q} 2>&1"

@@ -138,6 +138,7 @@ def _exact(words: str, options: type[Exact]) -> Kind:
         trainer="bayesian_lottery.sampling.sampler:train",
         own_draws=True,
         moves=False,
+        keeps="keep",
         plain=True,
     )
 

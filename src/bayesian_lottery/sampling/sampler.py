@@ -28,7 +28,8 @@ from bayesian_lottery.training import checkpoints, devices, evaluation, shifts
 from bayesian_lottery.training.batches import divide
 from bayesian_lottery.training.checkpoints import Checkpointing
 from bayesian_lottery.training.engine import Engine, Plan
-from bayesian_lottery.training.loop import LABELS, Diverged, Record
+from bayesian_lottery.training.loop import LABELS
+from bayesian_lottery.training.records import Diverged, Record
 from bayesian_lottery.training.targets import Targets
 
 STUCK = 0.001  # mean acceptance at or below which a chain has not moved
@@ -202,8 +203,7 @@ def _end_part(
 def _refuse_stuck(
     tally: Tally, moved: bool, stream: Sequence[object], checkpointing: Checkpointing | None
 ) -> None:
-    """Raise `Diverged` if all transitions diverged, next to none was accepted, or steps are so short
-    that the chain is where it `moved` from."""
+    """Raise `Diverged` if all transitions diverged, next to none was accepted, or none `moved`."""
     if not moved or tally.diverging == tally.count or tally.acceptance <= STUCK * tally.count:
         if checkpointing:
             checkpointing.path.unlink(missing_ok=True)  # resuming would only go nowhere again

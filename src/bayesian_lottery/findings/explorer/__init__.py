@@ -137,7 +137,7 @@ def _shifted(shifts: pd.DataFrame | None) -> _Shifted:
     named = shifts.assign(statistic=(shifts["shift"] + " " + strength).where(corrupted, words))
     metrics = [name for name in SHIFTED if shifts[name].notna().any()]
     wide = named.pivot(index=keys, columns="statistic", values=metrics).dropna(axis=1, how="all")
-    pairs = [(statistic, metric) for metric, statistic in wide.columns.tolist()]
+    pairs = [tuple(map(str, pair))[::-1] for pair in wide.columns]
     columns = {f"{statistic}_{metric}": [statistic, metric] for statistic, metric in pairs}
     wide.columns = pd.Index(columns)
     statistics = dict(zip(named["statistic"], words, strict=True))
