@@ -309,6 +309,11 @@ UNCLEAR = {
         for name, (_, true, _) in CASES.items()
         if "trunks" in true
     },
+    "snip_survives_shuffling_deterministic": {
+        "trunks": WAYS,
+        "branches": WAY_BRANCHES,
+        "seeds": 4,
+    },
     **{
         f"early_costs_a_fifth_{inference}": {
             "trunks": WAYS,

@@ -10,7 +10,7 @@ from small_study import SmallStudy
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
-from bayesian_lottery.findings import results
+from bayesian_lottery.findings import rows
 from bayesian_lottery.models.layers import Linear
 from bayesian_lottery.study import node_metrics
 from bayesian_lottery.tickets import masks
@@ -103,6 +103,6 @@ def test_the_configuration_chooses_what_becomes_of_a_collapsed_level(tmp_path, c
     path = study.path(node, "metrics.json")
     skipped = node_metrics.read(path)
     assert skipped["skipped"] and skipped["cost"]["epochs"] == 0
-    row = results.row(skipped)
+    row = rows.run(skipped)
     assert row["skipped"] and row["peak_accuracy"] is row["final_accuracy"] is None
     assert study.path(node, "next_mask.safetensors").exists(), "later levels go on from it"

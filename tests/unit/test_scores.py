@@ -22,5 +22,6 @@ def test_by_hand():
 
 def test_each_inference_has_its_own():
     both = ["random", "snip", "grasp", "synflow"]
+    both += [f"inverted_{name}" for name in both[1:]]
     assert scorers_for(KINDS["deterministic"].offers) == ["magnitude", *both]
     assert scorers_for(KINDS["bayesian"].offers) == ["snr", "square", "mu", *both]

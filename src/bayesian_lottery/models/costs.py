@@ -78,6 +78,7 @@ def count(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
 def by_layer(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[str, int], int]:
     """Multiply-adds of an image (C, H, W) forward: of each weight of a layer; and all else."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     from bayesian_lottery.models.layers import Conv2d, Linear
@@ -94,7 +95,8 @@ def by_layer(model: nn.Module, image_shape: tuple[int, int, int]) -> tuple[dict[
 
             handles.append(layer.register_forward_hook(add))
     device, training = next(model.parameters()).device, model.training
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    plain = sdpa_kernel(SDPBackend.MATH)  # of fused attention on a CPU the counter knows nothing
+    with plain, FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(torch.zeros(1, *image_shape, device=device))
     model.train(training)
     for handle in handles:
