@@ -65,8 +65,9 @@ def deal_gradients(pack: Network, networks: Sequence[Network]) -> None:
     for network in networks:
         for name, tensor in network.tensors().items():
             if (grad := wholes[name].grad) is not None:
-                place = tensor.shape, tensor.stride(), tensor.storage_offset()
-                tensor.grad = grad.contiguous().as_strided(*place)
+                grad = grad.contiguous()  # as the pack's tensors are; it may be part of another
+                first = grad.storage_offset() + tensor.storage_offset()
+                tensor.grad = grad.as_strided(tensor.shape, tensor.stride(), first)
     for whole in wholes.values():
         whole.grad = None
 
