@@ -4,14 +4,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import torch
 
-from bayesian_lottery.data.decoded import Images, Split
+from bayesian_lottery.data.decoded import Images
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import kinds, packs
 from bayesian_lottery.inference.chains import ChainNetwork
@@ -22,14 +21,14 @@ from bayesian_lottery.inference.priors import prior_of
 from bayesian_lottery.meter import Meter
 from bayesian_lottery.sampling.posterior import assemble, choose, start
 from bayesian_lottery.sampling.saving import restore, save
-from bayesian_lottery.sampling.tally import STATISTICS, Tally
+from bayesian_lottery.sampling.tally import Account, Tally
 from bayesian_lottery.sampling.warmup import SAMPLING, schedule
-from bayesian_lottery.training import checkpoints, devices, evaluation, shifts
+from bayesian_lottery.training import checkpoints, devices, evaluation
 from bayesian_lottery.training.batches import divide
 from bayesian_lottery.training.checkpoints import Checkpointing
-from bayesian_lottery.training.engine import Engine, Plan
+from bayesian_lottery.training.engine import Plan
 from bayesian_lottery.training.loop import LABELS
-from bayesian_lottery.training.records import Diverged, Record
+from bayesian_lottery.training.records import Diverged, Record, Records
 from bayesian_lottery.training.targets import Targets
 
 STUCK = 0.001  # mean acceptance at or below which a chain has not moved
@@ -75,7 +74,8 @@ def train(
         )
 
     training, validation = divide(images, settings)
-    tester = Engine(network, images.image_shape, Plan(**settings.get("compute", {})))
+    plan = Plan(**settings.get("compute", {}))
+    records = Records(networks, images, validation, settings, streams, plan, checkpointing)
     network.begin()
     prior = prior_of(options, network.survivors)
     chosen = choose(training, options.images, images, kind)
@@ -88,115 +88,79 @@ def train(
             "images, weights and prior must give a finite one."
         )
 
-    stages = schedule(options.warmup)
-    record, tallies = Record(), {"warmup": Tally(), "draws": Tally(), "part": Tally()}
-    kept: dict[str, list[float]] = {name: [] for name in STATISTICS}
-    first = 0
+    stages, account, first = schedule(options.warmup), Account(), 0
     if checkpointing and (restored := restore(checkpointing, network, chain)):
-        first, chain, told = restored
-        record = Record(**told["record"])
-        tallies = {name: Tally(**tally) for name, tally in told["tallies"].items()}
-        kept = told["kept"]
-        record.resumed_at_steps.append(first)
+        first, chain, progress = restored
+        account = Account.of(progress["account"])
+        records.resume([progress["record"]], first)
         print(f"resuming at draw {first} of {total}", flush=True)
-
-    saved_at = clock = time.perf_counter()
-    meter = Meter("draw", total, first)
+    records.start_clock()
+    saved_at, meter = time.perf_counter(), Meter("draw", total, first)
     with checkpoints.listening() as requests:
         for number in range(first, total):
-            warm = number < options.warmup
-            before = float(chain.step_size)
+            done, warm = number + 1, number < options.warmup
+            told = {"step_size": float(chain.step_size)}
             stage = stages[number] if warm else SAMPLING
-            chain, info = sampler.next(chain, number, stage, number + 1 == options.warmup, data)
-            told = {name: float(value) for name, value in info._asdict().items()}
-            told |= {"potential": -float(chain.point.logdensity), "step_size": before}
-            for name in ("warmup" if warm else "draws", "part"):
-                tallies[name].add(told)
+            chain, info = sampler.next(chain, number, stage, done == options.warmup, data)
+            told |= {name: float(value) for name, value in info._asdict().items()}
+            told["potential"] = -float(chain.point.logdensity)
+            tally = account.warmup if warm else account.draws
+            for each in (tally, account.part):
+                each.add(told)
             network.weight.data.copy_(torch.from_numpy(np.array(weights(chain.point.position))))
             if not warm:
                 network.average()
-                slot = place(number + 1 - options.warmup, options.draws, options.keep)
+                slot = place(done - options.warmup, options.draws, options.keep)
                 if slot is not None:
                     network.keep_draw(slot, network.point())
-                    for name in STATISTICS:
-                        kept[name].append(told[name])
-            if number + 1 in (options.warmup, total):
+                    account.keep(told)
+            if done in (options.warmup, total):
                 moved = bool((chain.point.position != position).any())
-                _refuse_stuck(tallies["warmup" if warm else "draws"], moved, stream, checkpointing)
-            if number + 1 == total:
+                _refuse_stuck(tally, moved, stream, checkpointing)
+            if done == total:
                 network.finish(lambda: iter(()))
 
-            epoch = _epoch(number + 1, total, epochs)
-            if epoch:
-                record.seconds_training += time.perf_counter() - clock
-                row = _row(tallies["part"], epoch, number + 1, len(chosen), network)
-                _end_part(record, row, tester, images, validation, settings, stream)
-                tallies["part"] = Tally()
-                if watch:
-                    watch(epoch)
-                clock = time.perf_counter()
-            meter.show(number + 1, partial(_state, tallies["part"]))
+            if (part := place(done, total, epochs)) is not None:
+                with records.training_paused():
+                    row = {"epoch": part + 1, "draw": done, **account.row(len(chosen))}
+                    _end_part(records, row)
+                    if watch:
+                        watch(part + 1)
+            meter.show(done, account.words)
 
             due = checkpointing and time.perf_counter() - saved_at >= checkpointing.seconds
             if checkpointing and (due or requests.save):
-                record.seconds_training += time.perf_counter() - clock
-                progress = {
-                    "record": vars(record),
-                    "tallies": {name: vars(tally) for name, tally in tallies.items()},
-                    "kept": kept,
-                }
-                save(checkpointing, number + 1, network, chain, progress)
+                with records.training_paused():
+                    progress = {"record": vars(records.all[0]), "account": account.state()}
+                    save(checkpointing, done, network, chain, progress)
                 requests.save = False
-                saved_at = clock = time.perf_counter()
+                saved_at = time.perf_counter()
             if requests.stop:
-                raise checkpoints.Stopped(f"stopped after draw {number + 1} of {total}")
+                raise checkpoints.Stopped(f"stopped after draw {done} of {total}")
     meter.close()
-
-    clock = time.perf_counter()
-    if not total:
-        tests = evaluation.measure(tester, images, validation, settings, stream, 0)
-        record.history.append({"epoch": 0, **tests})
-    record.passes, record.predictions = evaluation.final(tester, images, settings, stream)
-    record.shifts = shifts.measure(tester, images, settings, stream, others)
-    draws = evaluation.by_draw(tester, images, settings, stream)
+    records.end(others, trained=total > 0)
     if total:
-        record.sampling = _summary(tallies, network, options)
-        finite = {n: torch.tensor(v, dtype=torch.float64) for n, v in kept.items()}
-        finite = {name: values for name, values in finite.items() if values.isfinite().all()}
-        draws = replace(draws, statistics=finite)
-    record.draws = draws
-    record.seconds_evaluation += time.perf_counter() - clock
-    return [record]
+        (record,) = records.all
+        record.sampling |= account.summary() | {"temperature": options.temperature}
+        kept = account.statistics().items()
+        statistics = {name: torch.tensor(each, dtype=torch.float64) for name, each in kept}
+        assert record.draws
+        record.draws = replace(record.draws, statistics=statistics)
+    return records.all
 
 
-def _epoch(done: int, total: int, epochs: int) -> int | None:
-    """The part that ends with draw `done` of `total`, if one does."""
-    slot = place(done, total, epochs)
-    return None if slot is None else slot + 1
-
-
-def _row(part: Tally, epoch: int, draw: int, images: int, network: ChainNetwork) -> dict:
-    """A row of the history: the part's means."""
-    loss = part.potential / part.count / images
-    return {"epoch": epoch, "draw": draw, "loss": loss, **part.rates(), **network.sampling()}
-
-
-def _end_part(
-    record: Record,
-    row: dict,
-    tester: Engine,
-    images: Images,
-    validation: Split,
-    settings: Mapping,
-    stream: Sequence[object],
-) -> None:
+def _end_part(records: Records, row: dict) -> None:
     """Add a row to the history, with metrics where they are due."""
+    (record,), (tester,), (stream,) = records.all, records.testers, records.streams
     clock = time.perf_counter()
-    if evaluation.due(settings, row["epoch"]):
-        row |= evaluation.measure(tester, images, validation, settings, stream, row["epoch"])
+    row |= tester.network.sampling()
+    if evaluation.due(records.settings, row["epoch"]):
+        row |= evaluation.measure(
+            tester, records.images, records.validation, records.settings, stream, row["epoch"]
+        )
     record.seconds_evaluation += time.perf_counter() - clock
     row["seconds"] = record.seconds_training + record.seconds_evaluation
-    row["peak_memory_bytes"] = devices.peak_memory(images.mean.device)
+    row["peak_memory_bytes"] = devices.peak_memory(records.images.mean.device)
     record.history.append(row)
 
 
@@ -212,27 +176,3 @@ def _refuse_stuck(
             f"a mean acceptance of {tally.acceptance / tally.count:.2g} and step size of "
             f"{tally.step_size / tally.count:.2g} ({' '.join(map(str, stream))})."
         )
-
-
-def _summary(tallies: Mapping[str, Tally], network: ChainNetwork, options: Exact) -> dict:
-    """What the metrics tell of the chain; of warm-up its gradients only."""
-    drawn, warm = tallies["draws"], tallies["warmup"]
-    return {
-        **network.sampling(),
-        "taken": drawn.count,
-        "warmup": warm.count,
-        "warmup_gradients": warm.gradients,
-        **drawn.rates(),
-        "gradients": drawn.gradients + warm.gradients,
-        "depth_capped": drawn.capped / drawn.count,
-        "bfmi": drawn.bfmi,
-        "temperature": options.temperature,
-    }
-
-
-def _state(part: Tally) -> str:
-    """What the log says of the draws since the last row."""
-    if not part.count:
-        return ""
-    potential = part.potential / part.count
-    return f", potential {potential:.1f}, acceptance {part.acceptance / part.count:.2f}"
