@@ -18,13 +18,8 @@ SHAPE = (1, 8, 8)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def loaded():
-    before = {which: dict(registry) for which, registry in extensions.REGISTRIES.items()}
+def loaded(registries):
     extensions.load([Path(__file__).parents[2] / "config/studies/slips.py"])
-    yield
-    for which, registry in extensions.REGISTRIES.items():
-        for name in registry.keys() - before[which].keys():
-            del registry[name]
 
 
 def mask_of(template, density):

@@ -28,6 +28,8 @@ OWN = [  # they stand alone
 APPENDIX = [path for path in ALL if path not in OWN + ON_MNIST]  # laid over the main study
 STUDIES = [MAIN, *APPENDIX]
 
+pytestmark = pytest.mark.usefixtures("registries")
+
 
 @pytest.fixture(autouse=True)
 def _nothing_trained(tmp_path, monkeypatch):
