@@ -1,4 +1,4 @@
-"""What all tests share. Hypothesis tries the same examples each time, however busy the machine is."""
+"""What tests share. Hypothesis tries the same examples each time, however busy the machine is."""
 
 import sys
 
