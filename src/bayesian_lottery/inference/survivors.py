@@ -129,16 +129,12 @@ class Survivors:
         """Note each variable's `columns`: the place in a row of its every entry, -1 if pruned."""
         total, device = len(self), self.like.device
         columns = [torch.where(column < 0, total, column) for column in columns]
-        by_name = zip(self.shapes.items(), columns, strict=True)
-        dense = [
-            _channels_last(column.view(shape)).flatten()
-            for (name, shape), column in by_name
-            if name not in self.patterns
-        ]
+        by_name = zip(self.shapes, columns, strict=True)
+        dense = torch.cat([column for name, column in by_name if name not in self.patterns])
         self.columns = torch.cat(columns).to(device)
         self.places: Places | None = None
         if self.members > 1 or total < len(self.columns):
-            self.places = Places(torch.cat(dense), total, device, every=not self.patterns)
+            self.places = Places(dense, total, device, every=not self.patterns)
 
     @classmethod
     def together(cls, parts: Sequence["Survivors"]) -> "Survivors":
@@ -192,13 +188,10 @@ class Survivors:
         shapes = {name: s for name, s in self.shapes.items() if name not in self.patterns}
         parts = rows.split([shape.numel() for shape in shapes.values()], dim=1)
         # Views for one row; copies for more.
-        tensors = {}
-        for part, (name, shape) in zip(parts, shapes.items(), strict=True):
-            if self.places is not None and len(shape) == 4:  # laid out by `_channels_last`
-                tensors[name] = part.reshape(-1, *shape[2:], shape[1]).movedim(-1, 1)
-            else:
-                tensors[name] = part.reshape(-1, *shape[1:])
-        return tensors
+        return {
+            name: part.reshape(-1, *shape[1:])
+            for part, (name, shape) in zip(parts, shapes.items(), strict=True)
+        }
 
     def logits(self, images: Tensor, rows: Tensor) -> Tensor:
         """Logits (S, B, K) of float images (B, C, H, W) by each of the networks `rows` (S, n).
@@ -225,12 +218,6 @@ class Survivors:
         """Logits (S, B, K) from the template's output (B, S·K)."""
         logits = unfold_samples(output, classes_of(self.template))
         return logits.unflatten(0, (-1, self.members)).flatten(1, 2) if self.members > 1 else logits
-
-
-def _channels_last(weight: Tensor) -> Tensor:
-    """A convolution's weight (O, I, kh, kw) as (O, kh, kw, I), in which order it needs no copy to
-    take part in channels-last; any other as it is."""
-    return weight.movedim(1, -1) if weight.dim() == 4 else weight
 
 
 def _owner(template: nn.Module, name: str) -> tuple[nn.Module, str]:
