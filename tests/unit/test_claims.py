@@ -309,10 +309,9 @@ UNCLEAR = {
         for name, (_, true, _) in CASES.items()
         if "trunks" in true
     },
-    "snip_survives_shuffling_deterministic": {
-        "trunks": WAYS,
-        "branches": WAY_BRANCHES,
-        "seeds": 4,
+    **{  # of so many draws of three seeds, two decide by chance
+        name: {"trunks": WAYS, "branches": WAY_BRANCHES, "seeds": 4}
+        for name in ("snip_survives_shuffling_deterministic", "transfer_beats_mask_bayesian")
     },
     **{
         f"early_costs_a_fifth_{inference}": {

@@ -69,7 +69,7 @@ def early_costs_a_fifth(subject: Subject, inference: str) -> Evidence:
             raise NotTested("seconds of different devices cannot be compared")
         own = spent(way, level, SEARCHES["early"].scored)
         share = (own / spent(usual, level, SEARCHES[FIRST].scored)).dropna()
-        values = pd.DataFrame({"value": share, "variance": float("nan")})
+        values = pd.DataFrame({"value": share, "variance": float("nan"), "converged": True})
         words = f"seconds to the ticket of level {level}, search {name} / {FIRST}"
         return subject.evidence(values, f"{words}, {INFERENCES[inference]}", Region(below=FIFTH))
 
