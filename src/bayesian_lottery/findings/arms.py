@@ -8,7 +8,7 @@ Nothing here needs torch or pandas: the workflow asks for it before anything is 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from bayesian_lottery.errors import choice
@@ -21,7 +21,9 @@ _PLAIN = Branch()
 KEPT = _PLAIN.mask  # the mask of a ticket itself
 SOURCE = "deterministic"  # the inference whose tickets figures and claims are of
 _TICKET = tuple(name for name in COORDINATES if name not in ("branch", "replicate"))
-_SAME = ("dataset", "seed", "train", "objective")  # what an arm has as its ticket's trunk has it
+# The pieces in which arms may differ; all others they have as their ticket's trunk has them.
+_OWN = ("mask", "weights", "inference", "curriculum", "of", "pool", "members")
+_SAME = tuple(each.name for each in fields(Branch) if each.name not in _OWN)
 _STARTS = {"initial": "", "reinitialised": "from random weights"}
 _MASKS = {
     "shuffle_layerwise": "shuffled in layers",
