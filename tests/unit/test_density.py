@@ -12,7 +12,7 @@ from bayesian_lottery.randomness import generator
 from bayesian_lottery.sampling.density import arrange, log_likelihood
 from bayesian_lottery.sampling.layout import FORMS, layout_of
 
-SHAPES = {"lenet_100_50": (1, 8, 8), "lenet5": (1, 28, 28)}
+SHAPES = {"lenet_100_50": (1, 8, 8), "lenet_300_100": (1, 8, 8), "lenet5": (1, 28, 28)}
 IMAGES, CLASSES = 23, 5  # no multiple of a chunk's 10
 
 
@@ -94,11 +94,11 @@ def test_value_and_gradient_are_those_by_hand():
 
 
 def test_the_sparser_the_mask_the_fewer_units_are_computed_and_by_survivors_alone():
-    dense, sparse = (layout_of(case("lenet_100_50", density)[0]) for density in (0.3, 0.03))
+    dense, sparse = (layout_of(case("lenet_300_100", density)[0]) for density in (0.3, 0.03))
     assert not any(each.sparse for each in dense.linears)
-    assert dense.linears[0].live.shape == (100, 64)
+    assert dense.linears[0].live.shape == (300, 64)
     assert sparse.linears[0].sparse
-    assert sparse.linears[0].live.shape[0] < 50
+    assert sparse.linears[0].live.shape[0] < 150
     assert "hidden.0" in sparse.words() and "sparse" in sparse.words()
 
 
