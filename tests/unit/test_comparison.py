@@ -10,6 +10,7 @@ import pytest
 import synthetic
 
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import write_json
 from bayesian_lottery.findings import comparison, published, results
 
 pytestmark = pytest.mark.slow
@@ -106,7 +107,10 @@ def test_claims_need_all_coordinates_and_pairing_unique_ones(ours, tmp_path):
 
 def test_the_script_compares_with_a_published_study(ours, tmp_path):
     study = tmp_path / "published/small"
-    published.publish(ours, study, "seed0", [0], "snakemake")
+    for name, table in published.tables_of(ours)._asdict().items():
+        path = study / f"seed0/{name}.parquet"
+        results.write(table[table["seed"] == 0], path, path.with_suffix(".csv"))
+    write_json(study / "seed0/made.json", {"command": "snakemake"})
     command = [sys.executable, "scripts/compare.py", ours / "runs.parquet", study,
                "--csv", tmp_path / "nodes.csv", "--page", tmp_path / "page.md"]  # fmt: skip
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
