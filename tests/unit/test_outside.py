@@ -167,7 +167,7 @@ def test_tickets_are_as_good_as_those_of_torchs_own_pruning(trained, digits):
     assert difference > FEW * error, "pruning at random is told apart"
 
 
-def trained_by_torch_blue(digits, heat: float) -> list[tuple[float, float]]:
+def trained_by_torch_blue(digits, std: float) -> list[tuple[float, float]]:
     """Test accuracy and NLL of each seed, by torch-blue's modules, samples, loss and no more."""
     (images, labels), (test, truth) = digits
     found = []
@@ -177,10 +177,10 @@ def trained_by_torch_blue(digits, heat: float) -> list[tuple[float, float]]:
         convert_to_vimodule(
             model,
             keep_weights=True,
-            variational_distribution=MeanFieldNormal(std=STD),
+            variational_distribution=MeanFieldNormal(std=std),
             prior=MeanFieldNormal(std=1.0),
         )
-        loss = KullbackLeiblerLoss(Categorical(), dataset_size=len(labels), heat=heat)
+        loss = KullbackLeiblerLoss(Categorical(), dataset_size=len(labels), heat=HEAT)
         fit(model, lambda x, y, m=model, of=loss: of(m(x, samples=SAMPLES), y), images, labels)
         with torch.no_grad():
             probabilities = model(test, samples=10).as_subclass(torch.Tensor).softmax(-1).mean(0)
@@ -190,15 +190,15 @@ def trained_by_torch_blue(digits, heat: float) -> list[tuple[float, float]]:
 
 
 def test_bayesian_networks_are_as_good_as_by_torch_blues_own_loop(trained, digits):
-    theirs = np.array(trained_by_torch_blue(digits, HEAT))
+    theirs = np.array(trained_by_torch_blue(digits, STD))
     for column, metric in enumerate(("accuracy", "nll")):
         ours = finals(trained, "bayesian", 0, metric)
         difference, error = apart(ours, theirs[:, column])
         assert error < (0.01, 0.05)[column], "too noisy to tell"
         assert abs(difference) < FEW * error, (metric, ours, theirs[:, column])
-    hot = np.array(trained_by_torch_blue(digits, 20 * HEAT))
-    difference, error = apart(finals(trained, "bayesian", 0, "nll"), hot[:, 1])
-    assert difference < -FEW * error, "another heat is told apart"
+    wide = np.array(trained_by_torch_blue(digits, 30 * STD))
+    difference, error = apart(finals(trained, "bayesian", 0, "nll"), wide[:, 1])
+    assert difference < -FEW * error, "another deviation at the start is told apart"
 
 
 @pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
