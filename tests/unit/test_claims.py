@@ -403,7 +403,7 @@ def test_ways_are_compared_by_kind_and_the_papers_claims_are_of_their_tickets_al
     row = row_of("dynamic_matches_bayesian", runs, kinds=KINDS)
     assert row["statistic"].startswith("peak accuracy, Bayesian, search set minus iterative, mean")
     assert row["statistic"].endswith("from 16.8 to 1.15 % density")  # about 10 % and sparser
-    assert row_of("dynamic_matches_bayesian", runs)["reason"] == "no trunk with search dynamic"
+    assert row_of("dynamic_matches_bayesian", runs)["reason"] == "no run with search dynamic"
     some = runs[~(runs["search"] == "one_shot").fillna(False) | (runs["scorer"] != "snr")]
     assert row_of("one_shot_falls_behind_bayesian", some)["reason"] == (
         "no Bayesian trunk with search one_shot, scorer snr, rewind imp, curriculum paper"
