@@ -89,7 +89,8 @@ class Source:
 
     def network(self, template: nn.Module, state: State) -> Network:
         """The network of a state of it, in evaluation mode."""
-        return compact.network_of(self.folder, template, state, self.kind, self.options)
+        path = self.folder / "weights.safetensors"
+        return compact.network_of(path, template, state, self.kind, self.options)
 
     @cached_property
     def whole(self) -> Network:
