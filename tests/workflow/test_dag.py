@@ -67,6 +67,7 @@ def test_every_node_is_trained_once(checkout):
     assert {rule: count for rule, count in found.items() if rule not in plots} == {
         "prepare_data": 1,
         "initialise": 2,
+        "count": 1,
         "train_dense_bayesian": 2,
         "train_level": 2 * 2 * 3,
         "train_level_lrr": 2 * 2 * 3,
@@ -74,7 +75,7 @@ def test_every_node_is_trained_once(checkout):
         "claims": 1,
         "explorer": 1,
         "all": 1,
-        "total": 33 + len(plots),
+        "total": 34 + len(plots),
     }
 
 

@@ -1,14 +1,4 @@
 # Pools train nothing: they average the predictions that their members have kept.
-def kept_by_members(name):
-    """What gives the files of that name of a pool's members, in their order."""
-
-    def paths(wildcards):
-        needed = study.node_inputs(config, node_of(wildcards))
-        return [path for key, path in needed.items() if key.rstrip("0123456789") == name]
-
-    return paths
-
-
 if any(study.members(config, node) for node in NODES.values()):
 
     rule pool:

@@ -72,6 +72,16 @@ def alone(name, pattern, **outputs):
     )
 
 
+def kept_by_members(name):
+    """What gives the files of that name of a pool's members, in their order."""
+
+    def paths(wildcards):
+        needed = study.node_inputs(config, node_of(wildcards))
+        return [path for key, path in needed.items() if key.rstrip("0123456789") == name]
+
+    return paths
+
+
 def names_of_kind(kind):
     """A pattern of the inferences of a kind."""
     return "|".join(n for n in study.inferences(config) if study.kind_name(config, n) == kind)
