@@ -112,7 +112,7 @@ def test_the_paper_takes_seconds_to_plan(checkout):
     print(f"{found['total']} jobs in {seconds:.1f} s of CPU")
     assert found["train_dense_deterministic"] == found["train_dense_bayesian"]
     assert found["total"] > 1800
-    assert seconds < 10
+    assert seconds < 30  # of busy and slow machines, too; more than that is another order of growth
 
 
 @pytest.mark.parametrize(
