@@ -406,7 +406,8 @@ def test_ways_are_compared_by_kind_and_the_papers_claims_are_of_their_tickets_al
     assert row_of("dynamic_matches_bayesian", runs)["reason"] == "no run with search dynamic"
     some = runs[~(runs["search"] == "one_shot").fillna(False) | (runs["scorer"] != "snr")]
     assert row_of("one_shot_falls_behind_bayesian", some)["reason"] == (
-        "no Bayesian trunk with search one_shot, scorer snr, rewind imp, curriculum paper"
+        "no Bayesian trunk with search one_shot, scorer snr, rewind imp, pattern weights, "
+        "curriculum paper"
     )
     alone = runs[(runs["search"] == "iterative").fillna(True)]
     wanted = ("estimate", "low", "high", "seeds")

@@ -141,7 +141,10 @@ def _compared(
     region: Callable[[float], Region],
     dense: bool = False,
 ) -> Evidence:
-    levels = subjects.minus(subject.measured(way), subject.measured(usual))
+    ordinary = subject.measured(usual)
+    levels = subjects.minus(subject.measured(way), ordinary)
+    # A level's density is the ticket's: a small dense network beside it has one of its own.
+    levels = levels.assign(density=ordinary["density"].reindex(levels.index))
     statistic = f"{subject.options.statistic} accuracy, {INFERENCES[inference]}, {words}"
     if dense:
         levels = subjects.pruned(levels)
