@@ -180,6 +180,7 @@ def test_figure15_draws_agreement_against_gradients(table):
     points = {bars.get_label(): bars.lines[0].get_xydata()[0] for bars in top1.containers}
     own = table[(table["arm"] == "tuned Bayesian") & (table["level"] == 10)]
     assert points["tuned Bayesian"] == pytest.approx([3200, 100 * own["top1"].mean()])
+    assert len(draw("figure15", {"agreement": table[table["level"] <= 3]}).axes) == 3  # 51 %
     assert "disagree" in figure.axes[1].get_title() and "disagree" not in top1.get_title()
 
 

@@ -65,8 +65,9 @@ class Arm:
         """What it is, without what its weights start from and how many a pool averages."""
         plain = not self.kind.stochastic
         name = "ticket" if plain else self.kind.words
-        if plain and self.weights == "reinitialised":
-            name = "ensemble" if self.pool else "random weights"
+        if self.weights == "reinitialised":
+            random = "ensemble" if self.pool else "random weights"
+            name = random if plain else f"{name}, random"
         return name if self.mask == KEPT else f"{name}, {_MASKS.get(self.mask, self.mask)}"
 
     @property

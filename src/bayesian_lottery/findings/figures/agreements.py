@@ -28,13 +28,14 @@ def draw(plan: Agreements, table: pd.DataFrame, files: Mapping[str, Path]) -> Fi
     for where in plan.wheres:
         own = rows(table, where)
         levels = own.groupby("level")["density"].mean()
-        for density in plan.densities:
-            level = results.nearest(levels, density) if len(levels) else None
-            if level is not None:
-                panels.append((where["model"], own[own["level"] == level]))
+        if levels.empty:
+            continue
+        near = [results.nearest(levels, density) for density in plan.densities]
+        shown = dict.fromkeys(level for level in near if level is not None)
+        for level in shown or [levels.index.max()]:
+            panels.append((where["model"], own[own["level"] == level]))
     if not panels:
-        wanted = ", ".join(f"{100 * density:g} %" for density in plan.densities)
-        raise NothingToShow(f"No ticket with a sampler has a density of about {wanted}.")
+        raise NothingToShow("No ticket of these models has a sampler.")
     present = {branch for _, own in panels for branch in own["branch"].fillna("")}
     drawn = {branch: each for branch, each in plan.looks.items() if branch in present}
     styles = style.lines(look for look, _ in drawn.values())
