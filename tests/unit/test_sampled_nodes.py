@@ -99,7 +99,8 @@ def test_a_row_of_history_for_each_epoch_and_none_without_training(small):
     network, images, settings = started(small, node)
     settings = {**settings, "curriculum": {**settings["curriculum"], "epochs": 0}}
     (record,) = sampler.train([network], images, settings, [["x"]])
-    assert [row["epoch"] for row in record.history] == [0] and not record.sampling
+    assert [row["epoch"] for row in record.history] == [0]
+    assert record.sampling == {"draws": 0}
     history = small.path(node, "history.csv").read_text().splitlines()
     assert len(history) == 3 and history[0].startswith("epoch,draw,loss,step_size,acceptance")
     settings = {**settings, "curriculum": {**settings["curriculum"], "epochs": 43}}
