@@ -67,7 +67,7 @@ class Run:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def wait(self, seconds: float = 240) -> int:
+    def wait(self, seconds: float = 600) -> int:
         """Wait until it ends, and return its exit status."""
         try:
             return self.process.wait(seconds)
@@ -77,7 +77,7 @@ class Run:
                 f"Snakemake did not end in {seconds:g} s:\n{self.output}"
             ) from None
 
-    def finish(self, seconds: float = 240) -> None:
+    def finish(self, seconds: float = 600) -> None:
         """Wait until it ends, well."""
         assert self.wait(seconds) == 0, self.output
 
@@ -213,7 +213,7 @@ class Node:
                     return int(entry.name)
         return None
 
-    def freeze(self, seconds: float = 90) -> int:
+    def freeze(self, seconds: float = 180) -> int:
         """Stop the node's training in the middle, after a checkpoint; return its process.
 
         It stays there until it gets SIGCONT, which SLURM sends along with SIGTERM: so however fast
