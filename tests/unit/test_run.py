@@ -34,7 +34,7 @@ def test_the_slurm_tests_are_skipped_before_they_do_anything():
 
 
 def test_the_last_line_says_what_was_skipped_and_what_brings_it():
-    show = "from run import *; print(*verdict(0, 0, obstacle()), sep='\\n')"
+    show = "from run import *; print(*verdict(dict.fromkeys(PARTS, 0), obstacle()), sep='\\n')"
     last = without_slurm("-c", f"import sys; sys.path.insert(0, 'tests'); {show}").splitlines()[-1]
     assert last.startswith("Tests on SLURM: skipped. SLURM is not installed")
     assert last.endswith(COMMAND)
