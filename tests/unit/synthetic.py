@@ -1,9 +1,11 @@
 """Made-up metrics files for tests of tables and figures: repeatable, shaped like a study."""
 
+import functools
 import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from bayesian_lottery.files import write_json
 from bayesian_lottery.study import Node
@@ -33,6 +35,23 @@ def _layers(sizes: list[int], survivors: int, steepness: float) -> list[int]:
         kept[index] += kept[index] < sizes[index]
 
 
+def sizes(model: str) -> dict[str, int]:
+    """The weights of each layer of a model."""
+    return {f"layers.{i}.weight": 500 * (2 + i % 4) for i in range(LAYERS.get(model, 3))}
+
+
+@functools.cache
+def survivors(model: str, level: int, inference: str) -> dict[str, int]:
+    """The weights of each layer that a level keeps; deeper layers are pruned more, and of Bayesian
+    networks even more so."""
+    weights = sizes(model)
+    left = sum(weights.values())
+    for _ in range(level):
+        left -= int(0.2 * left)
+    kept = _layers([*weights.values()], left, 1.2 if inference == "bayesian" else 0.9)
+    return dict(zip(weights, kept, strict=True))
+
+
 def metrics(
     level: int = 0,
     *,
@@ -55,12 +74,11 @@ def metrics(
     """The metrics of one node, as its metrics.json holds them."""
     if level == 0:
         scorer = rewind = None
-    sizes = [500 * (2 + layer % 4) for layer in range(LAYERS.get(model, 3))]
-    survivors = sum(sizes)
-    for _ in range(level):
-        survivors -= int(0.2 * survivors)
-    prunable = sum(sizes)
-    density = survivors / prunable
+    weights = sizes(model)
+    bayesian = inference == "bayesian" or (branch or "").startswith("transplant")
+    kept = survivors(model, level, "bayesian" if bayesian else inference)
+    prunable = sum(weights.values())
+    density = sum(kept.values()) / prunable
     node = {
         "dataset": dataset, "model": model, "inference": inference, "curriculum": curriculum,
         "seed": seed, "scorer": scorer, "rewind": rewind, "level": level, "branch": branch,
@@ -69,8 +87,6 @@ def metrics(
     later = {"search": search, "ranking": ranking, "pattern": pattern}
     node |= {name: value for name, value in later.items() if value and level}
     noise = random.Random(str(node))
-    bayesian = inference == "bayesian" or (branch or "").startswith("transplant")
-    steepness = 0.9 + 0.3 * bayesian  # deeper layers are pruned more
     harm = {"square": 0.006, "mu": 0.0013}.get(scorer, 0.001) * _HARM.get(branch, 1)
     ceiling = _CEILING.get(model, 0.95) - 0.02 * (curriculum == "low") + 0.005 * (rewind == "lrr")
     accuracy = ceiling - 0.015 * bayesian - harm * (1 / density - 1)
@@ -100,15 +116,13 @@ def metrics(
             "dataset": dataset, "model": model, "inference": "bayesian" if bayesian else inference,
             "curriculum": {"epochs": epochs, "batch_size": 128},
             "evaluation": {"every": 1, "passes": 10, "samples": 10},
+            "validation": 0.1,
         },
         "density": density,
-        "survivors": survivors,
+        "survivors": sum(kept.values()),
         "prunable": prunable,
         "layers": [
-            {"name": f"layers.{index}.weight", "size": size, "survivors": kept}
-            for index, (size, kept) in enumerate(
-                zip(sizes, _layers(sizes, survivors, steepness), strict=True)
-            )
+            {"name": name, "size": size, "survivors": kept[name]} for name, size in weights.items()
         ],
         "results": {
             "peak": measured(accuracy, max(1, epochs - 9)),
@@ -204,7 +218,8 @@ def full(levels: int = 6, seeds=(0, 1)) -> list[dict]:
 def write(folder: Path, nodes) -> list[Path]:
     """Write each node's metrics to the file that its coordinates spell."""
     paths = []
-    for node in nodes:
-        paths.append(folder / Node(**node["node"]).folder / "metrics.json")
-        write_json(paths[-1], node)
+    with mock.patch("os.fsync"):  # what is made up need not survive a power cut
+        for node in nodes:
+            paths.append(folder / Node(**node["node"]).folder / "metrics.json")
+            write_json(paths[-1], node)
     return paths

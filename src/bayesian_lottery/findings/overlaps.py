@@ -5,7 +5,7 @@
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -53,8 +53,15 @@ def table(config: Mapping, nodes: Iterable[Node]) -> pd.DataFrame:
     def mask(node: Node) -> dict[str, np.ndarray]:
         return load_arrays(study.mask_file(config, node))
 
+    return compare(study.pairs(config, nodes), mask)
+
+
+def compare(
+    pairs: Iterable[study.Pair], mask: Callable[[Node], Mapping[str, np.ndarray]]
+) -> pd.DataFrame:
+    """The table of overlaps of `pairs`, whose masks `mask` gives."""
     rows = []
-    for node, other, compared in study.pairs(config, nodes):
+    for node, other, compared in pairs:
         first, second = mask(node), mask(other)
         told = {"compared": compared, "other_seed": other.seed, "other_inference": other.inference}
         layers = [name for name in second if name in first]

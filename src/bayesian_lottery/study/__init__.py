@@ -50,7 +50,7 @@ from bayesian_lottery.study.files import (
     watched,
     watching_task,
 )
-from bayesian_lottery.study.mask_files import distance_files, mask_file, pairs, watches
+from bayesian_lottery.study.mask_files import Pair, distance_files, mask_file, pairs, watches
 from bayesian_lottery.study.nodes import (
     COORDINATES,
     LATER,
@@ -69,6 +69,7 @@ __all__ = [
     "TICKET",
     "Early",
     "Node",
+    "Pair",
     "Trunk",
     "alike",
     "arms",

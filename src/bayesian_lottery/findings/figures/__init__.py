@@ -138,15 +138,18 @@ def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path]
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
     figure = FIGURES[name]
-    for needed in filter(None, (figure.table, figure.nodes)):
-        if tables.get(needed) is None:
-            raise NothingToShow(f"{name} needs the table of {needed}.")
-    table = tables[figure.table]
+    planned = plan(name, nodes(_given(name, tables, figure.nodes or figure.table)), options)
+    table = _given(name, tables, figure.table)
     if not figure.ways:
         table = shown(table, options.get("tickets", {}))
-    planned = plan(name, nodes(tables[figure.nodes] if figure.nodes else table), options)
     module = importlib.import_module(f"{__name__}.{figure.drawing}")
     return module.draw(planned, table, files or {})
+
+
+def _given(name: str, tables: Mapping, needed: str):
+    if tables.get(needed) is None:
+        raise NothingToShow(f"{name} needs the table of {needed}.")
+    return tables[needed]
 
 
 def save(drawn: object, path: str | Path) -> None:

@@ -58,8 +58,7 @@ def draw(plan: Grid, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
                     here.tick_params(labelbottom=False)
             else:
                 here.set_axis_off()
-    for here, labels in ends:
-        style.label_ends(here, labels)
+    style.label_ends(figure, ends)
     return figure
 
 
@@ -90,7 +89,8 @@ def _panel(
         axes.plot(x, mean, **line.properties(), label=label)
         axes.fill_between(x, mean - sd, mean + sd, color=line.color, alpha=0.18, linewidth=0)
         open_ = points["level"].isin(own["level"][results.disagreeing(own)])
-        axes.plot(x[open_], mean[open_], color=line.color, **_DISAGREE)
+        if open_.any():
+            axes.plot(x[open_], mean[open_], color=line.color, **_DISAGREE)
         ends.append((curve.short or label, x.iloc[-1], mean.iloc[-1], line.color))
         remaining += [*x]
     style.weights_axis(axes, remaining, per_cent=row.against == "density")

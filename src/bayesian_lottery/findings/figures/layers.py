@@ -33,9 +33,8 @@ def draw(plan: Layers, layers: pd.DataFrame, files: Mapping[str, Path]) -> Figur
     for title, cell, here in zip(plan.titles, plan.cells, axes[0], strict=True):
         here.set_title(title)
         lines = [(styles[curve.look], rows(layers, curve.where)) for curve in cell.curves]
-        ends.append(_panel(here, lines, plan.levels))
-    for here, labels in zip(axes[0], ends, strict=True):
-        style.label_ends(here, labels)
+        ends.append((here, _panel(here, lines, plan.levels)))
+    style.label_ends(figure, ends)
     return figure
 
 

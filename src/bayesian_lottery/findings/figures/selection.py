@@ -175,13 +175,13 @@ def describe(shown: Sequence[Where], nodes: Iterable[Node]) -> str:
         elif models:
             each = (f"{value} ({', '.join(names)})" for value, names in models.items())
             words.append(f"{column} {', '.join(each)}")
-    words.append(_count(shown, nodes, "seed"))
+    words.append(count(shown, nodes, "seed"))
     if any(node["replicate"] is not None for node in nodes):
-        words.append(f"{_count(shown, nodes, 'replicate')} of each branch")
+        words.append(f"{count(shown, nodes, 'replicate')} of each branch")
     return ", ".join(words)
 
 
-def _count(shown: Sequence[Where], nodes: list[Node], column: str) -> str:
+def count(shown: Sequence[Where], nodes: Sequence[Node], column: str) -> str:
     """How many values of `column` the panels have: "1 seed", "2 seeds", "1 to 2 seeds"."""
     values = ({node[column] for node in matching(nodes, where)} - {None} for where in shown)
     counts = sorted({len(found) for found in values})

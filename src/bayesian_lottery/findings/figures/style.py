@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator, StrMethodFormatter
 
 from bayesian_lottery.errors import InputError
@@ -26,6 +27,9 @@ BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
 # Inches: a journal's column; a panel beside others, one with long labels, and the height of both;
 # a line of text at 8 points, and an entry of a legend.
 ONE_COLUMN, PANEL, WIDE, HEIGHT, TEXT, ENTRY = 3.4, 2.4, 3.4, 1.75, 0.155, 2.3
+_EDGE = 1.03  # where texts beside a panel start, of its width
+
+End = tuple[str, float, float, Any]  # of a line: its text, x, y and colour
 
 
 @dataclass(frozen=True)
@@ -224,33 +228,31 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
     return moved
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float, object]]) -> None:
-    """Write each (text, x, y, colour) beside the panel, a hairline leading to its point.
+def label_ends(figure: Figure, panels: Sequence[tuple[Axes, Sequence[End]]]) -> None:
+    """Write beside each panel the texts of its lines' ends, a hairline leading to each end.
 
     The texts stand at the height of their points, moved apart where they would overlap. Call it
     once the axes' limits are final.
     """
-    across = axes.get_yaxis_transform()  # x in fractions of the panel, y in data
-    edge = 1.03
-    texts = [
-        axes.annotate(
-            text, xy=(x, y), xytext=(edge, y), textcoords=across, va="center", color=color,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "shrinkA": 1,
-                        "shrinkB": 3, "relpos": (0, 0.5)},
-            annotation_clip=False,
-        )
-        for text, x, y, color in ends
-    ]  # fmt: skip
-    figure = axes.get_figure(root=True)
-    if figure is None:
-        raise ValueError("the axes belong to no figure")
+    written = [(axes, ends, [_beside(axes, *end) for end in ends]) for axes, ends in panels]
     figure.draw_without_rendering()  # the layout decides how many points a panel is high
-    bottom, top = axes.get_window_extent().intervaly
-    gap = 1.05 * max((text.get_window_extent().height for text in texts), default=0)
-    to_pixels, to_data = axes.transData, axes.transData.inverted()
-    wanted = [to_pixels.transform((x, y))[1] for _, x, y, _ in ends]
-    for text, pixel in zip(texts, spread(wanted, gap, bottom, top), strict=True):
-        text.set_y(to_data.transform((0, pixel))[1])
+    for axes, ends, texts in written:
+        bottom, top = axes.get_window_extent().intervaly
+        gap = 1.05 * max((text.get_window_extent().height for text in texts), default=0)
+        to_pixels, to_data = axes.transData, axes.transData.inverted()
+        wanted = [to_pixels.transform((x, y))[1] for _, x, y, _ in ends]
+        for text, pixel in zip(texts, spread(wanted, gap, bottom, top), strict=True):
+            text.set_y(to_data.transform((0, pixel))[1])
+
+
+def _beside(axes: Axes, text: str, x: float, y: float, color: Any) -> Annotation:
+    return axes.annotate(
+        text, xy=(x, y), xytext=(_EDGE, y), textcoords=axes.get_yaxis_transform(), va="center",
+        color=color,
+        arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "shrinkA": 1,
+                    "shrinkB": 3, "relpos": (0, 0.5)},
+        annotation_clip=False,
+    )  # fmt: skip
 
 
 def save(figure: Figure, path: str | Path) -> None:

@@ -13,6 +13,4 @@ def exports(nodes: Sequence[Node], options: Mapping, searches: Mapping[str, str]
     selection.with_defaults(options, {})
     if not nodes:
         raise NothingToShow("No level is exported; `exports` in the configuration names some.")
-    datasets, models = (parts.listed(sorted({n[k] for n in nodes})) for k in ("dataset", "model"))
-    levels = parts.listed(sorted({node["level"] for node in nodes}))
-    return Exports(f"{datasets}: {models}, levels {levels}")
+    return Exports(parts.everything(nodes))

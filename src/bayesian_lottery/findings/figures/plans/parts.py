@@ -67,6 +67,14 @@ def models(shown: Sequence[Where]) -> list[str]:
     return [where["model"] for where in shown]
 
 
+def everything(nodes: Sequence[Node]) -> str:
+    """What a table of all `nodes` shows: "digits: resnet20, levels 3, 6, 2 seeds"."""
+    datasets, models, levels = (
+        listed(sorted({node[name] for node in nodes})) for name in ("dataset", "model", "level")
+    )
+    return f"{datasets}: {models}, levels {levels}, {selection.count([{}], nodes, 'seed')}"
+
+
 def listed(values: Sequence) -> str:
     """Values as words, with commas."""
     return ", ".join(map(str, values))

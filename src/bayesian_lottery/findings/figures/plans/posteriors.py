@@ -71,8 +71,7 @@ def agreements(nodes: Sequence[Node], options: Mapping, told: Mapping) -> Agreem
 def agreement_table(nodes: Sequence[Node], options: Mapping, told: Mapping) -> Agreements:
     """Table 3: agreement of each arm with the sampler, level by level. It takes no options."""
     selection.with_defaults(options, {})
-    _compared(nodes, told)
-    return Agreements([], {}, (), "all models and densities that have a sampler")
+    return Agreements([], {}, (), parts.everything(_compared(nodes, told)))
 
 
 def chains(nodes: Sequence[Node], options: Mapping, told: Mapping) -> Chains:
