@@ -52,9 +52,9 @@ def of(root: Path, runs: pd.DataFrame, layers: pd.DataFrame) -> dict[str, pd.Dat
     }
 
 
-def part(root: Path, tables: Mapping[str, pd.DataFrame], choose) -> dict[str, pd.DataFrame]:
-    """The tables of a part of a study: of the rows of runs and layers that are chosen."""
-    return of(root, choose(tables["runs"]), choose(tables["layers"]))
+def part(root: Path, tables: Mapping[str, pd.DataFrame], chosen) -> dict[str, pd.DataFrame]:
+    """The tables of a part of a study: of those rows of runs and layers that are `chosen`."""
+    return of(root, *(tables[name][chosen(tables[name])] for name in ("runs", "layers")))
 
 
 def mask(node: Node) -> dict[str, np.ndarray]:

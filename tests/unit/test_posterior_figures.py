@@ -1,104 +1,36 @@
 """Figures 14 to 16, table 3 and the table of agreement, of a made-up study of posteriors."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+import synthetic_posteriors as posteriors
 import torch
+from drawn import draw, lines
+from synthetic_posteriors import TOLD
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import write_tensors
 from bayesian_lottery.findings import agreement, arms, figures, results
-from bayesian_lottery.findings.figures import NothingToShow, selection, style
-from bayesian_lottery.inference.kinds import KINDS, Kind
-from bayesian_lottery.study import Node
+from bayesian_lottery.findings.figures import NothingToShow
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-LEVELS, SEEDS = (0, 3, 6, 10, 15, 20), (0, 1)
-PIECES = {
-    "chain": {"inference": "gibbs_long", "weights": "reinitialised"},
-    "sampled": {"pool": "chain", "members": 2},
-    "chain_even": {"inference": "gibbs_long", "mask": "shuffle_even"},
-    "sampled_even": {"pool": "chain_even", "members": 2},
-    "anew": {"weights": "reinitialised"},
-    "ensemble": {"pool": "anew", "members": 5},
-    "vi": {"inference": "bayesian"},
-    "tuned_vi": {"inference": "population"},
-}
-TOLD = {"arms": {"branches": PIECES, "inferences": {"gibbs_long": "gibbs", "population": "tuned"}}}
-REPLICATES = {"anew": 5, "chain": 2, "chain_even": 2}
-# How far from the sampler's each arm's logits are, what it gains, and the gradients it takes.
-FAR = {None: 2.0, "anew": 2.5, "ensemble": 0.8, "vi": 1.2, "tuned_vi": 0.6, "sampled": 0.0}
-GAINS = {"sampled": 0.02, "sampled_even": -0.02, "ensemble": 0.015, "vi": 0.0, "tuned_vi": 0.01}
-SPENT = {"sampled": 4000, "sampled_even": 4000, "ensemble": 200, "vi": 400, "tuned_vi": 3200}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _a_sampler():
-    """A kind that draws, whichever the package has."""
-    gibbs = Kind(
-        "Gibbs", "nowhere:nothing", ("mean", "std"), stochastic=True, draws=True, trainer="no:loop"
-    )
-    known = {**{n: replace(kind, draws=False) for n, kind in KINDS.items()}, "gibbs": gibbs}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arms, "KINDS", known)
-        patch.setattr(selection, "KINDS", known)
-        yield
+LEVELS = (0, 3, 6, 10, 15, 20)
 
 
 def nodes():
-    for seed in SEEDS:
-        for level in LEVELS:
-            shared = {
-                **{"seed": seed, "level": level, "model": "resnet20"},
-                **{"inference": "deterministic", "scorer": "magnitude"},
-            }
-            yield synthetic.metrics(**shared)
-            for branch in PIECES:
-                for replicate in range(REPLICATES.get(branch, 1)):
-                    made = synthetic.metrics(**shared, branch=branch, replicate=replicate)
-                    for result in made["results"].values():
-                        result["accuracy"] += GAINS.get(branch, -0.005)
-                    made["sampling"] = {"gradients": SPENT.get(branch, 40)}
-                    if "pool" in PIECES[branch]:
-                        own = {**made["node"], "branch": PIECES[branch]["pool"]}
-                        made["members"] = [{**own, "replicate": number} for number in range(2)]
-                    if branch.startswith("sampled"):
-                        known = {"chains": 2, "draws": 150, "quantities": 200, "reason": ""}
-                        made["convergence"] = {**known, "converged": level < 20}
-                    yield made
+    return [*posteriors.trunks(levels=LEVELS), *posteriors.branches(levels=LEVELS)]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A folder of results with predictions and draws, and the table of runs."""
     root = tmp_path_factory.mktemp("results")
-    every = [*nodes()]
-    runs = results.tables(synthetic.write(root, every)).runs
-    labels = torch.arange(200) % 10
-    for metrics in every:
-        node = metrics["node"]
-        stream = torch.Generator().manual_seed(node["level"])
-        logits = 3 * torch.nn.functional.one_hot(labels, 10) + torch.randn(
-            200, 10, generator=stream
-        )
-        own = torch.Generator().manual_seed(hash(str(sorted(node.items(), key=str))) % 2**31)
-        far = FAR.get(node["branch"], 1.5)
-        logits = logits + far * torch.randn(200, 10, generator=own)
-        folder = root / Node(**node).folder
-        write_tensors(
-            folder / "predictions.safetensors", {"probabilities": logits.softmax(-1).half()}
-        )
-        if node["branch"] in ("chain", "chain_even"):
-            walk = torch.randn(150, generator=own).double().cumsum(0) / 8 + 5 * node["replicate"]
-            wander = torch.randn(150, 20, 10, generator=own) + logits[:20]
-            draws = {"log_likelihood": walk, "probabilities": wander.softmax(-1).half()}
-            write_tensors(folder / "draws.safetensors", draws)
+    runs = results.table(synthetic.write(root, nodes()))
+    posteriors.write(root, results.nodes(runs))
     return root, runs
 
 
@@ -106,15 +38,6 @@ def made(tmp_path_factory):
 def table(made):
     root, runs = made
     return agreement.table(runs, TOLD["arms"], {}, root)
-
-
-def draw(name, tables, files=None, **options):
-    with style.applied(ROOT / "config/figures.mplstyle"):
-        return figures.draw(name, tables, {**options, **TOLD}, files)
-
-
-def lines(axes) -> dict:
-    return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
 
 
 def test_agreement_is_of_classes_and_of_distributions():
@@ -160,13 +83,13 @@ def test_figure14_draws_each_arm_and_other_masks_below(made):
     figure = draw("figure14", {"runs": runs})
     above, below = figure.axes
     names = {"ticket", "random weights", "random weights, 5 networks", "Bayesian"}
-    names |= {"tuned Bayesian", "Gibbs from random weights, 2 chains"}
+    names |= {"tuned Bayesian", "HMC from random weights, 2 chains"}
     assert set(lines(above)) == names
     assert set(lines(below)) == {
-        "ticket", "Gibbs from random weights, 2 chains", "Gibbs, mask shuffled evenly, 2 chains",
+        "ticket", "HMC from random weights, 2 chains", "HMC, mask shuffled evenly, 2 chains",
     }  # fmt: skip
     sampled = runs.query("branch == 'sampled' and level == 20")["peak_accuracy"].mean()
-    line = lines(above)["Gibbs from random weights, 2 chains"]
+    line = lines(above)["HMC from random weights, 2 chains"]
     assert line.get_ydata()[-1] == pytest.approx(100 * sampled)
     assert line.get_xdata()[0] == 100
     labels = {text.get_text() for text in figure.legends[0].texts}
@@ -202,8 +125,7 @@ def test_figure16_draws_the_chains_of_a_pool(made):
     plan = figures.plan("figure16", results.nodes(runs), TOLD)
     assert {where["branch"] for where in plan.chains.values()} == {"chain"}
     assert {where["level"] for where in plan.chains.values()} == {20}
-    files = {k: root / arms.folder(where) / "draws.safetensors" for k, where in plan.chains.items()}
-    figure = draw("figure16", {"runs": runs}, files)
+    figure = draw("figure16", {"runs": runs}, posteriors.chain_files(root, plan))
     traces, growth, spread = figure.axes
     assert set(lines(traces)) == {"chain1", "chain2"}
     assert lines(growth)["R-hat"].get_ydata()[-1] > 1.1  # chains apart

@@ -1,17 +1,15 @@
 """Figures 10 and 11: which ways to a ticket they show, and what each costs."""
 
-from pathlib import Path
-
 import pytest
 import synthetic
+from drawn import draw, lines, said
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import figures, results
-from bayesian_lottery.findings.figures import NothingToShow, style
+from bayesian_lottery.findings.figures import NothingToShow
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 MAIN = [*synthetic.study(levels=18, seeds=(0, 1))]
 
 
@@ -24,23 +22,14 @@ def runs(tmp_path_factory):
     return results.tables(synthetic.write(tmp_path_factory.mktemp("ways"), nodes)).runs
 
 
-def draw(name: str, runs, **options):
-    with style.applied(ROOT / "config/figures.mplstyle"):
-        return figures.draw(name, {"runs": runs}, options)
-
-
-def lines(axes) -> dict:
-    return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
-
-
 def test_a_way_is_named_by_its_search_and_what_is_not_usual(runs):
-    figure = draw("figure10", runs)
+    figure = draw("figure10", {"runs": runs})
     deterministic, bayesian = figure.axes
     shared = {"iterative", "iterative late", "one_shot", "early", "dynamic", "gradual"}
     shared |= {f"at_init {scorer}" for scorer in ("random", "snip", "synflow")}
     assert set(lines(deterministic)) == shared
     assert set(lines(bayesian)) == shared | {"iterative mu", "iterative square"}
-    assert "iterative snr" in lines(draw("figure10", runs, scorer="mu").axes[1])
+    assert "iterative snr" in lines(draw("figure10", {"runs": runs}, scorer="mu").axes[1])
     own = runs.query("inference == 'bayesian' and search == 'one_shot' and level == 18")
     line = lines(bayesian)["one_shot"]
     assert line.get_xdata()[0] == 100  # from the dense network
@@ -49,7 +38,7 @@ def test_a_way_is_named_by_its_search_and_what_is_not_usual(runs):
 
 
 def test_points_are_of_what_each_way_costs(runs):
-    figure = draw("figure11", runs, densities=[0.1], models=["resnet20"])
+    figure = draw("figure11", {"runs": runs}, densities=[0.1], models=["resnet20"])
     bayesian = figure.axes[1]
     own = runs.query("inference == 'bayesian'")  # level 10 has a density of 0.8^10, 0.107
     drawn = {bars.get_label(): bars.lines[0].get_xydata()[0] for bars in bayesian.containers}
@@ -72,8 +61,10 @@ def test_points_are_of_what_each_way_costs(runs):
 
 def test_searches_with_names_of_their_own_cost_what_their_kind_does(runs):
     renamed = runs.assign(search=runs["search"].replace({"dynamic": "rigl"}))
-    named = draw("figure11", renamed, kinds={"search": {"rigl": "dynamic"}}, densities=[0.1])
-    given = draw("figure11", runs, densities=[0.1])
+    named = draw(
+        "figure11", {"runs": renamed}, kinds={"search": {"rigl": "dynamic"}}, densities=[0.1]
+    )
+    given = draw("figure11", {"runs": runs}, densities=[0.1])
 
     def point(figure, name):
         (bars,) = [bars for bars in figure.axes[0].containers if bars.get_label() == name]
@@ -81,22 +72,22 @@ def test_searches_with_names_of_their_own_cost_what_their_kind_does(runs):
 
     assert point(named, "rigl") == point(given, "dynamic")
     with pytest.raises(InputError, match="'rigl' is not known; choose from"):
-        draw("figure11", renamed)
+        draw("figure11", {"runs": renamed})
 
 
 def test_densities_that_no_level_is_near_are_said_to_be_missing(runs):
-    figure = draw("figure11", runs[runs["level"] <= 12], densities=[0.1, 0.01])
+    figure = draw("figure11", {"runs": runs[runs["level"] <= 12]}, densities=[0.1, 0.01])
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == [
         "no ticket of about 1 %"
     ] * 2
     with pytest.raises(InputError, match="densities: 2 must be a number above 0 and below 1"):
-        draw("figure11", runs, densities=[2])
+        draw("figure11", {"runs": runs}, densities=[2])
 
 
 def test_seconds_of_another_device_are_left_out(runs):
     elsewhere = (runs["seed"] == 1) & (runs["search"] == "one_shot").fillna(False)
-    mixed = draw("figure11", runs.assign(device=runs["device"].mask(elsewhere, "H100")))
-    assert "on cpu" in mixed.get_suptitle().replace("\n", " ")
+    mixed = draw("figure11", {"runs": runs.assign(device=runs["device"].mask(elsewhere, "H100"))})
+    assert "on cpu" in said(mixed)
 
 
 @pytest.mark.parametrize("name", ["figure10", "figure11"])

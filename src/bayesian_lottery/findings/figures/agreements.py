@@ -76,7 +76,7 @@ def _panel(
             continue
         axes.errorbar(
             spent, mean, yerr=0 if np.isnan(sd) else sd, **styles[look].point(),
-            elinewidth=0.6, label=words,
+            elinewidth=0.6, label=words, clip_on=False,
         )  # fmt: skip
     axes.set_xscale("log")
     if measure == "total_variation":

@@ -93,10 +93,7 @@ def draw(plan: Costs, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
                 words = scales[column].name
                 here.set_xlabel(f"{words[0].upper()}{words[1:]} to the trained ticket")
             else:
-                here.set_xticks([])
-                here.set_yticks([])
-                words = f"no ticket of about {100 * density:g} %"
-                here.text(0.5, 0.5, words, ha="center", transform=here.transAxes)
+                style.blank(here, f"no ticket of about {100 * density:g} %")
         label = f"{label[0].upper()}{label[1:]}\naccuracy (%)"
         places[0].set_ylabel(f"{label} near {100 * density:g} %")
     return figure

@@ -11,20 +11,22 @@ from matplotlib.ticker import MaxNLocator
 
 from bayesian_lottery.findings import results
 from bayesian_lottery.findings.figures import style
-from bayesian_lottery.findings.figures.selection import NothingToShow, rows
-from bayesian_lottery.findings.figures.shown import Cell, Overlaps
+from bayesian_lottery.findings.figures.selection import rows
+from bayesian_lottery.findings.figures.shown import Cell, Curve, Overlaps
+from bayesian_lottery.study.nodes import LATER
 
 
 def draw(plan: Overlaps, overlaps: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
-    """A row of panels for each model and density, a line a way, its points layers."""
+    """A row of panels for each model and density, a line a way, its points layers.
+
+    A panel in which there is nothing to compare says why.
+    """
     panels = [
-        (row.label, density, [_lines(overlaps, cell, density) for cell in row.cells])
+        (row, density, [_lines(overlaps, cell, density) for cell in row.cells])
         for row in plan.rows
         for density in plan.densities
     ]
-    drawn = {look: label for *_, cells in panels for cell in cells for look, label, _ in cell}
-    if not drawn:
-        raise NothingToShow("The table has no masks of about the densities that are shown.")
+    drawn = {look: label for *_, lines in panels for each in lines for look, label, _ in each}
     styles = style.lines(drawn)
     figure, axes = style.canvas(len(panels), len(plan.titles))
     text = "masks against those of the iterative search; bands: ±1 SD over seeds"
@@ -35,15 +37,24 @@ def draw(plan: Overlaps, overlaps: pd.DataFrame, files: Mapping[str, Path]) -> F
     )
     for title, here in zip(plan.titles, axes[0], strict=True):
         here.set_title(title)
-    for (label, density, cells), places in zip(panels, axes, strict=True):
-        for cell, here in zip(cells, places, strict=True):
-            _panel(here, cell, styles)
-            if not cell:
-                words = f"no ticket of about {100 * density:g} %"
-                here.text(0.5, 0.5, words, ha="center", transform=here.transAxes)
-        label = f"{label[0].upper()}{label[1:]}\nJaccard beyond chance"
+    for (row, density, lines), places in zip(panels, axes, strict=True):
+        for cell, own, here in zip(row.cells, lines, places, strict=True):
+            if own:
+                _panel(here, own, styles)
+            else:
+                style.blank(here, _missing(overlaps, cell, density))
+        label = f"{row.label[0].upper()}{row.label[1:]}\nJaccard beyond chance"
         places[0].set_ylabel(f"{label}\nnear {100 * density:g} %")
     return figure
+
+
+def _missing(overlaps: pd.DataFrame, cell: Cell, density: float) -> str:
+    """Why a panel is empty."""
+    if not cell.curves:
+        return f"no search {LATER['search']} to compare with"
+    if all(_rows(overlaps, curve).empty for curve in cell.curves):
+        return "no masks to compare"
+    return f"no ticket of about {100 * density:g} %"
 
 
 def _lines(
@@ -52,7 +63,7 @@ def _lines(
     """Look, label, and mean and spread by layer, of the level nearest to the density."""
     found = []
     for curve in cell.curves:
-        own = rows(overlaps, {k: v for k, v in curve.where.items() if k != "branch"})
+        own = _rows(overlaps, curve)
         sums = own.groupby("level")[["survivors", "size"]].sum()
         level = results.nearest(sums["survivors"] / sums["size"], density)
         at = own[own["level"] == level].dropna(subset="beyond") if level is not None else own[:0]
@@ -60,6 +71,10 @@ def _lines(
             summed = results.summary(at, ["layer"], "beyond")
             found.append((curve.look, str(curve.label), summed))
     return found
+
+
+def _rows(overlaps: pd.DataFrame, curve: Curve) -> pd.DataFrame:
+    return rows(overlaps, {k: v for k, v in curve.where.items() if k != "branch"})
 
 
 def _panel(axes: Axes, lines: list, styles: Mapping[str, style.Line]) -> None:
@@ -70,3 +85,4 @@ def _panel(axes: Axes, lines: list, styles: Mapping[str, style.Line]) -> None:
     axes.axhline(0, color=style.GREY, linewidth=0.8, linestyle=":", zorder=1)
     axes.set_xlabel("Layer")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(top=min(axes.get_ylim()[1], 1.02))  # a band may leave the range, the axis not

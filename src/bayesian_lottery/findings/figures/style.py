@@ -28,6 +28,7 @@ BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
 # a line of text at 8 points, and an entry of a legend.
 ONE_COLUMN, PANEL, WIDE, HEIGHT, TEXT, ENTRY = 3.4, 2.4, 3.4, 1.75, 0.155, 2.3
 _EDGE = 1.03  # where texts beside a panel start, of its width
+_BLANK = 24  # characters a line in a panel
 
 End = tuple[str, float, float, Any]  # of a line: its text, x, y and colour
 
@@ -167,10 +168,19 @@ def headline(figure: Figure, text: str) -> None:
 
 def legend(figure: Figure, handles: Sequence[Line2D]) -> None:
     """A legend below the panels, in as many columns as fit; the figure grows by its rows."""
+    if not handles:
+        return
     columns = min(len(handles), int(figure.get_figwidth() // ENTRY) or 1)
     rows = math.ceil(len(handles) / columns)
     figure.set_figheight(figure.get_figheight() + TEXT * (rows + 0.5))
     figure.legend(handles=list(handles), loc="outside lower center", ncols=columns)
+
+
+def blank(axes: Axes, words: str) -> None:
+    """Let a panel in which nothing is drawn say why."""
+    axes.set(xticks=[], yticks=[])
+    text = "\n".join(textwrap.wrap(words, _BLANK))
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
 
 
 def weights_axis(axes: Axes, remaining: Iterable[float], per_cent: bool) -> None:

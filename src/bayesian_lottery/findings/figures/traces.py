@@ -77,7 +77,7 @@ def _probabilities(axes: Axes, chains: Sequence[np.ndarray]) -> None:
     values = np.array([_rhat(moving[..., index]) for index in range(moving.shape[-1])])
     known = values[np.isfinite(values)]
     if not len(known):
-        axes.text(0.5, 0.5, "no probability moves", ha="center", transform=axes.transAxes)
+        style.blank(axes, "no probability moves")
         return
     axes.hist(known.clip(max=2), bins=30, color=style.SKY)
     axes.axvline(_GOOD, color=style.GREY, linestyle=":", linewidth=0.8)
@@ -87,7 +87,7 @@ def _probabilities(axes: Axes, chains: Sequence[np.ndarray]) -> None:
 
 def _annotate(axes: Axes, value: float, words: str = "in the end ") -> None:
     text = f"{words}{value:.3g}" if np.isfinite(value) else "too few draws"
-    axes.text(0.97, 0.95, text, ha="right", va="top", transform=axes.transAxes)
+    axes.set_title(text, loc="right", fontweight="normal", fontsize="medium")
 
 
 def _rhat(chains: np.ndarray) -> float:
