@@ -16,7 +16,7 @@ def main() -> None:
         required=True,
         type=json.loads,
         help="its settings as JSON: source and, where the source has them, root, size (pixels)"
-        " and test_fraction; and classes, those to keep",
+        " and test_fraction; and classes, those to keep, and images, how many of training",
     )
     parser.add_argument("--output", required=True, help="the safetensors file to write")
     parser.add_argument(

@@ -583,3 +583,22 @@ def test_some_classes_are_those_images_of_the_whole_and_count_anew(tmp_path):
 def test_classes_that_the_source_lacks_are_refused(tmp_path):
     for sentence in refusals(tmp_path, {"source": "digits", "classes": [3, 10, 12]}):
         assert "classes: 10, 12 given, but its source has 10 classes, which count from" in sentence
+
+
+def test_some_images_are_of_each_class_its_share_and_the_same_whatever_they_are_called(tmp_path):
+    digits = {"source": "digits"}
+    whole, part = prepared(tmp_path, digits), prepared(tmp_path, {**digits, "images": 300})
+    shares = whole.train.labels.bincount() * 300 / len(whole.train)
+    assert torch.equal(part.train.labels.bincount(), shares.round().long())
+    rows = {image.numpy().tobytes() for image in whole.train.images}
+    assert all(image.numpy().tobytes() in rows for image in part.train.images)
+    assert torch.equal(part.test.images, whole.test.images)
+    assert torch.equal(part.mean, decoded.channel_statistics(part.train.images)[0])
+    sources.prepare("others", {**digits, "images": 300}, tmp_path / "others")
+    other = decoded.load(tmp_path / "others")
+    assert torch.equal(other.train.images, part.train.images)
+
+
+def test_more_images_than_there_are_are_refused(tmp_path):
+    for sentence in refusals(tmp_path, {"source": "digits", "images": 5000}):
+        assert "images: 5000 is not fewer than the 1438 training images" in sentence

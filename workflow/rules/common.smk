@@ -203,6 +203,7 @@ def prepare_settings(wildcards):
         "numeric",
         "categorical",
         "classes",
+        "images",
     )
     return json.dumps({name: settings[name] for name in used if name in settings})
 

@@ -1,4 +1,4 @@
-"""Data sets of some of the classes of a source."""
+"""Data sets of some of the classes of a source, or of some of its training images."""
 
 from __future__ import annotations
 
@@ -49,3 +49,33 @@ def of_classes(images: Images, chosen: Sequence[int]) -> Images:
         mean, std = channel_statistics(train.images)
     names = tuple(images.classes[each] for each in chosen)
     return replace(images, classes=names, train=train, test=test, mean=mean, std=std)
+
+
+def check_count(name: str, count: int, available: int) -> None:
+    """Raise an `InputError` unless the data set `name` has more training images than `count`."""
+    if count >= available:
+        raise InputError(
+            f"datasets.{name}.images: {count} is not fewer than the {available} training images; "
+            "leave it out for all of them."
+        )
+
+
+def of_images(images: Images, count: int) -> Images:
+    """So many of the training images, up to rounding, of each class in its share; all of the test.
+
+    They are the same on every machine, whatever the data set is called. The statistics of the
+    channels are those of what is left; a table's rows stay standardised as they were.
+
+    Raises:
+        InputError: there are not more.
+    """
+    from bayesian_lottery.data.decoded import channel_statistics, hold_out
+    from bayesian_lottery.randomness import generator
+
+    available = len(images.train)
+    check_count(images.name, count, available)
+    _, train = hold_out(images.train, count / available, generator("sources", "images"))
+    mean, std = images.mean, images.std
+    if not images.columns:
+        mean, std = channel_statistics(train.images)
+    return replace(images, train=train, mean=mean, std=std)

@@ -57,6 +57,7 @@ def images_of(config: Mapping, name: str) -> Images | Undecoded:
             return Undecoded(seen, count)
         # Of some classes alone: about as many images as if all classes had the same number.
         train, test = (round(size * count / (source.classes or count)) for size in source.sizes)
+        train = min(train, settings.get("images") or train)
         shape, classes = seen, count
     held_out = round(train * settings["validation"])
     return Images(train - held_out, held_out, test, shape, classes, source.value_bytes)

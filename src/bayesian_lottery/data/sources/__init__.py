@@ -146,7 +146,8 @@ def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, in
 
     Args:
         settings: `source`; `root`, `size` (pixels) and `test_fraction` where the source has them;
-            `classes`, those to keep. Other keys are ignored, and None counts as absent.
+            `classes`, those to keep; `images`, how many of training. Other keys are ignored, and
+            None counts as absent.
 
     Returns:
         The shape (C, H, W) and the number of classes; either is None where it is not known.
@@ -160,6 +161,8 @@ def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, in
         shape, classes = source.look(Request(name, root, settings, _test_fraction(settings)))
     if (chosen := settings.get("classes")) and classes is not None:
         subsets.check(name, chosen, classes)
+    if (count := settings.get("images")) and source.sizes and not chosen:
+        subsets.check_count(name, count, source.sizes[0])
     return shape, len(chosen) if chosen else classes
 
 
@@ -201,6 +204,8 @@ def prepare(name: str, settings: Mapping, out: str | Path, workers: int = 1) -> 
         images = decoded.Images(name, classes, train, test, *statistics)
     if chosen := settings.get("classes"):
         images = subsets.of_classes(images, chosen)
+    if count := settings.get("images"):
+        images = subsets.of_images(images, count)
     decoded.save(out, images, str(settings["source"]))
 
 
