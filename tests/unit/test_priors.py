@@ -10,9 +10,10 @@ from torch.distributions.transforms import AffineTransform, SigmoidTransform
 
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.inference.priors import EDGE, PRIORS, PriorOptions, fans, prior_of
+from bayesian_lottery.inference.priors import EDGE, PRIORS, PriorOptions, draw, fans, prior_of
 from bayesian_lottery.inference.survivors import Survivors
 from bayesian_lottery.randomness import generator
+from bayesian_lottery.tickets.branches import Branch, Ticket
 
 
 def survivors(density: float = 0.3) -> Survivors:
@@ -82,3 +83,28 @@ def test_a_start_outside_of_a_bounded_support_is_clipped_and_counted():
 def test_unknown_priors_and_those_without_width_are_refused(options):
     with pytest.raises(InputError, match=r"(prior|fans|prior_width): .*(choose from|above 0)"):
         prior_of(options, survivors())
+
+
+@pytest.mark.parametrize(
+    ("options", "scale"),
+    [
+        ({}, 1),  # an ordinary training, which has no prior of its own
+        ({"prior_std": 0.3, "heat": 1.0}, 0.3),
+        ({"prior": "normal", "prior_width": 2.0, "fans": "dense", "draws": 5}, 2),
+        ({"prior": "glorot_normal", "prior_width": 1.0, "fans": "dense"}, (2 / 400) ** 0.5),
+        ({"prior": "glorot_normal", "prior_width": 1.0, "fans": "surviving"}, (2 / 40) ** 0.5),
+    ],
+)
+def test_weights_of_the_piece_prior_are_of_the_prior_of_the_inference(options, scale):
+    """100 -> 300 units with a tenth of the weights, and a norm, which has no prior."""
+    places = torch.arange(300)[:, None] + torch.arange(100)  # a tenth of each row and column
+    mask = {"a.weight": places % 10 == 0}
+    weights = {"a.weight": torch.zeros(300, 100), "a.bias": torch.zeros(300)}
+    weights |= {"norm.weight": torch.ones(300), "norm.bias": torch.zeros(300)}
+    drawn = draw(Ticket(mask, weights), options, generator("drawn"))
+    assert drawn.keys() == {"a.weight", "a.bias"}
+    assert abs(drawn["a.weight"].std() / scale - 1) < 0.03
+    assert abs(drawn["a.bias"].std() / scale - 1) < 0.15
+    found = Branch(weights="prior").ticket(Ticket(mask, weights), generator("drawn"), options)
+    assert found.mask is mask and torch.equal(found.weights["a.weight"], drawn["a.weight"])
+    assert found.weights["norm.weight"] is weights["norm.weight"]

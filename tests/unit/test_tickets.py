@@ -13,7 +13,7 @@ from bayesian_lottery.inference import bayesian, networks
 from bayesian_lottery.inference.networks import check_shapes
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks
-from bayesian_lottery.tickets.branches import BRANCHES, Ticket
+from bayesian_lottery.tickets.branches import BRANCHES, Branch, Ticket
 
 SHUFFLES = ["shuffle_global", "shuffle_even", "shuffle_layerwise"]
 shapes = st.lists(
@@ -66,6 +66,25 @@ def test_shuffles_move_the_mask_differently_by_stream(name):
         assert overlap < 0.6  # chance gives about 0.3
         assert not torch.equal(one.mask[layer], two.mask[layer])
         assert torch.equal(one.mask[layer], again.mask[layer])
+
+
+@given(shapes, st.floats(0, 1), st.integers(0, 100))
+def test_a_random_mask_keeps_the_count_alone(shapes, density, seed):
+    ticket = random_ticket(shapes, density, seed)
+    found = Branch(mask="random").ticket(ticket, generator("branch", seed))
+    assert masks.survivors(found.mask) == masks.survivors(ticket.mask)
+    masks.check(found.mask, {n: layer.shape for n, layer in ticket.mask.items()})
+    assert found.weights is ticket.weights
+
+
+def test_a_random_masks_layers_have_the_densities_of_erdos_and_renyi():
+    ticket = random_ticket([(300, 784), (100, 300)], 0.01, 0)
+    drawn = [Branch(mask="random").ticket(ticket, generator("branch", i)).mask for i in (0, 1)]
+    first, second = (layer.float().mean().item() for layer in drawn[0].values())
+    ratio = (1084 / (300 * 784)) / (400 / (100 * 300))  # each (inputs + outputs) / weights
+    assert abs(first / second / ratio - 1) < 0.01
+    name = "layer0.weight"
+    assert (drawn[0][name] & drawn[1][name]).sum() < 0.05 * drawn[0][name].sum()
 
 
 def test_a_global_shuffle_is_uniform_over_layers():

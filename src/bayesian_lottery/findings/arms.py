@@ -24,11 +24,12 @@ _TICKET = tuple(name for name in COORDINATES if name not in ("branch", "replicat
 # The pieces in which arms may differ; all others they have as their ticket's trunk has them.
 _OWN = ("mask", "weights", "inference", "curriculum", "of", "pool", "members")
 _SAME = tuple(each.name for each in fields(Branch) if each.name not in _OWN)
-_STARTS = {"initial": "", "reinitialised": "from random weights"}
+_STARTS = {"initial": "", "reinitialised": "from random weights", "prior": "from the prior"}
 _MASKS = {
     "shuffle_layerwise": "shuffled in layers",
     "shuffle_even": "shuffled evenly",
     "shuffle_global": "shuffled globally",
+    "random": "drawn at random",
 }
 
 

@@ -10,8 +10,8 @@ scale x `values`(free). For the normal family free coordinates are weights over 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from bayesian_lottery.errors import InputError, choice
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from bayesian_lottery.inference.survivors import Survivors
+    from bayesian_lottery.tickets.branches import Ticket
 
 EDGE = 0.99  # the part of a bounded support within which a chain may start
 
@@ -154,6 +155,25 @@ def prior_of(options: PriorOptions, survivors: Survivors) -> Prior:
     """The prior that options name, for the rows of `survivors`; its scale is a tensor like them.
 
     Raises:
+        InputError: as `scales` does.
+    """
+    import torch
+
+    found = scales(options, survivors.shapes, survivors.mask)
+    parts = [
+        survivors.like.new_full((count,), found[name])
+        for name, count in zip(survivors.shapes, survivors.counts, strict=True)
+    ]
+    return Prior(PRIORS[options.prior].family, torch.cat(parts))
+
+
+def scales(
+    options: PriorOptions, shapes: Mapping[str, torch.Size], mask: Mapping[str, torch.Tensor]
+) -> dict[str, float]:
+    """The prior's scale for each weight and bias of these shapes; of a mask, that of no layer is
+    that of all of it.
+
+    Raises:
         InputError: there is no such prior, no such count of fans, or the width is not positive.
     """
     import torch
@@ -166,18 +186,39 @@ def prior_of(options: PriorOptions, survivors: Survivors) -> Prior:
         raise InputError(
             f"prior_width: {options.prior_width} is not allowed; it must be a number above 0."
         )
-    rule = PRIORS[options.prior]
-    parts = []
-    for name, count in zip(survivors.shapes, survivors.counts, strict=True):
+    rule, found = PRIORS[options.prior], {}
+    for name in shapes:
         weight = f"{name.rpartition('.')[0]}.weight"
         scale = 1.0
         if rule.gain:
-            kept = survivors.mask.get(weight) if options.fans == "surviving" else None
+            kept = mask.get(weight) if options.fans == "surviving" else None
             if kept is None:
-                kept = torch.ones(survivors.shapes[weight], dtype=torch.bool)
+                kept = torch.ones(shapes[weight], dtype=torch.bool)
             scale = math.sqrt(rule.gain / max(1.0, sum(fans(kept))))
-        parts.append(survivors.like.new_full((count,), options.prior_width * scale))
-    return Prior(rule.family, torch.cat(parts))
+        found[name] = options.prior_width * scale
+    return found
+
+
+def draw(ticket: Ticket, options: Mapping, stream: torch.Generator) -> dict[str, torch.Tensor]:
+    """Weights and biases of a ticket's layers from the prior of the inference with these options:
+    a sampler's, or of others N(0, `prior_std`^2), which is N(0, 1) where they have none."""
+    told = {each.name: options[each.name] for each in fields(PriorOptions) if each.name in options}
+    prior = PriorOptions(**{"prior_width": options.get("prior_std", 1.0), **told})
+    layers = {
+        name.rpartition(".")[0]
+        for name, each in ticket.weights.items()
+        if name.endswith(".weight") and each.ndim > 1
+    }
+    shapes = {
+        name: each.shape
+        for name, each in ticket.weights.items()
+        if name.rpartition(".")[0] in layers
+    }
+    family, drawn = PRIORS[prior.prior].family, {}
+    for name, scale in scales(prior, shapes, ticket.mask).items():
+        values = family.draw(shapes[name].numel(), generator=stream).view(shapes[name])
+        drawn[name] = scale * values.to(ticket.weights[name].dtype)
+    return drawn
 
 
 def fans(kept: torch.Tensor) -> tuple[float, float]:

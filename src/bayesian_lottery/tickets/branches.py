@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from bayesian_lottery.tickets import masks, objectives
+from bayesian_lottery.imports import named
+from bayesian_lottery.tickets import masks, moves, objectives
 
 if TYPE_CHECKING:
     import torch
@@ -66,15 +68,26 @@ class Weights:
     Attributes:
         change: from the ticket, its mask changed already, and a random stream to a ticket.
         trained: whether the ticket's weights are those trained at the level, not initial ones.
+        prior: "module:object", called with the ticket, the options of the inference that trains it
+            and a stream, which gives weights in the place of some.
     """
 
     change: Callable[[Ticket, torch.Generator], Ticket] = keep_weights
     trained: bool = False
+    prior: str | None = None
 
 
 def kept(mask: masks.Mask, stream: torch.Generator) -> masks.Mask:
     """The mask itself."""
     return mask
+
+
+def scatter(mask: masks.Mask, stream: torch.Generator) -> masks.Mask:
+    """As many survivors at random places, each layer's density as sparse training begins with it
+    (`moves.erdos_renyi`): nothing but the count is the ticket's."""
+    sizes = {name: layer.numel() for name, layer in mask.items()}
+    shares = moves.erdos_renyi({name: layer.shape for name, layer in mask.items()})
+    return masks.random(mask, masks.allocate(sizes, shares, masks.survivors(mask)), stream)
 
 
 # What a branch does with the mask of its level: from it and a random stream to another one. The
@@ -84,6 +97,7 @@ MASKS: dict[str, Callable[[masks.Mask, torch.Generator], masks.Mask]] = {
     "shuffle_global": masks.shuffle_global,
     "shuffle_even": masks.shuffle_even,
     "shuffle_layerwise": masks.shuffle_layerwise,
+    "random": scatter,
 }
 
 # What a branch trains in place of the level's network: "module:object", called with the model, the
@@ -96,6 +110,7 @@ WEIGHTS: dict[str, Weights] = {
     "reinitialised": Weights(reinitialise),
     "signs": Weights(redraw_magnitudes),
     "trained": Weights(trained=True),
+    "prior": Weights(prior="bayesian_lottery.inference.priors:draw"),
 }
 
 
@@ -137,10 +152,23 @@ class Branch:
         """Whether it starts from the weights trained at its level."""
         return WEIGHTS[self.weights].trained
 
-    def ticket(self, ticket: Ticket, stream: torch.Generator) -> Ticket:
-        """The ticket to train, from that of the level. The mask is changed first."""
+    def ticket(
+        self, ticket: Ticket, stream: torch.Generator, options: Mapping = MappingProxyType({})
+    ) -> Ticket:
+        """The ticket to train, from that of the level. The mask is changed first.
+
+        Args:
+            ticket: of the level.
+            stream: of random numbers.
+            options: of the inference that trains it.
+        """
+        kind = WEIGHTS[self.weights]
         changed = replace(ticket, mask=MASKS[self.mask](ticket.mask, stream))
-        return WEIGHTS[self.weights].change(changed, stream)
+        changed = kind.change(changed, stream)
+        if not kind.prior:
+            return changed
+        drawn = named(kind.prior)(changed, options, stream)
+        return replace(changed, weights={**changed.weights, **drawn})
 
 
 SEEDS = "seeds"  # what a pool is of that averages its level as each of several seeds trained it

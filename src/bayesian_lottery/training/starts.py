@@ -128,16 +128,19 @@ def start(
         weights = {**{k: v for k, v in weights.items() if not k.startswith(classifier)}, **own}
     networks.check_shapes(source, weights, template.state_dict())
     ticket = Ticket(mask, weights)
-    branch = branch_of(settings)
+    branch, kind, options = (
+        branch_of(settings),
+        kinds.kind_name(settings),
+        kinds.options_of(settings),
+    )
     if branch.network:
         covers = f"{classifier}weight" in mask
         size = masks.survivors(mask), covers, seed_of(*stream, "network")
         template = named(NETWORKS[branch.network])(model, images.image_shape, classes, *size)
         ticket = Ticket(masks.ones(models.prunable(template, covers)), template.state_dict())
     elif settings["branch"]:
-        ticket = branch.ticket(ticket, generator(*stream, "ticket"))
+        ticket = branch.ticket(ticket, generator(*stream, "ticket"), options)
     template.load_state_dict(ticket.weights)
-    kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     network = networks.build(kind, template.to(device), options)
     if makes_mask := search_of(settings):
         mask = named(makes_mask[0].start)(network, images, settings, stream)
