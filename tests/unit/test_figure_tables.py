@@ -45,13 +45,20 @@ def test_table1_averages_no_two_devices(tmp_path):
 
 def test_table2_averages_over_seeds_and_leaves_out_what_was_refused(whole):
     table = draw("table2", whole).table
-    own = table.query("model == 'resnet20' and level == 3").set_index(["network", "format"])
+    where = "model == 'resnet20' and level == 3 and curriculum == 'low'"
+    own = table.query(where).set_index(["network", "format"])
     assert len(own) == 3 * 2  # what predicts, formats
     csr = own.loc[("Bayesian, mean", "CSR")]
-    made = whole["exports"].query(
-        "model == 'resnet20' and level == 3 and predicts == 'mean' and format == 'csr'"
-    )
+    made = whole["exports"].query(f"{where} and predicts == 'mean' and format == 'csr'")
     assert csr["accuracy"] == pytest.approx(100 * made["accuracy"].mean())
     assert csr["times_smaller_n"] == made["seed"].nunique() == 2
     refused = whole["exports"][whole["exports"]["refused"].notna()]
     assert len(refused) and draw("table2", {**whole, "exports": refused}).table.empty
+
+
+def test_table3_averages_no_two_curricula(whole):
+    agreement = whole["agreement"]
+    both = pd.concat([agreement, agreement.assign(curriculum="low")])
+    table = draw("table3", {**whole, "agreement": both}).table
+    assert len(table) == 2 * len(draw("table3", whole).table)
+    assert set(table["curriculum"]) == {"paper", "low"}

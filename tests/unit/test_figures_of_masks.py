@@ -35,7 +35,7 @@ def test_figure12_says_where_nothing_was_watched(whole):
 def test_figure13_draws_jaccard_beyond_chance_layer_by_layer(whole):
     deterministic, bayesian = draw("figure13", whole, **NEAR).axes
     assert {"one_shot", "early", "another seed", "another inference"} <= set(lines(deterministic))
-    assert set(lines(bayesian)) - set(lines(deterministic)) == {"iterative mu", "iterative square"}
+    assert {"iterative mu", "iterative square"} <= set(lines(bayesian)) - set(lines(deterministic))
     table = whole["overlaps"].query(
         "model == 'resnet20' and inference == 'bayesian' and level == 3"
     )

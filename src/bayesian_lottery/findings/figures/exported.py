@@ -8,9 +8,8 @@ import pandas as pd
 from bayesian_lottery.findings.figures import selection, tables
 from bayesian_lottery.findings.figures.shown import Exports
 from bayesian_lottery.study.formats import FORMATS, PREDICTS
-from bayesian_lottery.study.nodes import suffix
 
-_NAMES = ["dataset", "model", "network", "ticket", "level", "format", "device"]
+_NAMES = ["dataset", "model", "curriculum", "network", "ticket", "level", "format", "device"]
 _OF_FILES = {
     "density": "Density (%)",
     "kilobytes": "File (kB)",
@@ -30,7 +29,7 @@ def draw(plan: Exports, exports: pd.DataFrame, files: Mapping[str, Path]) -> tab
     """
     made = exports[exports["refused"].isna()].copy()
     made["network"] = [_network(row) for row in made.to_dict("records")]
-    made["ticket"] = [_ticket(row) for row in made.to_dict("records")]
+    made["ticket"] = [tables.ticket(row) for row in made.to_dict("records")]
     made["format"] = [FORMATS[name].words for name in made["format"]]
     made = made.assign(
         density=100 * made["density"],
@@ -61,10 +60,3 @@ def _network(row: Mapping) -> str:
     if pd.isna(row["predicts"]):
         return words
     return f"{words}, {PREDICTS[row['predicts']].format(row['samples'])}"
-
-
-def _ticket(row: Mapping) -> str:
-    """How the level was found, as its folder has it; of a dense network "dense"."""
-    if row["level"] == 0:
-        return "dense"
-    return f"{row['scorer']}_{row['rewind']}{suffix(row)}"

@@ -128,9 +128,10 @@ def panels(nodes: Sequence[Node], options: Mapping) -> list[Where]:
             found.append(where)
     if not found:
         wanted = ", ".join(f"{name} {options[name]}" for name in SELECTION if options.get(name))
+        names = ("dataset", "model", "curriculum", "rewind")
+        present = {name: {node[name] for node in nodes} - {None} for name in names}
         there = "; ".join(
-            f"{name} {', '.join(sorted({node[name] for node in nodes}))}"
-            for name in ("dataset", "model", "curriculum", "rewind")
+            f"{name} {', '.join(sorted(own))}" for name, own in present.items() if own
         )
         raise NothingToShow(f"There is nothing to show of {wanted}; there is {there}.")
     return found

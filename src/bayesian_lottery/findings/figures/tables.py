@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bayesian_lottery.files import atomic
+from bayesian_lottery.study.nodes import suffix
 
 _STYLE = """
 body {font: 15px/1.4 system-ui, sans-serif; margin: 1.5em; color: #222}
@@ -45,6 +46,13 @@ def averaged(groups: Mapping[str, Any], names: Sequence[str]) -> pd.DataFrame:
     table = pd.DataFrame(columns).rename_axis(list(names)).reset_index()
     counts = [f"{name}_n" for name in groups]
     return table.assign(**table[counts].fillna(0).astype(int))
+
+
+def ticket(row: Mapping) -> str:
+    """How a row's level was found, as its folder has it; of a dense network "dense"."""
+    if row["level"] == 0:
+        return "dense"
+    return f"{row['scorer']}_{row['rewind']}{suffix(row)}"
 
 
 def save(sheet: Sheet, path: str | Path) -> None:
