@@ -24,7 +24,7 @@ from bayesian_lottery import models
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.exports import compact
-from bayesian_lottery.exports.export import read_node
+from bayesian_lottery.exports.sources import read_node
 from bayesian_lottery.files import read_json, read_tensors
 from bayesian_lottery.inference.networks import Network
 from bayesian_lottery.randomness import generator

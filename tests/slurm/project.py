@@ -146,12 +146,12 @@ class Project:
 
 
 def fill(path: Path) -> None:
-    """Write until the disk is full, but for a few kilobytes."""
+    """Write until the disk is full, but for a few kilobytes: logs say what is wrong."""
     with path.open("wb", buffering=0) as file:
         with contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
-        file.truncate(max(0, file.tell() - 8192))
+        file.truncate(max(0, file.tell() - 16384))
 
 
 @contextlib.contextmanager

@@ -104,7 +104,7 @@ def test_an_environment_stays_with_the_lock_that_was_named(tmp_path):
     def installs(*options: str) -> list[str]:
         command = ["make", "--dry-run", "environment", *options]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-        return re.findall(r"uv pip sync --quiet (\S+)", run.stdout)
+        return re.findall(r"uv pip sync --quiet --compile-bytecode (\S+)", run.stdout)
 
     newer, older = LOCKS
     assert installs() == [newer] and installs(f"LOCK={older}") == [older]
