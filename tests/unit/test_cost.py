@@ -155,6 +155,25 @@ def test_flops_are_three_forward_passes_a_sample_and_the_tests(loaded):
     assert speeds.flops(settings, DIGITS, 1000) == 2 * 1000 * (3 * 1294 * 4 * 3 + tests)
 
 
+@pytest.mark.parametrize(
+    ("options", "gradients", "images"),
+    [
+        ({"kind": "nuts", "warmup": 10, "draws": 20, "depth": 4}, 30 * 15, 1294),
+        ({"kind": "hmc", "warmup": 10, "draws": 20, "steps": 50, "images": 500}, 30 * 50, 500),
+        ({"kind": "mclmc", "warmup": 10, "draws": 20, "steps": 2.5}, 30 * 2 * 5, 1294),
+    ],
+)
+def test_a_chain_is_as_many_gradients_as_it_takes_at_most(loaded, options, gradients, images):
+    config, nodes = loaded
+    config = {**config, "inferences": {"chain": {**options, "keep": 7}}}
+    chain = replace(node(nodes, "deterministic", 0), inference="chain")
+    settings = study.node_settings(config, chain)
+    assert speeds.training(settings, DIGITS) == (gradients, gradients * images)
+    tests = 7 * (2 * (359 + 144) + 359)  # a pass for each of the draws that are kept
+    assert speeds.evaluated(settings, DIGITS) == tests
+    assert speeds.flops(settings, DIGITS, 1000) == 2000 * (3 * gradients * images + tests)
+
+
 def test_nodes_of_another_estimator_are_of_another_kind(loaded):
     config, nodes = loaded
     settings = study.node_settings(config, node(nodes, "bayesian", 0))

@@ -85,6 +85,8 @@ class Kind:
         draws: whether it keeps predictions of every draw, in the file `draws` (`training.draws`).
         held_out: whether it needs held-out images.
         plain: whether it takes plain models only (`models.Spec.plain`).
+        gradients: of one that takes whole data, from its options how many gradients it takes at
+            most.
     """
 
     words: str
@@ -101,6 +103,7 @@ class Kind:
     keeps: str = ""
     held_out: bool = False
     plain: bool = False
+    gradients: Callable[[Mapping], int] | None = None
     why: str = ""
     narrower: Mapping[tuple[str, str], tuple[Offers, str]] = field(default_factory=dict)
 
@@ -140,6 +143,7 @@ def _exact(words: str, options: type[Exact]) -> Kind:
         moves=False,
         keeps="keep",
         plain=True,
+        gradients=lambda told: options(**told).gradients,
     )
 
 

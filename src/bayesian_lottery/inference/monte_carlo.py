@@ -3,6 +3,7 @@
 This module loads no torch, so that the workflow can read the names quickly.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -146,6 +147,16 @@ class Exact(PriorOptions):
         because="beyond, steps become too long or too short to be adapted",
     )
 
+    @property
+    def longest(self) -> int:
+        """The gradients that a draw takes at most."""
+        raise NotImplementedError
+
+    @property
+    def gradients(self) -> int:
+        """Those that the chain takes at most."""
+        return (self.warmup + self.draws) * self.longest
+
 
 @dataclass(frozen=True)
 class Nuts(Exact):
@@ -160,6 +171,10 @@ class Nuts(Exact):
         maximum=15,
         because="each doubles the time of a draw",
     )
+
+    @property
+    def longest(self) -> int:
+        return 2**self.depth - 1
 
 
 @dataclass(frozen=True)
@@ -184,6 +199,10 @@ class Hmc(Exact):
         because="each takes a gradient",
     )
 
+    @property
+    def longest(self) -> int:
+        return self.steps
+
 
 @dataclass(frozen=True)
 class Mclmc(Exact):
@@ -198,3 +217,7 @@ class Mclmc(Exact):
         maximum=10_000,
         because="one step is a random walk",
     )
+
+    @property
+    def longest(self) -> int:
+        return 2 * math.ceil(2 * self.steps)  # its number of steps is at most twice the mean

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
-from bayesian_lottery.inference.kinds import members_of, options_of
+from bayesian_lottery.inference.kinds import draws_of, kind_of, members_of, options_of
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.models.costs import COSTS
 from bayesian_lottery.study.datasets import Images, images_of
@@ -99,18 +99,27 @@ def flops(settings: Mapping, images: Images, multiply_adds: float) -> float:
     Those of an estimator other than sampled weights are counted as so many more as it takes longer.
     """
     estimator = ESTIMATORS[options_of(settings).get("estimator", "weights")]
-    trained = members_of(settings) * images.train * settings["curriculum"]["epochs"]
-    trained *= samples(settings)
+    _, seen = training(settings, images)
+    trained = members_of(settings) * seen * samples(settings)
     taught = images.train * settings["curriculum"]["epochs"] * teacher_samples(settings)
     return 2 * multiply_adds * (3 * estimator * trained + taught + evaluated(settings, images))
 
 
 def assumed_seconds(settings: Mapping, images: Images, multiply_adds: float, speed: Speed) -> float:
     """How long training and testing a node takes on a device of the assumed speed."""
-    curriculum = settings["curriculum"]
-    steps = curriculum["epochs"] * (images.train // curriculum["batch_size"])
+    steps, _ = training(settings, images)
     arithmetic = flops(settings, images, multiply_adds) / (speed.tflops * 1e12)
     return arithmetic + steps * speed.step_seconds
+
+
+def training(settings: Mapping, images: Images) -> tuple[int, int]:
+    """The steps of a node's training, and how many images they see; a sampler's, at most."""
+    curriculum, options = settings["curriculum"], options_of(settings)
+    if count := kind_of(settings).gradients:
+        steps = count(options)
+        return steps, steps * (options.get("images") or images.train)
+    steps = curriculum["epochs"] * (images.train // curriculum["batch_size"])
+    return steps, curriculum["epochs"] * images.train
 
 
 def samples(settings: Mapping) -> int:
@@ -134,7 +143,7 @@ def evaluated(settings: Mapping, images: Images) -> int:
     foreign = len(evaluation.get("out_of_distribution", []))
     final = (evaluation["passes"] + shifted + foreign) * images.test
     passes = members_of(settings) * tests * (images.test + images.validation) + final
-    return passes * evaluation["samples"]
+    return passes * (draws_of(settings) or evaluation["samples"])
 
 
 def kind(settings: Mapping) -> tuple:
