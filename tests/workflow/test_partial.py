@@ -271,7 +271,8 @@ def documented() -> list[str]:
     return rest + [folder + file for folder, file in itertools.product(folders, files)]
 
 
-# Of jobs that do not end, and of searches that this study does not have (test_searches.py).
+# Of jobs that do not end, and of what this study does not have: other searches (test_searches.py),
+# samplers (test_montecarlo_miniature.py) and exports (test_ways_miniature.py).
 SOMETIMES = {
     "checkpoint.safetensors",
     "checkpoint.damaged.safetensors",
@@ -279,6 +280,10 @@ SOMETIMES = {
     "distances.csv",
     "level{level}.safetensors",
     "seen.safetensors",
+    "draws.safetensors",
+    "exports.json",
+    *(f"{table}.{kind}" for table in ("agreement", "exports") for kind in ("csv", "parquet")),
+    *(f"table{number}.{kind}" for number in (2, 3) for kind in ("csv", "html")),
 }
 
 
