@@ -1,7 +1,7 @@
 """Print the paths of the metrics files of a study, one a line.
 
-The workflow gives --study, for the list that aggregate.py reads. By hand, those of some seeds are a
-unit of work, which Snakemake takes as its targets:
+The workflow gives --study, for the list that aggregate.py reads. By hand, those of some seeds, with
+what is measured of exported networks, are a unit of work, which Snakemake takes as its targets:
 
     snakemake --cores 1 --configfile config/studies/mnist.yaml -- \\
         $(python scripts/list_metrics.py --configfile config/studies/mnist.yaml --seeds 0)
@@ -19,7 +19,7 @@ SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
 
 def configured(given: argparse.Namespace) -> list[str]:
-    """Those of the configuration that are of the seeds.
+    """Those of the configuration; of seeds, with those of their exported networks.
 
     Raises:
         InputError: a seed has no node.
@@ -28,8 +28,13 @@ def configured(given: argparse.Namespace) -> list[str]:
     for seed in given.seeds or []:
         if seed not in {node.seed for node in nodes}:
             raise InputError(f"--seeds: no trunk of the configuration has the seed {seed}.")
-    wanted = [node for node in nodes if not given.seeds or node.seed in given.seeds]
-    return [f"{config['results']}/{node.folder}/metrics.json" for node in wanted]
+    exported = study.exported(config, study.expand(config)) if given.seeds else ()
+    wanted = [(node, "metrics") for node in nodes] + [(node, "exports") for node in exported]
+    return [
+        f"{config['results']}/{node.folder}/{name}.json"
+        for node, name in wanted
+        if not given.seeds or node.seed in given.seeds
+    ]
 
 
 def main() -> None:

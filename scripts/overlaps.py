@@ -2,13 +2,19 @@
 
 import argparse
 import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+
+import pandas as pd
 
 from bayesian_lottery import errors, study
 from bayesian_lottery.findings import overlaps, results
-from bayesian_lottery.study import extensions
+from bayesian_lottery.study import Node, extensions
 
-TABLES = {"overlaps": overlaps.table, "distances": overlaps.distances}
+TABLES: dict[str, Callable[[Mapping, Iterable[Node]], pd.DataFrame]] = {
+    "overlaps": lambda config, nodes: overlaps.table(config, study.pairs(config, nodes)),
+    "distances": lambda config, nodes: overlaps.distances(study.distance_files(config, nodes)),
+}
 
 
 def main() -> None:

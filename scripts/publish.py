@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bayesian_lottery import arguments, errors
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.findings import published
+from bayesian_lottery.findings import publishing
 from bayesian_lottery.study import configuration
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
@@ -43,8 +43,10 @@ def main() -> None:
     if absent := set(given.seeds) - {node.seed for node in own}:
         raise InputError(f"--seeds: the configuration has no seed {min(absent)}.")
     unit = study / (given.unit or "_".join(f"seed{seed}" for seed in sorted(given.seeds)))
-    made = published.publish(config, own, unit, given.command, files)
+    made = publishing.publish(config, own, unit, given.command, files)
     print(f"{unit}: {made['networks']} networks; {made['left']} are not done.")
+    for name, count in made["lacking"].items():
+        print(f"{name}: {count} of its parts are not there.")
 
 
 if __name__ == "__main__":

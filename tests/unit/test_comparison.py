@@ -107,7 +107,7 @@ def test_claims_need_all_coordinates_and_pairing_unique_ones(ours, tmp_path):
 
 def test_the_script_compares_with_a_published_study(ours, tmp_path):
     study = tmp_path / "published/small"
-    for name, table in published.tables_of(ours)._asdict().items():
+    for name, table in published.tables_of(ours).items():
         path = study / f"seed0/{name}.parquet"
         results.write(table[table["seed"] == 0], path, path.with_suffix(".csv"))
     write_json(study / "seed0/made.json", {"command": "snakemake"})

@@ -15,7 +15,7 @@ import yaml
 from bayesian_lottery import models, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import write_json, write_tensors
-from bayesian_lottery.findings import claims, published, reproduction, results
+from bayesian_lottery.findings import claims, published, publishing, reproduction, results
 from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.study import configuration
 from bayesian_lottery.tickets import masks
@@ -74,7 +74,7 @@ def loaded(folder):
 def publish(loaded, unit: Path, *seeds: int) -> dict:
     config, nodes = loaded
     own = [node for node in nodes if node.seed in seeds]
-    return published.publish(config, own, unit, f"snakemake --cores {seeds[0]}", ["small.yaml"])
+    return publishing.publish(config, own, unit, f"snakemake --cores {seeds[0]}", ["small.yaml"])
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_wrong_units_are_refused(loaded, small):
     config, nodes = loaded
     elsewhere = {**config, "results": "nowhere"}
     with pytest.raises(InputError, match="no node of seed 0 is done"):
-        published.publish(elsewhere, nodes, small / "seed0", "x", [])
+        publishing.publish(elsewhere, nodes, small / "seed0", "x", [])
     publish(loaded, small / "again", 1)
     with pytest.raises(InputError, match="two units have the node"):
         published.read(small)
@@ -129,7 +129,7 @@ def test_wrong_units_are_refused(loaded, small):
 
 
 def test_more_than_a_repository_bears_is_refused(loaded, small, monkeypatch):
-    monkeypatch.setattr(published, "LARGEST", 1000)
+    monkeypatch.setattr(publishing, "LARGEST", 1000)
     with pytest.raises(InputError, match=r"at most 1,000 are kept"):
         publish(loaded, small / "seed0", 0)
 
@@ -146,6 +146,7 @@ def reproduce(folder: Path, small: Path, *options: str) -> str:
 
 
 def test_the_page_has_the_numbers_of_the_tables(folder, small):
+    (small / "figure4.png").touch()  # as if drawn
     (small / "words.yaml").write_text("figure4: Tickets win.\ndiffers: The data are\n  made up.\n")
     page = reproduce(folder, small, "--no-figures")
     assert page.startswith("# Page\n\nWords.\n\n<!-- study small -->")

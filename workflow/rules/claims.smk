@@ -23,7 +23,7 @@ rule claims:
     conda:
         "../envs/lottery.yaml"
     params:
-        options=lambda wildcards: json.dumps(chosen(config["claims"], True)),
+        options=json.dumps({**config["claims"], **study.ways(config), **study.arms(config)}),
     message:
         "Judge the paper's claims"
     shell:

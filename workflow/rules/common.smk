@@ -26,18 +26,11 @@ if MAIN and not workflow.output_settings.show_failed_logs:  # which prints all t
     logger.addFilter(failures.shorten)
 
 
-def chosen(options, posteriors):
-    """A figure's options, or those of claims, and what they are told of the ways to a ticket, and
-    those of `posteriors` of its arms."""
-    return {**options, **study.ways(config), **(study.arms(config) if posteriors else {})}
-
-
 @cache
 def figure_plan(name):
     """What the study lets a figure show."""
     shown = {"exports": EXPORTED_COORDINATES}.get(FIGURES[name].table, COORDINATES)
-    options = chosen(config["figures"].get(name, {}), FIGURES[name].arms)
-    return figures.plan(name, shown, options)
+    return figures.plan(name, shown, figures.options_of(name, config))
 
 
 def caption(name):
@@ -219,18 +212,12 @@ def shown(name, wildcards):
 
 
 def figure_options(name, wildcards):
-    return json.dumps(chosen(config["figures"].get(name, {}), FIGURES[name].arms))
+    return json.dumps(figures.options_of(name, config))
 
 
-def mask_files(name, wildcards):
+def files_beside(name, wildcards):
+    """The files that a figure shows beside its table, by the names in its plan."""
     return shown_files(figure_plan(name), config)
-
-
-def chain_files(name, wildcards):
-    """The draws of the chains that a figure shows, by the names in its plan."""
-    chains = getattr(figure_plan(name), "chains", {})
-    root = config["results"]
-    return {key: f"{root}/{arms.folder(own)}/draws.safetensors" for key, own in chains.items()}
 
 
 def file_options(wildcards, input):

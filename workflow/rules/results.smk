@@ -112,8 +112,7 @@ for name, figure in FIGURES.items():
         name:
             f"plot_{name}"
         input:
-            unpack(partial(mask_files, name)),
-            unpack(partial(chain_files, name)),
+            unpack(partial(files_beside, name)),
             table=f"<results>/tables/{figure.table}.parquet",
             nodes=f"<results>/tables/{figure.nodes}.parquet" if figure.nodes else [],
             style=file("config/figures.mplstyle"),

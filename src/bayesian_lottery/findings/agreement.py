@@ -5,7 +5,7 @@ like?, section 6: the share of test images for which both predict the same class
 variation between both distributions over classes, averaged over test images.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,13 @@ DTYPES = {
 }
 
 
-def table(runs: pd.DataFrame, told: Mapping, tickets: Mapping, root: str | Path) -> pd.DataFrame:
+def table(
+    runs: pd.DataFrame,
+    told: Mapping,
+    tickets: Mapping,
+    root: str | Path,
+    branches: Collection[str | None] = (),
+) -> pd.DataFrame:
     """A row for each node compared with the sampler on its mask.
 
     Args:
@@ -39,13 +45,14 @@ def table(runs: pd.DataFrame, told: Mapping, tickets: Mapping, root: str | Path)
         told: what `study.arms` tells.
         tickets: of which tickets it is, as `study.is_shown` takes it.
         root: the folder of results.
+        branches: those of the study of which the table has a part; arms are named apart among them.
 
     Raises:
         InputError: predictions are missing, damaged, or of different test images.
     """
     nodes = _nodes(runs)
     pairs = arms.compared([node for node in nodes if is_shown(node, tickets)], told)
-    there = {node["branch"] for node in nodes}
+    there = {*branches, *(node["branch"] for node in nodes)}
     every = arms.arms(told, arms.SOURCE)
     words = arms.names(arm for arm in every if arm.branch in there)
     named = {arm.branch: name for arm, name in words.items()}

@@ -5,14 +5,14 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from bayesian_lottery import study
 from bayesian_lottery.findings.columns import DISTANCE_DTYPES, OVERLAP_DTYPES
-from bayesian_lottery.study import Node
+from bayesian_lottery.study import Node, Pair
 from bayesian_lottery.tickets.masks import load_arrays
 
 HELD = 64  # masks in memory at a time: more than a trunk has levels
@@ -42,8 +42,8 @@ def overlap(mask: np.ndarray, other: np.ndarray) -> dict:
     }
 
 
-def table(config: Mapping, nodes: Iterable[Node]) -> pd.DataFrame:
-    """The table of overlaps: a row a pair of `study.pairs` and layer that both masks cover.
+def table(config: Mapping, pairs: Iterable[Pair]) -> pd.DataFrame:
+    """The table of overlaps: a row a pair, of `study.pairs`, and layer that both masks cover.
 
     Raises:
         InputError: a mask is missing or damaged.
@@ -61,22 +61,39 @@ def compare(
 ) -> pd.DataFrame:
     """The table of overlaps of `pairs`, whose masks `mask` gives."""
     rows = []
-    for node, other, compared in pairs:
-        first, second = mask(node), mask(other)
-        told = {"compared": compared, "other_seed": other.seed, "other_inference": other.inference}
+    for pair in pairs:
+        first, second = mask(pair.node), mask(pair.other)
         layers = [name for name in second if name in first]
         rows += [
-            {**vars(node), **told, "layer": number, "name": name}
-            | overlap(first[name], second[name])
+            row(pair, number, name, first[name], second[name])
             for number, name in enumerate(layers, 1)
         ]
+    return frame(rows)
+
+
+def row(pair: Pair, layer: int, name: str, mask: np.ndarray, other: np.ndarray) -> dict:
+    """The row of a layer's two masks, by its number and name."""
+    told = {
+        "compared": pair.compared,
+        "other_seed": pair.other.seed,
+        "other_inference": pair.other.inference,
+    }
+    return {**vars(pair.node), **told, "layer": layer, "name": name, **overlap(mask, other)}
+
+
+def frame(rows: Sequence[Mapping]) -> pd.DataFrame:
+    """The table of overlaps of such rows."""
     return pd.DataFrame(rows, columns=list(OVERLAP_DTYPES)).astype(OVERLAP_DTYPES)
 
 
-def distances(config: Mapping, nodes: Iterable[Node]) -> pd.DataFrame:
-    """The table of distances: a row a watched training, epoch and level."""
+def distances(files: Mapping[str, Node]) -> pd.DataFrame:
+    """The table of distances: a row a watched training, epoch and level.
+
+    Args:
+        files: as `study.distance_files` gives them.
+    """
     frames = []
-    for path, node in study.distance_files(config, nodes).items():
+    for path, node in files.items():
         seen = pd.read_csv(path)
         seen["drawn"] = seen["drawn"].astype(bool)
         names = set(DISTANCE_DTYPES) & vars(node).keys() - set(seen.columns)

@@ -2,148 +2,59 @@
 
 A study's folder in `published/` has a folder a unit, a part that was run at a time, most often a
 seed: the unit's tables, `made.json`, which says what made them, and a folder for each figure that
-shows masks, with these. Weights are not kept, but for the layer that such a figure shows.
+shows masks or chains, with these. Weights are not kept, but for the layer that such a figure shows.
+`publishing` adds units.
 """
 
 import json
-import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import (
-    atomic,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
-from bayesian_lottery.findings import figures, operations, results
+from bayesian_lottery.files import read_json
+from bayesian_lottery.findings import last_levels, results
 from bayesian_lottery.findings.columns import COORDINATES
-from bayesian_lottery.findings.figures import FIGURES, NothingToShow
-from bayesian_lottery.findings.figures.files import shown_files
-from bayesian_lottery.findings.results import Tables
-from bayesian_lottery.study import Node, choices
-from bayesian_lottery.study import nodes as study_nodes
-from bayesian_lottery.tickets import masks
+from bayesian_lottery.findings.figures.files import folders
 
-LARGEST = 1_000_000  # bytes of a study's tables and masks: what one may add to a repository
+EVERY = results.Tables._fields  # those that every study has
 
 
-def tables_of(folder: Path) -> Tables:
-    """The tables in a folder.
+class Tables(NamedTuple):
+    """The tables of a published study; None where it has no rows of one."""
 
-    Raises:
-        InputError: one is missing, or no Parquet file.
-    """
-    return Tables(*(results.read(folder / f"{name}.parquet") for name in Tables._fields))
+    runs: pd.DataFrame
+    layers: pd.DataFrame
+    shifts: pd.DataFrame
+    distances: pd.DataFrame | None = None
+    overlaps: pd.DataFrame | None = None
+    exports: pd.DataFrame | None = None
+    agreement: pd.DataFrame | None = None
 
 
-def publish(
-    config: Mapping, nodes: Sequence[Node], unit: Path, command: str, configfiles: Sequence[str]
-) -> dict:
-    """Add a unit to a study: the tables of its nodes that are done, and what made them.
-
-    Args:
-        config: the study's configuration.
-        nodes: those of the unit.
-        unit: its folder in the study's folder; what is there is replaced.
-        command: the command that ran it.
-        configfiles: the files of the configuration.
-
-    Returns:
-        What `made.json` says: the command, the configuration's files, the seeds, the networks that
-        are done and how many are not, the commits of the code, its computation's version, the
-        devices, the seconds that training and tests took in all, and the nodes of the figures that
-        show masks.
+def tables_of(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables in a unit's folder, by their names.
 
     Raises:
-        InputError: no node of a seed is done, or the study would be too large.
+        InputError: one that every unit has is missing, or one is no Parquet file.
     """
-    files = [Path(config["results"], node.folder, "metrics.json") for node in nodes]
-    done = [file for file in files if file.exists()]
-    seeds = sorted({node.seed for node in nodes})
-    for seed in seeds:
-        if not any(file.exists() for file, n in zip(files, nodes, strict=True) if n.seed == seed):
-            raise InputError(f"{config['results']}: no node of seed {seed} is done.")
-    counted = sorted(Path(config["results"]).glob("initial/*/*/counts.json"))
-    parts = results.tables(done, operations.read(counted))
-    shutil.rmtree(unit, ignore_errors=True)
-    for name, table in parts._asdict().items():
-        results.write(table, unit / f"{name}.parquet")
-    own = parts.runs
-    made = {
-        "command": command,
-        "configfiles": list(configfiles),
-        "seeds": seeds,
-        "networks": len(own),
-        "left": len(files) - len(done),
-        "commits": sorted(own["git_commit"].dropna().unique()),
-        "computation": sorted(int(version) for version in own["computation"].unique()),
-        "devices": sorted(own["device"].unique()),
-        "seconds": round(float(own["seconds"].sum()), 1),
-        "figures": keep_masks(config, nodes, unit),
-    }
-    write_json(unit / "made.json", made)
-    study = unit.parent
-    kept = (path for suffix in ("parquet", "safetensors") for path in study.rglob(f"*.{suffix}"))
-    size = sum(path.stat().st_size for path in kept)
-    if size > LARGEST:
-        raise InputError(f"{study}: its tables take {size:,} bytes; at most {LARGEST:,} are kept.")
-    return made
+    paths = {path.stem: path for path in folder.glob("*.parquet")}
+    paths |= {name: folder / f"{name}.parquet" for name in EVERY}
+    return {name: results.read(path) for name, path in paths.items()}
 
 
-def keep_masks(config: Mapping, nodes: Sequence[Node], unit: Path) -> dict[str, dict]:
-    """Keep the masks that figures of the study show, where they are of the unit's nodes, and the
-    weights of the layer shown.
-
-    Figures of which a file is not there are left out.
-
-    Returns:
-        Of each figure the folders of its masks' nodes, by the names in its plan.
-    """
-    own, kept = {node.folder for node in nodes}, {}
-    coordinates = [node.coordinates() for node in study_nodes(config)]
-    for name in FIGURES:
-        options = {**config["figures"].get(name, {}), **choices.ways(config)}
-        try:
-            plan = figures.plan(name, coordinates, options)
-        except NothingToShow:
-            continue
-        files, folders = shown_files(plan, config), _folders(plan)
-        there = all(Path(path).exists() for path in files.values())
-        if not folders or not there or not own.issuperset(folders.values()):
-            continue
-        for key in plan.masks:
-            with atomic(unit / name / f"{key}.safetensors") as temporary:
-                shutil.copyfile(files[key], temporary)
-        sizes = {layer: mask.size for layer, mask in masks.load_arrays(files["ticket"]).items()}
-        layer = plan.layer_of(sizes)
-        weights = {layer: read_tensors(files["initial"])[0][layer]}
-        write_tensors(unit / name / "initial.safetensors", weights)
-        kept[name] = folders
-    return kept
-
-
-def _folders(plan: object) -> dict[str, str]:
-    """The folders of the nodes whose masks a plan shows, by its names."""
-    masks_shown = getattr(plan, "masks", {})
-    return {key: Node(**where).folder for key, where in masks_shown.items()}
-
-
-def masks_of(study: Path, name: str, plan: object) -> dict[str, Path] | None:
+def files_of(study: Path, name: str, plan: object) -> dict[str, Path] | None:
     """The files of the figure `name` that a unit has kept, by the names in its plan.
 
-    Nothing for a figure without masks; None where no unit has kept those of this plan.
+    Nothing for a figure that shows tables alone; None where no unit has kept those of this plan.
     """
-    wanted = _folders(plan)
+    wanted = folders(plan)
     if not wanted:
         return {}
     for unit, made in units(study).items():
         if made.get("figures", {}).get(name) == wanted:
-            return {key: study / unit / name / f"{key}.safetensors" for key in [*wanted, "initial"]}
+            return {path.stem: path for path in (study / unit / name).glob("*.safetensors")}
     return None
 
 
@@ -170,9 +81,16 @@ def read(study: Path) -> Tables:
     if not names:
         raise InputError(f"{study}: no unit is published there.")
     parts = [tables_of(study / name) for name in names]
-    whole = Tables(*(pd.concat(each, ignore_index=True) for each in zip(*parts, strict=True)))
-    keys = list(COORDINATES)
-    twice = whole.runs[whole.runs.duplicated(keys)]
+    tables = {
+        name: pd.concat([part[name] for part in parts if name in part], ignore_index=True)
+        for name in dict.fromkeys(name for part in parts for name in part)
+    }
+    if "last_levels" in tables:
+        across = last_levels.overlaps_of_seeds(tables.pop("last_levels"))
+        own = [tables["overlaps"]] if "overlaps" in tables else []
+        tables["overlaps"] = pd.concat([*own, across], ignore_index=True)
+    whole = Tables(**tables)
+    twice = whole.runs[whole.runs.duplicated(list(COORDINATES))]
     if len(twice):
         raise InputError(f"{study}: two units have the node {json.dumps(results.nodes(twice)[0])}.")
     return whole

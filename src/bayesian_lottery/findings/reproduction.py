@@ -16,7 +16,9 @@ from bayesian_lottery.findings import published, results
 from bayesian_lottery.findings.claims.page import corrected, evidence, more
 from bayesian_lottery.findings.columns import COORDINATES, SHIFTED
 from bayesian_lottery.findings.figures import FIGURES
-from bayesian_lottery.findings.results import Tables
+from bayesian_lottery.findings.figures.tables import text
+from bayesian_lottery.findings.published import Tables
+from bayesian_lottery.findings.redrawing import Drawn
 from bayesian_lottery.study import LATER, configfiles
 
 DENSITIES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -40,7 +42,7 @@ def words(study: Path) -> dict[str, str]:
 
 
 def section(
-    study: Path, scale: str, claims: pd.DataFrame, tables: Tables, shown: Mapping[str, str]
+    study: Path, scale: str, claims: pd.DataFrame, tables: Tables, drawn: Mapping[str, Drawn]
 ) -> str:
     """The section of a published study.
 
@@ -49,7 +51,7 @@ def section(
         scale: what it is of, and what is reduced against the papers.
         claims: the table of claims.
         tables: the study's.
-        shown: of each figure that is drawn what it shows, in words.
+        drawn: its figures and tables.
     """
     said = words(study)
     parts = {
@@ -58,7 +60,7 @@ def section(
         "Branches": _told(said, "branches", _branches(tables.runs)),
         "Under shift": _told(said, "shifts", _shifts(tables.shifts)),
         "Claims": _told(said, "claims", _verdicts(claims)),
-        "Figures": _figures(study, said, shown),
+        "Figures": _figures(study, said, drawn),
         "Where this differs from the papers": said.get("differs", ""),
         "What the papers do not show": said.get("beyond", ""),
     }
@@ -220,11 +222,12 @@ def _verdicts(claims: pd.DataFrame) -> str:
     return "\n\n".join(filter(None, [_table(head, rows), note]))
 
 
-def _figures(study: Path, said: Mapping[str, str], shown: Mapping[str, str]) -> str:
-    """The figures in the paper's order, each with what it shows and what is seen in it."""
+def _figures(study: Path, said: Mapping[str, str], drawn: Mapping[str, Drawn]) -> str:
+    """The figures and tables in the paper's order, each with what it shows and what is seen."""
     parts = []
-    for name, what in shown.items():
+    for name, each in drawn.items():
         title = FIGURES[name].title
         picture = f"![{title}](../published/{study.name}/{name}.png)"
-        parts.append(f"{picture}\n\n**{title}**: {what}. {said.get(name, '')}".rstrip())
+        shown = _table(*text(each.sheet)) if each.sheet else picture
+        parts.append(f"{shown}\n\n**{title}**: {each.shown}. {said.get(name, '')}".rstrip())
     return "\n\n".join(parts)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bayesian_lottery import study
 from bayesian_lottery.errors import choice
 from bayesian_lottery.findings.figures import plans
 from bayesian_lottery.findings.figures.selection import Node, NothingToShow
-from bayesian_lottery.study.nodes import LATER, is_shown
 
-__all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "missing", "plan", "save"]
+__all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "options_of", "plan", "save"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,13 @@ FIGURES: dict[str, Figure] = {
 _WRITERS = {"png": "style", "pdf": "style", "html": "tables", "csv": "tables"}
 
 
+def options_of(name: str, config: Mapping) -> dict:
+    """What `plan` takes of a configuration: the figure's own options, and what it is told of the
+    ways to a ticket and of arms."""
+    told = {**study.ways(config), **(study.arms(config) if FIGURES[name].arms else {})}
+    return {**config.get("figures", {}).get(name, {}), **told}
+
+
 def plan(name: str, nodes: Sequence[Node], options: Mapping):
     """What the figure `name` shows of `nodes`, with the words for it in its `shown`.
 
@@ -114,11 +121,11 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
     tickets, searches = own.pop("tickets", {}), own.pop("kinds", {}).get("search", {})
     told = own.pop("arms", {})
     if FIGURES[name].arms:
-        ours = [{**LATER, **node} for node in nodes if is_shown(node, tickets)]
+        ours = [{**study.LATER, **node} for node in nodes if study.is_shown(node, tickets)]
         return FIGURES[name].plan(ours, own, told)
     if FIGURES[name].ways:
-        return FIGURES[name].plan([{**LATER, **node} for node in nodes], own, searches)
-    return FIGURES[name].plan([node for node in nodes if is_shown(node, tickets)], own)
+        return FIGURES[name].plan([{**study.LATER, **node} for node in nodes], own, searches)
+    return FIGURES[name].plan([node for node in nodes if study.is_shown(node, tickets)], own)
 
 
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from bayesian_lottery.errors import choice
 from bayesian_lottery.findings.figures.selection import Where
 
+PROBABILITIES = 640  # of each draw, the first ones, that chains are compared by
 _LEGIBLE = range(250, 2001)  # weights of a layer whose every weight can be seen
 
 # The option `statistic`: the epoch whose network is shown, in words.

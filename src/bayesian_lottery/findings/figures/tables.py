@@ -1,4 +1,5 @@
-"""Tables of means, with their deviations and the numbers that they are over, as CSV and HTML."""
+"""Tables of means, with their deviations and the numbers that they are over, as CSV and HTML, and
+as text for other pages."""
 
 import html
 import math
@@ -64,6 +65,21 @@ def save(sheet: Sheet, path: str | Path) -> None:
             temporary.write_text(_page(sheet), encoding="utf-8")
 
 
+def text(sheet: Sheet) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of the table as text; behind means, the numbers that they are over."""
+    head = [*(name.capitalize() for name in sheet.names), *sheet.measures.values()]
+    rows = [
+        [str(row[name]) for name in sheet.names] + [_text(row, name) for name in sheet.measures]
+        for row in sheet.table.to_dict("records")
+    ]
+    return head, rows
+
+
+def _text(row: Mapping, name: str) -> str:
+    count = row[f"{name}_n"]
+    return f"{_mean(row, name)} ({count})" if count else "–"
+
+
 def _page(sheet: Sheet) -> str:
     heads = "".join(f'<th class="name">{name.capitalize()}</th>' for name in sheet.names)
     heads += "".join(f"<th>{words}</th>" for words in sheet.measures.values())
@@ -81,10 +97,14 @@ def _page(sheet: Sheet) -> str:
 
 
 def _cell(row: Mapping, name: str) -> str:
-    """Mean and deviation, to three digits of the mean, and, small, the number they are over."""
+    """Mean and deviation and, small, the number they are over."""
+    count = row[f"{name}_n"]
+    return f"{_mean(row, name)}<small>n = {count}</small>" if count else "–"
+
+
+def _mean(row: Mapping, name: str) -> str:
+    """Mean and deviation, to three digits of the mean."""
     mean, count = row[name], row[f"{name}_n"]
-    if not count:
-        return "–"
     digits = max(0, 2 - math.floor(math.log10(abs(mean)))) if mean else 0
     spread = f" ± {row[f'{name}_sd']:.{digits}f}" if count > 1 else ""
-    return f"{mean:.{digits}f}{spread}<small>n = {count}</small>"
+    return f"{mean:.{digits}f}{spread}"

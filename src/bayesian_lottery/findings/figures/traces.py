@@ -13,12 +13,11 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_arrays
 from bayesian_lottery.findings.figures import style
 from bayesian_lottery.findings.figures.selection import NothingToShow
-from bayesian_lottery.findings.figures.shown import Chains
+from bayesian_lottery.findings.figures.shown import PROBABILITIES, Chains
 
 _COLORS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
 _FEWEST = 4  # draws a chain, of which there is a split R-hat
 _POINTS = 25  # of the line of R-hat
-_PROBABILITIES = 640  # of which R-hat is shown; each takes milliseconds
 _GOOD = 1.01  # Vehtari et al. 2021, section 4
 
 
@@ -72,7 +71,7 @@ def _growth(axes: Axes, chains: np.ndarray) -> None:
 
 def _probabilities(axes: Axes, chains: Sequence[np.ndarray]) -> None:
     """R-hat of class probabilities of the first images, those that draws change."""
-    whole = np.stack([chain.reshape(len(chain), -1)[:, :_PROBABILITIES] for chain in chains])
+    whole = np.stack([chain.reshape(len(chain), -1)[:, :PROBABILITIES] for chain in chains])
     moving = whole[..., np.ptp(whole.astype(float), (0, 1)) > 0].astype(float)
     values = np.array([_rhat(moving[..., index]) for index in range(moving.shape[-1])])
     known = values[np.isfinite(values)]

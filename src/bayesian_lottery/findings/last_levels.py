@@ -1,0 +1,75 @@
+"""The masks of whole trunks in small: of each weight the last level that keeps it.
+
+Iterative pruning brings no weight back, so these numbers are the masks of all levels. Published
+units keep them of the papers' way to a ticket, so that units of different seeds can be compared.
+"""
+
+import lzma
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations, takewhile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bayesian_lottery import study
+from bayesian_lottery.findings import overlaps, results
+from bayesian_lottery.findings.columns import COORDINATES
+from bayesian_lottery.study import Node, Pair
+from bayesian_lottery.tickets.masks import load_arrays
+
+MOST = 300_000  # weights of a network that is kept: about 0.1 MB a trunk
+
+DTYPES = {
+    **COORDINATES,  # whose level is the last one there is
+    "layer": "Int64",
+    "name": "string",
+    "last": "object",  # uint8 of each weight, 0 for those that no level keeps, packed by lzma
+}
+_ALIKE = ["dataset", "model", "inference", "curriculum", "layer", "name"]
+
+
+def trunks(config: Mapping, nodes: Iterable[Node]) -> list[list[Node]]:
+    """The levels of each trunk that is compared with another seed's, from level 1 on."""
+    pairs = [pair for pair in study.pairs(config, nodes) if pair.compared == "seed"]
+    found: dict[Node, set[Node]] = {}
+    for node in (node for pair in pairs for node in pair[:2]):
+        found.setdefault(replace(node, level=1), set()).add(node)
+    return [sorted(levels, key=lambda node: node.level) for levels in found.values()]
+
+
+def table(config: Mapping, trunks: Iterable[Sequence[Node]]) -> pd.DataFrame:
+    """A row a trunk and layer, of the levels whose masks are there; networks of more than `MOST`
+    weights are left out."""
+    rows = []
+    for levels in trunks:
+        paths = [Path(study.mask_file(config, node)) for node in levels]
+        there = [*takewhile(Path.exists, paths)]
+        last: dict[str, np.ndarray] = {}
+        for path in there:
+            for name, mask in load_arrays(path).items():
+                last[name] = last.get(name, np.uint8(0)) + mask.astype(np.uint8)
+        if not 0 < sum(layer.size for layer in last.values()) <= MOST:
+            continue
+        own = {**vars(levels[0]), "level": len(there)}
+        rows += [
+            {**own, "layer": number, "name": name, "last": lzma.compress(layer.tobytes())}
+            for number, (name, layer) in enumerate(last.items(), 1)
+        ]
+    return pd.DataFrame(rows, columns=list(DTYPES)).astype(DTYPES)
+
+
+def overlaps_of_seeds(kept: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the table of overlaps that compare seeds, of trunks that `table` has."""
+    rows: list[dict] = []
+    for _, same in kept.sort_values("seed").groupby(_ALIKE, sort=False):
+        layers = [*zip(results.nodes(same), same.to_dict("records"), strict=True)]
+        for (node, row), (other, others) in combinations(layers, 2):
+            last, its = (np.frombuffer(lzma.decompress(r["last"]), np.uint8) for r in (row, others))
+            for level in range(1, min(node["level"], other["level"]) + 1):
+                first, second = (Node(**{**each, "level": level}) for each in (node, other))
+                pair = Pair(first, second, "seed")
+                masks = last >= level, its >= level
+                rows.append(overlaps.row(pair, row["layer"], row["name"], *masks))
+    return overlaps.frame(rows)
