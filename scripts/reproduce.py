@@ -5,7 +5,11 @@ study's sections of a page, between `<!-- study NAME -->` and `<!-- end of NAME 
 """
 
 import argparse
+import os
 import re
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from bayesian_lottery import errors
@@ -13,6 +17,20 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic, write_text
 from bayesian_lottery.findings import claims, published, redrawing, reproduction
 from bayesian_lottery.study import choices, configuration, extensions
+
+
+def reproduce(study: Path, configurations: Path, style: Path | None) -> str:
+    """Draw a study's figures and judge its claims; give its section of the page."""
+    files = published.configfiles(study, configurations)
+    config = configuration.merged(files)
+    extensions.load(config.get("extensions", []))
+    tables = published.read(study)
+    options = {**config.get("claims", {}), **choices.ways(config), **choices.arms(config)}
+    judged = claims.table(tables.runs, tables.layers, options, tables.exports)
+    with atomic(study / "claims.csv") as temporary:
+        judged.to_csv(temporary, index=False, lineterminator="\n")
+    drawn = redrawing.redraw(study, tables, config, style)
+    return reproduction.section(study, reproduction.scale(files[-1]), judged, tables, drawn)
 
 
 def renew(page: str, name: str, section: str) -> str:
@@ -41,20 +59,17 @@ def main() -> None:
     )
     given = parser.parse_args()
 
+    studies = sorted(path for path in given.published.iterdir() if path.is_dir())
+    style = None if given.no_figures else given.style
     page = given.page.read_text()
-    for study in sorted(path for path in given.published.iterdir() if path.is_dir()):
-        files = published.configfiles(study, given.configurations)
-        config = configuration.merged(files)
-        extensions.load(config.get("extensions", []))
-        tables = published.read(study)
-        options = {**config.get("claims", {}), **choices.ways(config), **choices.arms(config)}
-        judged = claims.table(tables.runs, tables.layers, options, tables.exports)
-        with atomic(study / "claims.csv") as temporary:
-            judged.to_csv(temporary, index=False, lineterminator="\n")
-        drawn = redrawing.redraw(study, tables, config, None if given.no_figures else given.style)
-        scale = reproduction.scale(files[-1])
-        page = renew(page, study.name, reproduction.section(study, scale, judged, tables, drawn))
-        print(f"{study}: {', '.join(drawn)}", flush=True)
+    # A process each, fresh, for a study's extensions are of no other.
+    with ProcessPoolExecutor(
+        os.cpu_count(), get_context("spawn"), max_tasks_per_child=1
+    ) as processes:
+        work = partial(reproduce, configurations=given.configurations, style=style)
+        for study, section in zip(studies, processes.map(work, studies), strict=True):
+            page = renew(page, study.name, section)
+            print(study, flush=True)
     write_text(given.page, page)
 
 

@@ -171,6 +171,28 @@ def spread_of(values, passes_sd, column="peak_accuracy"):
     return results.summary(frame, ["level"], column).iloc[0]
 
 
+def test_branches_share_their_dense_row_where_their_trunks_have_it_deeper(tmp_path):
+    shared = {"inference": "deterministic", "seed": 0}
+    nodes = [
+        synthetic.metrics(0, branch="transplant_initial", replicate=0, **shared),
+        synthetic.metrics(0, branch="reinit", replicate=0, **shared),
+        *(
+            synthetic.metrics(2, branch="transplant_initial", replicate=0, scorer="magnitude",
+                              rewind=rewind, **shared)
+            for rewind in ("imp", "lrr")
+        ),
+    ]  # fmt: skip
+    rows = results.branch_rows(results.table(synthetic.write(tmp_path, nodes)))
+    own = rows[rows["branch"] == "transplant_initial"]
+    assert own[["rewind", "level"]].values.tolist() == [
+        ["imp", 0],
+        ["imp", 2],
+        ["lrr", 0],
+        ["lrr", 2],
+    ]
+    assert len(rows) == 5 and rows["rewind"].isna().sum() == 1, "no trunk has the other one deeper"
+
+
 def test_summary_adds_both_variances():
     summary = spread_of([0.8, 0.9], [0.03, 0.04])
     assert summary["mean"] == pytest.approx(0.85)

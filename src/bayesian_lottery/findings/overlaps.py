@@ -98,5 +98,6 @@ def distances(files: Mapping[str, Node]) -> pd.DataFrame:
         seen["drawn"] = seen["drawn"].astype(bool)
         names = set(DISTANCE_DTYPES) & vars(node).keys() - set(seen.columns)
         frames.append(seen.assign(**{name: getattr(node, name) for name in names}))
-    whole = pd.concat(frames, ignore_index=True)
+    none = pd.DataFrame(columns=list(DISTANCE_DTYPES))
+    whole = pd.concat(frames, ignore_index=True) if frames else none
     return whole[list(DISTANCE_DTYPES)].astype(DISTANCE_DTYPES)

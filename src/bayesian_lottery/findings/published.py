@@ -7,6 +7,7 @@ shows masks or chains, with these. Weights are not kept, but for the layer that 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +15,28 @@ import pandas as pd
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
-from bayesian_lottery.findings import last_levels, results
-from bayesian_lottery.findings.columns import COORDINATES
+from bayesian_lottery.findings import agreement, exported, last_levels, results
+from bayesian_lottery.findings.columns import (
+    COORDINATES,
+    DISTANCE_DTYPES,
+    LAYER_DTYPES,
+    OVERLAP_DTYPES,
+    RUN_DTYPES,
+    SHIFT_DTYPES,
+)
 from bayesian_lottery.findings.figures.files import folders
 
 EVERY = results.Tables._fields  # those that every study has
+DTYPES: Mapping[str, Mapping[str, str]] = {
+    "runs": RUN_DTYPES,
+    "layers": LAYER_DTYPES,
+    "shifts": SHIFT_DTYPES,
+    "distances": DISTANCE_DTYPES,
+    "overlaps": OVERLAP_DTYPES,
+    "exports": exported.DTYPES,
+    "agreement": agreement.DTYPES,
+    "last_levels": last_levels.DTYPES,
+}
 
 
 class Tables(NamedTuple):
@@ -41,7 +59,12 @@ def tables_of(folder: Path) -> dict[str, pd.DataFrame]:
     """
     paths = {path.stem: path for path in folder.glob("*.parquet")}
     paths |= {name: folder / f"{name}.parquet" for name in EVERY}
-    return {name: results.read(path) for name, path in paths.items()}
+    return {name: _typed(results.read(path), DTYPES[name]) for name, path in paths.items()}
+
+
+def _typed(table: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """The table with its columns' types; those of before may lack columns."""
+    return table.astype({name: dtype for name, dtype in dtypes.items() if name in table})
 
 
 def files_of(study: Path, name: str, plan: object) -> dict[str, Path] | None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import write_json
+from bayesian_lottery.files import atomic, write_json
 from bayesian_lottery.findings import (
     agreement,
     exported,
@@ -75,7 +75,7 @@ def publish(
     shutil.rmtree(folder, ignore_errors=True)
     more = {name: part.rows for name, part in parts.items() if len(part.rows)}
     for name, table in {**made._asdict(), **more}.items():
-        results.write(table, folder / f"{name}.parquet")
+        _write(table, folder / f"{name}.parquet")
     own = made.runs
     told = {
         "command": command,
@@ -93,6 +93,14 @@ def publish(
     write_json(folder / "made.json", told)
     _check_size(folder.parent)
     return told
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table without what takes most of a small file: statistics, and types told twice."""
+    with atomic(path) as temporary:
+        table.to_parquet(
+            temporary, index=False, compression="zstd", write_statistics=False, store_schema=False
+        )
 
 
 def _check_size(study: Path) -> None:

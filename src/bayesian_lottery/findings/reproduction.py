@@ -23,6 +23,7 @@ from bayesian_lottery.study import LATER, configfiles
 
 DENSITIES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 ABOUT = 0.35  # a level stands for a density that differs from its own by less than this share
+LONG = 24  # rows of a table that is folded
 _TRUNK = ["dataset", "model", "inference", "scorer", "rewind", *LATER, "curriculum"]
 _PARTS = ("accuracy", "branches", "shifts", "claims", "differs", "beyond")
 
@@ -54,11 +55,13 @@ def section(
         drawn: its figures and tables.
     """
     said = words(study)
+    by = _differing(tables.runs)
+    run = [_quoted(scale), _made(published.units(study)), _shared(tables.runs, by)]
     parts = {
-        "What was run": _quoted(scale) + "\n\n" + _made(published.units(study)),
-        "Accuracy and calibration": _told(said, "accuracy", _accuracies(tables.runs)),
-        "Branches": _told(said, "branches", _branches(tables.runs)),
-        "Under shift": _told(said, "shifts", _shifts(tables.shifts)),
+        "What was run": "\n\n".join(filter(None, run)),
+        "Accuracy and calibration": _told(said, "accuracy", _accuracies(tables.runs, by)),
+        "Branches": _told(said, "branches", _branches(tables.runs, by)),
+        "Under shift": _told(said, "shifts", _shifts(tables.shifts, by)),
         "Claims": _told(said, "claims", _verdicts(claims)),
         "Figures": _figures(study, said, drawn),
         "Where this differs from the papers": said.get("differs", ""),
@@ -82,7 +85,10 @@ def _quoted(text: str) -> str:
 
 
 def _told(said: Mapping[str, str], name: str, table: str) -> str:
-    """What is said of a table, above it; nothing without a table."""
+    """What is said of a table, above it, which is folded if it is long; nothing without a table."""
+    count = table.count("\n") - 1
+    if count > LONG:
+        table = f"<details><summary>The table: {count} rows</summary>\n\n{table}\n\n</details>"
     return "\n\n".join(filter(None, [said.get(name), table])) if table else ""
 
 
@@ -90,6 +96,17 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table; nothing without rows."""
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *lines]) * bool(lines)
+
+
+def _differing(runs: pd.DataFrame) -> list[str]:
+    """The coordinates that name a trunk among the study's: those that differ, and the inference."""
+    return [name for name in _TRUNK if name == "inference" or runs[name].nunique() > 1]
+
+
+def _shared(runs: pd.DataFrame, by: Sequence[str]) -> str:
+    """What the tables below do not say of each trunk, for it is the same of all."""
+    same = [f"{n} {runs[n].dropna().iloc[0]}" for n in _TRUNK if n not in by and runs[n].nunique()]
+    return f"All networks: {', '.join(same)}." if same else ""
 
 
 def _made(made: Mapping[str, Mapping]) -> str:
@@ -100,7 +117,13 @@ def _made(made: Mapping[str, Mapping]) -> str:
         for name, unit in made.items()
     ]  # fmt: skip
     head = ["unit", "seeds", "networks", "not done", "hours of jobs", "device", "code", "command"]
-    return _table(head, rows)
+    lacking = [
+        f"{name} lacks {count} parts of its {table.replace('_', ' ')}"
+        for name, unit in made.items()
+        for table, count in unit.get("lacking", {}).items()
+    ]
+    note = f"Not there when published: {'; '.join(lacking)}." if lacking else ""
+    return "\n\n".join(filter(None, [_table(head, rows), note]))
 
 
 def _code(command: str) -> str:
@@ -152,7 +175,7 @@ def _decimals(value: float) -> str:
     return f"{value:.3f}"
 
 
-def _accuracies(runs: pd.DataFrame) -> str:
+def _accuracies(runs: pd.DataFrame, by: Sequence[str]) -> str:
     """Of trunks, at some densities: accuracy of all epochs that are told apart, NLL, ECE, MACE."""
     shown = {
         "final_accuracy": ("last epoch, %", _percent),
@@ -165,18 +188,17 @@ def _accuracies(runs: pd.DataFrame) -> str:
     rows = [
         (_names(names), f"{100 * row['density']:.1f} %",
          *(_spread(row, column, show) for column, (_, show) in shown.items()), int(row["seeds"]))
-        for names, row in _at_densities(results.trunk_rows(runs), _TRUNK, list(shown))
+        for names, row in _at_densities(results.trunk_rows(runs), by, list(shown))
     ]  # fmt: skip
     heads = [words for words, _ in shown.values()]
     return _table(["trunk", "weights remaining", *heads, "seeds"], rows)
 
 
-def _branches(runs: pd.DataFrame) -> str:
+def _branches(runs: pd.DataFrame, by: Sequence[str]) -> str:
     """Of branches, at all of their levels: final accuracy, and how far it is from the ticket's."""
     keys = [*_TRUNK, "level", "seed"]
     tickets = results.trunk_rows(runs)[[*keys, "final_accuracy"]]
-    branches = runs[runs["branch"].notna()]
-    beside = branches.merge(
+    beside = results.branch_rows(runs).merge(
         tickets.rename(columns={"final_accuracy": "ticket"}), how="left", on=keys
     )
     beside["difference"] = beside["final_accuracy"] - beside["ticket"]
@@ -184,13 +206,13 @@ def _branches(runs: pd.DataFrame) -> str:
     rows = [
         (_names(names[:-1]), names[-1], f"{100 * row['density']:.1f} %",
          *(_spread(row, column, _percent) for column in columns), int(row["seeds"]))
-        for names, row in _at_densities(beside, [*_TRUNK, "branch"], columns)
+        for names, row in _at_densities(beside, [*by, "branch"], columns)
     ]  # fmt: skip
     head = ["trunk", "branch", "weights remaining", "last epoch, %", "less its ticket", "seeds"]
     return _table(head, rows)
 
 
-def _shifts(shifts: pd.DataFrame) -> str:
+def _shifts(shifts: pd.DataFrame, by: Sequence[str]) -> str:
     """Of trunks, at some densities: means over the strengths of a corruption; AUROC."""
     columns = list(SHIFTED)
     of_seed = shifts.groupby([*COORDINATES, "shift"], dropna=False, as_index=False)[
@@ -201,7 +223,7 @@ def _shifts(shifts: pd.DataFrame) -> str:
         (_names(names[:-1]), names[-1], f"{100 * row['density']:.1f} %",
          _spread(row, "accuracy", _percent),
          *(_spread(row, column, _decimals) for column in columns[1:]), int(row["seeds"]))
-        for names, row in _at_densities(trunks, [*_TRUNK, "shift"], columns)
+        for names, row in _at_densities(trunks, [*by, "shift"], columns)
     ]  # fmt: skip
     auroc = ["AUROC of the entropy", "of the mutual information"]
     head = ["trunk", "shift", "weights remaining", "accuracy, %", "NLL", "ECE", *auroc, "seeds"]
@@ -226,8 +248,11 @@ def _figures(study: Path, said: Mapping[str, str], drawn: Mapping[str, Drawn]) -
     """The figures and tables in the paper's order, each with what it shows and what is seen."""
     parts = []
     for name, each in drawn.items():
-        title = FIGURES[name].title
+        number = name.replace("figure", "Figure ").replace("table", "Table ")
+        title = f"{number}. {FIGURES[name].title}"
         picture = f"![{title}](../published/{study.name}/{name}.png)"
         shown = _table(*text(each.sheet)) if each.sheet else picture
-        parts.append(f"{shown}\n\n**{title}**: {each.shown}. {said.get(name, '')}".rstrip())
+        counts = " In brackets: how many each mean is over." if each.sheet else ""
+        words = f"**{title}**: {each.shown}.{counts} {said.get(name, '')}".rstrip()
+        parts.append(f"{shown}\n\n{words}")
     return "\n\n".join(parts)

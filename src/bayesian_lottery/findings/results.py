@@ -7,7 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -164,10 +164,19 @@ def trunk_rows(frame: pd.DataFrame) -> pd.DataFrame:
     here it appears once for each scorer, rewind, search, ranking and pattern that prune it. Works
     on both tables.
     """
-    trunk = frame[frame["branch"].isna()]
-    dense, pruned = trunk[trunk["level"] == 0], trunk[trunk["level"] > 0]
-    trunks = pruned[[*_SHARED_BY_DENSE, *_PRUNED_BY]].drop_duplicates()
-    repeated = dense.drop(columns=_PRUNED_BY).merge(trunks, on=_SHARED_BY_DENSE)
+    return _whole(frame[frame["branch"].isna()], _SHARED_BY_DENSE, "inner")
+
+
+def branch_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The branches' rows, those of the dense node once for each trunk that has the branch deeper,
+    or as they are where none has."""
+    return _whole(frame[frame["branch"].notna()], [*_SHARED_BY_DENSE, "branch"], "left")
+
+
+def _whole(frame: pd.DataFrame, shared: list[str], how: Literal["inner", "left"]) -> pd.DataFrame:
+    dense, pruned = frame[frame["level"] == 0], frame[frame["level"] > 0]
+    trunks = pruned[[*shared, *_PRUNED_BY]].drop_duplicates()
+    repeated = dense.drop(columns=_PRUNED_BY).merge(trunks, on=shared, how=how)
     whole = pd.concat([repeated[frame.columns], pruned])
     return whole.sort_values(list(COORDINATES), kind="stable", ignore_index=True)
 

@@ -82,7 +82,7 @@ def study(
     runs = runs.merge(shifted.values, how="left", on=list(COORDINATES))
     runs = runs.rename_axis("run").reset_index()
     names = [name for name in COORDINATES if name not in _OF_A_RUN]
-    rows = pd.concat([results.trunk_rows(runs), runs[runs["branch"].notna()]])
+    rows = pd.concat([results.trunk_rows(runs), results.branch_rows(runs)])
     rows["branch"] = rows["branch"].fillna(TICKET)
     rows["curve"] = rows.groupby(names, dropna=False).ngroup()
     rows["point"] = rows.groupby(["curve", "level"]).ngroup()
@@ -97,7 +97,7 @@ def study(
         "coordinates": names,
         "columns": measured,
         "statistics": {**_STATISTICS, **shifted.statistics},
-        "curves": curves.where(curves.notna(), None).to_numpy().tolist(),
+        "curves": curves.where(curves.notna(), "dense").to_numpy().tolist(),
         "points": {
             **{name: _plain(points[name]) for name in ("curve", "level", "density")},
             "runs": points["runs"].tolist(),

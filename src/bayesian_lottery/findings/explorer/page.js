@@ -131,7 +131,7 @@ async function embed() {
     .map((point) => {
       const mean = points.mean[column][point], sd = points.sd[column][point];
       return { point, curve: title(index, shown), percent: 100 * points.density[point],
-        level: points.level[point], mean, sd, low: mean - (sd || 0), high: mean + (sd || 0),
+        level: points.level[point], mean, sd, low: Math.max(0, mean - (sd || 0)), high: mean + (sd || 0),
         runs: points.runs[point].length };
     }));
   note(!rows.length ? "No run of this choice has this metric at this epoch."
