@@ -63,12 +63,14 @@ class Arm:
 
     @property
     def short(self) -> str:
-        """What it is, without what its weights start from and how many a pool averages."""
+        """What it is in few words, without how many a pool averages."""
         plain = not self.kind.stochastic
         name = "ticket" if plain else self.kind.words
         if self.weights == "reinitialised":
             random = "ensemble" if self.pool else "random weights"
             name = random if plain else f"{name}, random"
+        elif self.weights != _PLAIN.weights:
+            name = f"{name}, {self.weights}"
         return name if self.mask == KEPT else f"{name}, {_MASKS.get(self.mask, self.mask)}"
 
     @property

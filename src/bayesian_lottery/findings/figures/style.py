@@ -1,6 +1,7 @@
 """The look that all figures share: one style a word, labels at line ends, files that repeat."""
 
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -119,8 +120,10 @@ def lines(names: Iterable[str]) -> dict[str, Line]:
     names = set(names)
     known = {name: line for name, line in LINES.items() if name in names}
     unknown = sorted(names - set(LINES))
+    words = (re.sub("^dense_", "dense, ", name) for name in unknown)
     return known | {
-        name: Line(name, name, *_SPARE[i % len(_SPARE)]) for i, name in enumerate(unknown)
+        name: Line(name, said, *_SPARE[i % len(_SPARE)])
+        for i, (name, said) in enumerate(zip(unknown, words, strict=True))
     }
 
 
