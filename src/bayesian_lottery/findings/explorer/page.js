@@ -130,6 +130,7 @@ async function embed() {
     .filter((point) => points.mean[column][point] !== null)
     .map((point) => {
       const mean = points.mean[column][point], sd = points.sd[column][point];
+      // No metric is below 0, nor is a band.
       return { point, curve: title(index, shown), percent: 100 * points.density[point],
         level: points.level[point], mean, sd, low: Math.max(0, mean - (sd || 0)), high: mean + (sd || 0),
         runs: points.runs[point].length };
