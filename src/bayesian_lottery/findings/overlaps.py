@@ -53,11 +53,11 @@ def table(config: Mapping, pairs: Iterable[Pair]) -> pd.DataFrame:
     def mask(node: Node) -> dict[str, np.ndarray]:
         return load_arrays(study.mask_file(config, node))
 
-    return compare(study.pairs(config, nodes), mask)
+    return compare(pairs, mask)
 
 
 def compare(
-    pairs: Iterable[study.Pair], mask: Callable[[Node], Mapping[str, np.ndarray]]
+    pairs: Iterable[Pair], mask: Callable[[Node], Mapping[str, np.ndarray]]
 ) -> pd.DataFrame:
     """The table of overlaps of `pairs`, whose masks `mask` gives."""
     rows = []
