@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bayesian_lottery import errors
 from bayesian_lottery.findings import operations, results
+from bayesian_lottery.study import extensions
 
 
 def main() -> None:
@@ -19,6 +20,9 @@ def main() -> None:
     parser.add_argument(
         "--counts", type=Path, nargs="*", default=[], help="what count.py wrote, of each model"
     )
+    parser.add_argument(
+        "--extensions", type=Path, nargs="*", default=[], help="files that register methods"
+    )
     parser.add_argument("--runs-parquet", type=Path, required=True, help="table of runs to write")
     parser.add_argument("--runs-csv", type=Path, required=True, help="the same table as CSV")
     parser.add_argument(
@@ -31,6 +35,7 @@ def main() -> None:
     parser.add_argument("--shifts-csv", type=Path, required=True, help="the same table as CSV")
     arguments = parser.parse_args()
 
+    extensions.load(arguments.extensions)
     paths = arguments.metrics_list.read_text().splitlines()
     counts = operations.read(arguments.counts)
     runs, layers, shifts = results.tables([path for path in paths if path.strip()], counts)

@@ -39,6 +39,7 @@ rule aggregate:
     input:
         metrics=METRICS_FILES,
         counts=COUNTS,
+        extensions=[local(path) for path in config["extensions"]],
         code=code(
             "findings/columns.py",
             "findings/operations.py",
@@ -70,6 +71,7 @@ rule aggregate:
         + " --study {params.study:q} | "
         + program("aggregate")
         + " --metrics-list /dev/stdin --counts {input.counts:q}"
+        " --extensions {input.extensions:q}"
         " --runs-parquet {output.runs_parquet:q} --runs-csv {output.runs_csv:q}"
         " --layers-parquet {output.layers_parquet:q} --layers-csv {output.layers_csv:q}"
         " --shifts-parquet {output.shifts_parquet:q} --shifts-csv {output.shifts_csv:q}) > {log:q} 2>&1"
