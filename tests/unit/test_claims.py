@@ -380,6 +380,16 @@ def test_what_is_missing_is_said(claim):
     assert pd.isna(row["estimate"]) and pd.isna(row["seeds"])
 
 
+def test_families_that_the_paper_does_not_have_are_asked_what_is_said_of_convolutional_ones():
+    table = claims.table(study("lenet5"), no_layers())
+    judged = set(table["claim"][(table["family"] == "lenet") & (table["verdict"] != NOT_TESTED)])
+    assert {"ticket_beats_reinit", "layerwise_beats_even", "transplant_matches"} <= judged
+    assert not judged & {"mace_falls", "mace_flat", "square_worst_for_vit"}
+    assert not judged & {"transplant_fails_for_vit"}
+    vit = claims.table(study("vit_tiny"), no_layers())
+    assert "reinit_beats_even" not in set(vit["claim"][vit["family"] == "vit"])
+
+
 def test_reasons_name_the_trunk_the_level_or_the_family():
     trunks = [trunk for trunk in TRUNKS if trunk[1] not in ("square", "mu")]
     runs = study("vgg11", trunks=trunks)

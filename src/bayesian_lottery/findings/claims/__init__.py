@@ -100,7 +100,7 @@ def table(
 
 def _rows(claim: Claim, found: list[Subject]) -> Iterator[dict]:
     for subject in found:
-        if not claim.families or subject.family in claim.families:
+        if claim.is_about(subject.family):
             yield _row(claim, subject)
     for family in claim.families:
         if family not in {subject.family for subject in found}:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from bayesian_lottery.findings.claims.subjects import INFERENCES, Subject
+from bayesian_lottery.findings.claims.subjects import INFERENCES, PAPERS, Subject
 from bayesian_lottery.findings.claims.verdicts import Evidence, NotTested, least_in_favour
 
 
@@ -18,6 +18,7 @@ class Claim:
         paper: the figure or table of the paper that shows it.
         find: from a subject to the evidence; it raises `NotTested` where data is missing.
         families: the model families (modules of `models`) it speaks of; empty is all.
+        others: whether it is asked of families that the paper does not have, too.
     """
 
     number: int
@@ -25,6 +26,13 @@ class Claim:
     paper: str
     find: Callable[[Subject], Evidence]
     families: tuple[str, ...] = ()
+    others: bool = False
+
+    def is_about(self, family: str) -> bool:
+        """Whether a model of this family, "" for a user's own, is judged."""
+        if self.others and family not in PAPERS:
+            return True
+        return not self.families or family in self.families
 
 
 def each_inference(name: str, number: int, text: str, paper: str, find: Callable) -> dict:

@@ -6,7 +6,7 @@ from functools import partial
 from bayesian_lottery.findings.claims import branches, depth, original, trunks
 from bayesian_lottery.findings.claims.branches import TICKET
 from bayesian_lottery.findings.claims.claim import Claim, each_inference
-from bayesian_lottery.findings.claims.subjects import CONVOLUTIONAL
+from bayesian_lottery.findings.claims.subjects import CONVOLUTIONAL, PAPERS
 from bayesian_lottery.findings.claims.verdicts import Region, beats, equals
 
 
@@ -15,7 +15,8 @@ def _compared(
 ) -> Claim:
     verbs: Mapping[Callable[[float], Region], str] = {beats: "beats", equals: "equals"}
     find = partial(branches.compare, first=first, second=second, region=region)
-    return Claim(6, f"In accuracy, {first} {verbs[region]} {second}.", "figure 4", find, families)
+    text = f"In accuracy, {first} {verbs[region]} {second}."
+    return Claim(6, text, "figure 4", find, families, others=True)
 
 
 _ORIGINAL = "The Lottery Ticket Hypothesis, figures 3 and 4"
@@ -52,10 +53,8 @@ CLAIMS: Mapping[str, Claim] = {
         5, "Bayesian networks prune deeper layers even more so than deterministic ones.",
         "figure 2", depth.deeper_more_in_bayesian,
     ),
-    "ticket_beats_reinit": _compared(TICKET, "reinit", beats, (*CONVOLUTIONAL, "vit")),
-    "ticket_beats_layerwise": _compared(
-        TICKET, "shuffle_layerwise", beats, (*CONVOLUTIONAL, "vit")
-    ),
+    "ticket_beats_reinit": _compared(TICKET, "reinit", beats, PAPERS),
+    "ticket_beats_layerwise": _compared(TICKET, "shuffle_layerwise", beats, PAPERS),
     "ticket_beats_even": _compared(TICKET, "shuffle_even", beats, ("vit",)),
     "ticket_beats_global": _compared(TICKET, "shuffle_global", beats, ("vit",)),
     "reinit_equals_layerwise": _compared("reinit", "shuffle_layerwise", equals, CONVOLUTIONAL),
@@ -67,7 +66,7 @@ CLAIMS: Mapping[str, Claim] = {
     ),
     "transplant_matches": Claim(
         7, "Transplanted deterministic tickets match Bayesian tickets.", "figure 5",
-        branches.transplant_matches, CONVOLUTIONAL,
+        branches.transplant_matches, CONVOLUTIONAL, others=True,
     ),
     "transplant_fails_for_vit": Claim(
         7, "Transplanted deterministic tickets do not match Bayesian tickets for ViT.", "figure 5",

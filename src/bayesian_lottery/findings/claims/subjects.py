@@ -27,6 +27,7 @@ from bayesian_lottery.study.nodes import LATER
 
 INFERENCES = {name: KINDS[name].words for name in (POINT, POSTERIOR)}  # in words
 CONVOLUTIONAL = ("resnet", "vgg")  # the families of convolutional networks in the paper
+PAPERS = (*CONVOLUTIONAL, "vit")  # all of its families
 
 
 @dataclass(frozen=True)
