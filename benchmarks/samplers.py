@@ -78,11 +78,14 @@ def ticket(images, model: str, density: float, steps: int):
     from bayesian_lottery.inference import networks
     from bayesian_lottery.tickets import masks
 
-    template = models.build(model, images.image_shape, len(images.classes), seed=0)
-    network = networks.build("deterministic", template)
-    initial, mask = network.state(), masks.ones(models.prunable(template, classifier=True))
+    def template():
+        return models.build(model, images.image_shape, len(images.classes), seed=0)
+
+    initial = template().state_dict()
+    mask = masks.ones(models.prunable(template(), classifier=True))
     stream = torch.Generator().manual_seed(0)
     for round_ in range(ROUNDS + 1):
+        network = networks.build("deterministic", template())
         network.load(initial, mask)
         optimizer = torch.optim.Adam(network.parameter_groups(0.0), lr=2e-3)
         for _ in range(steps):
