@@ -123,6 +123,24 @@ def test_a_small_study_is_whole_and_gives_its_command(path: Path) -> None:
     assert config["results"] == f"results/{'mnist' if path == SLIPS else path.stem}"
 
 
+@pytest.mark.parametrize("name", ["montecarlo", "montecarlo_small"])
+def test_a_study_of_posteriors_feeds_their_figures_on_every_data_set(name: str) -> None:
+    config, nodes = small(Path(f"config/studies/{name}.yaml"))
+    for dataset in {node.dataset for node in nodes}:
+        own = [node.coordinates() for node in nodes if node.dataset == dataset]
+        for figure in ("figure14", "figure15", "figure16"):
+            options = {**config["figures"][figure], "dataset": dataset}
+            options.pop("branch", None)  # of one data set
+            figures.plan(figure, own, {**options, **study.ways(config), **study.arms(config)})
+
+
+def test_an_ensemble_of_the_small_study_takes_as_many_gradients_as_its_chains() -> None:
+    config, _ = small(Path("config/studies/montecarlo_small.yaml"))
+    kinds, curricula = config["branch_kinds"], config["curricula"]
+    chains, networks = kinds["sghmc_pool"]["members"], kinds["ensemble_20"]["members"]
+    assert chains * curricula["chain"]["epochs"] == networks * curricula["short"]["epochs"]
+
+
 def test_the_study_of_mnist_feeds_what_the_paper_shows_of_one_model() -> None:
     config, nodes = small(MNIST)
     coordinates = [node.coordinates() for node in nodes]
