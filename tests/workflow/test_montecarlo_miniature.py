@@ -26,7 +26,7 @@ def test_a_smaller_form_tells_whether_its_chains_agree(tmp_path) -> None:
     checkout(tmp_path)
     made = Study(tmp_path)
     made.config = yaml.safe_load(CONFIG.read_text())
-    made.config["inferences"]["chain"] |= {"warmup": 30, "draws": 20, "keep": 10, "depth": 4}
+    made.config["inferences"]["chain"] |= {"warmup": 30, "draws": 20, "keep": 10, "steps": 15}
     made.config["curricula"]["short"] |= {"epochs": 2, "milestones": []}
     made.snakemake()
     runs = pd.read_parquet(tmp_path / "results/montecarlo/tables/runs.parquet")
