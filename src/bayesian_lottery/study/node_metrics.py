@@ -78,7 +78,6 @@ SCHEMA: dict[str, Any] = {
     },
     "settings": {
         **dict.fromkeys(("dataset", "model", "inference"), TEXT),
-        "validation": SHARE,
         "curriculum": {"epochs": COUNT, "batch_size": POSITIVE},
         "evaluation": dict.fromkeys(("every", "passes", "samples"), POSITIVE),
     },
