@@ -182,8 +182,11 @@ class Cluster:
         """Put a running job back into the queue."""
         self._run("scontrol", "requeue", str(job))
 
-    def clear(self, seconds: float = 20) -> None:
-        """Cancel all jobs and wait until they have ended."""
+    def clear(self, seconds: float = 60) -> None:
+        """Cancel all jobs and wait until they have ended; a test that failed may have left no
+        controller."""
+        if not self._answers():
+            self.restart_controller()
         self.scancel()
         self.wait_for(lambda: not self._active(), seconds, "the jobs to end")
 

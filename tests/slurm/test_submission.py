@@ -73,7 +73,7 @@ def test_a_busy_slurm_is_asked_again_at_no_cost_of_a_retry(
     project: Project, cluster: Cluster
 ) -> None:
     run = project.on_cluster(*resource("mem_mb", 2000))
-    wait_for(lambda: "Decode digits" in run.output, 60, "the first step")
+    wait_for(lambda: "Decode digits" in run.output, 180, "the first step")
     cluster.stop_controller()
     wait_for(lambda: "is submitted again in" in run.output, 90, "a submission in vain")
     cluster.start_controller()
@@ -85,7 +85,7 @@ def test_a_refusal_for_good_costs_no_retries_and_is_a_sentence(
     project: Project, cluster: Cluster
 ) -> None:
     run = project.on_cluster(*resource("mem_mb", 2000))
-    wait_for(lambda: "Decode digits" in run.output, 60, "the first step")
+    wait_for(lambda: "Decode digits" in run.output, 180, "the first step")
     change = ["scontrol", "update", "PartitionName=gpu"]
     subprocess.run([*change, "State=INACTIVE"], check=True)
     try:

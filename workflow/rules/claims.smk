@@ -23,7 +23,10 @@ rule claims:
     conda:
         "../envs/lottery.yaml"
     params:
-        options=json.dumps({**config["claims"], **study.ways(config), **study.arms(config)}),
+        # A function, since names of one's own may have braces, which Snakemake would fill in.
+        options=lambda wildcards: json.dumps(
+            {**config["claims"], **study.ways(config), **study.arms(config)}
+        ),
     message:
         "Judge the paper's claims"
     shell:
