@@ -1,5 +1,7 @@
 """What tests share. Hypothesis tries the same examples each time, however busy the machine is."""
 
+import contextlib
+import ctypes
 import sys
 
 import pytest
@@ -7,6 +9,14 @@ from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def freed_memory_is_given_back():
+    """After each module, for `engine.keep_freed_memory` keeps it: right for a job, not for all tests."""
+    yield
+    with contextlib.suppress(OSError, AttributeError):  # glibc only
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="module")
