@@ -13,7 +13,7 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(scope="module", autouse=True)
 def freed_memory_is_given_back():
-    """After each module, for `engine.keep_freed_memory` keeps it: right for a job, not for all tests."""
+    """After each module; `engine.keep_freed_memory` keeps it, as is right for a single job."""
     yield
     with contextlib.suppress(OSError, AttributeError):  # glibc only
         ctypes.CDLL(None).malloc_trim(0)
