@@ -39,7 +39,8 @@ def draw(plan: Grid, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     cells = [cell for row in plan.rows for cell in row.cells]
     styles = style.lines(look for cell in cells for look in cell.looks)
 
-    figure, axes = style.canvas(len(plan.rows), len(plan.titles), plan.wide)
+    beside = (str(curve.short or curve.label) for cell in cells for curve in cell.curves)
+    figure, axes = style.canvas(len(plan.rows), len(plan.titles), plan.wide, beside)
     bands = "bands: ±1 SD over runs and passes"
     style.headline(figure, f"{plan.shown}; {epoch}; {bands}")
     style.legend(figure, [*_handles(cells, styles), *_warning(known, cells)])

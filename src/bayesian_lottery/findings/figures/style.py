@@ -29,6 +29,7 @@ BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#7F7F7F"
 # a line of text at 8 points, and an entry of a legend.
 ONE_COLUMN, PANEL, WIDE, HEIGHT, TEXT, ENTRY = 3.4, 2.4, 3.4, 1.75, 0.155, 2.3
 _EDGE = 1.03  # where texts beside a panel start, of its width
+_END, _CHARACTER = 18, 0.065  # how many characters a panel has room for beside it; inches of one
 _BLANK = 24  # characters a line in a panel
 
 End = tuple[str, float, float, Any]  # of a line: its text, x, y and colour
@@ -145,13 +146,18 @@ def applied(path: str | Path) -> AbstractContextManager:
 
 
 def canvas(
-    rows: int, columns: int, wide: bool = False, **subplots
+    rows: int, columns: int, wide: bool = False, ends: Iterable[str] = (), **subplots
 ) -> tuple[Figure, list[list[Axes]]]:
     """An empty figure of `rows` by `columns` panels, one journal column wide at least.
 
     It belongs to no window system: pyplot, which would look for one, is never imported.
+
+    Args:
+        ends: what is written beside panels; for long ones they get more room.
     """
-    width, labels = max(ONE_COLUMN, (WIDE if wide else PANEL) * columns), 4 * TEXT
+    longer = max(0, max(map(len, ends), default=0) - _END)
+    width = max(ONE_COLUMN, (WIDE if wide else PANEL) * columns) + _CHARACTER * longer * columns
+    labels = 4 * TEXT
     figure = Figure(figsize=(width, HEIGHT * rows + labels))
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots).tolist()
 
