@@ -12,6 +12,7 @@ constant,
 Predictions average draws of weights, not a linearised network's.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -33,7 +34,7 @@ LARGEST = 10_000  # weights and biases of a classifier: its factor takes 400 MB
 PRECISIONS = (1e-6, 1e12)  # between which the marginal likelihood chooses
 
 
-class LaplaceNetwork(DeterministicNetwork):
+class LaplaceNetwork(DeterministicNetwork, ABC):
     """An ordinary network, and from its last step on a posterior around its weights.
 
     Its saved state is the plain model's, and what the posterior adds. Until that is fitted, its
@@ -59,13 +60,13 @@ class LaplaceNetwork(DeterministicNetwork):
         pack.parts = list(networks)
         return pack
 
+    @abstractmethod
     def fit(self, batches: Batches) -> None:
         """Set `spread` and `precision` from batches of all training images."""
-        raise NotImplementedError
 
+    @abstractmethod
     def deviations(self, noise: Tensor) -> Tensor:
         """(S, n) from standard normal noise (S, columns of `spread`)."""
-        raise NotImplementedError
 
     def load(self, state: Mapping[str, Tensor], mask: Mask) -> None:
         super().load(state, mask)

@@ -4,6 +4,7 @@ This module loads no torch, so that the workflow can read the names quickly.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -94,7 +95,7 @@ class Sghmc(Sgld):
 
 
 @dataclass(frozen=True)
-class Exact(PriorOptions):
+class Exact(PriorOptions, ABC):
     """The options of exact samplers, whose heirs name their transition by `kernel`."""
 
     kernel: ClassVar[str]
@@ -148,9 +149,9 @@ class Exact(PriorOptions):
     )
 
     @property
+    @abstractmethod
     def longest(self) -> int:
         """The gradients that a draw takes at most."""
-        raise NotImplementedError
 
     @property
     def gradients(self) -> int:

@@ -128,11 +128,8 @@ def start(
         weights = {**{k: v for k, v in weights.items() if not k.startswith(classifier)}, **own}
     networks.check_shapes(source, weights, template.state_dict())
     ticket = Ticket(mask, weights)
-    branch, kind, options = (
-        branch_of(settings),
-        kinds.kind_name(settings),
-        kinds.options_of(settings),
-    )
+    branch = branch_of(settings)
+    kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     if branch.network:
         covers = f"{classifier}weight" in mask
         size = masks.survivors(mask), covers, seed_of(*stream, "network")
