@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from bayesian_lottery.findings import results
 from bayesian_lottery.findings.figures import style
 from bayesian_lottery.findings.figures.selection import NothingToShow, rows
-from bayesian_lottery.findings.figures.shown import EPOCHS, Cell, Grid, Row
+from bayesian_lottery.findings.figures.shown import EPOCHS, Cell, Curve, Grid, Row
 
 _METRICS = {  # label, factor
     "accuracy": ("test accuracy (%)", 100),
@@ -39,7 +39,7 @@ def draw(plan: Grid, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
     cells = [cell for row in plan.rows for cell in row.cells]
     styles = style.lines(look for cell in cells for look in cell.looks)
 
-    beside = (str(curve.short or curve.label) for cell in cells for curve in cell.curves)
+    beside = (_end(curve, styles[curve.look]) for cell in cells for curve in cell.curves)
     figure, axes = style.canvas(len(plan.rows), len(plan.titles), plan.wide, beside)
     bands = "bands: ±1 SD over runs and passes"
     style.headline(figure, f"{plan.shown}; {epoch}; {bands}")
@@ -92,13 +92,18 @@ def _panel(
         open_ = points["level"].isin(own["level"][results.disagreeing(own)])
         if open_.any():
             axes.plot(x[open_], mean[open_], color=line.color, **_DISAGREE)
-        ends.append((curve.short or label, x.iloc[-1], mean.iloc[-1], line.color))
+        ends.append((_end(curve, line), x.iloc[-1], mean.iloc[-1], line.color))
         remaining += [*x]
     style.weights_axis(axes, remaining, per_cent=row.against == "density")
     # A band may leave the range that the metric has; the axis does not.
     low, high = axes.get_ylim()
     axes.set_ylim(0 if row.metric in _FROM_ZERO else max(low, 0), min(high, 1.01 * factor))
     return ends
+
+
+def _end(curve: Curve, line: style.Line) -> str:
+    """What stands at the end of a line."""
+    return curve.short or curve.label or line.label
 
 
 def _warning(runs: pd.DataFrame, cells: Sequence[Cell]) -> list[Line2D]:
