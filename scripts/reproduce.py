@@ -25,7 +25,7 @@ def reproduce(study: Path, configurations: Path, style: Path | None) -> str:
     config = configuration.merged(files)
     extensions.load(config.get("extensions", []))
     tables = published.read(study)
-    options = {**config.get("claims", {}), **choices.ways(config), **choices.arms(config)}
+    options = {**config.get("claims", {}), **choices.told(config)}
     judged = claims.table(tables.runs, tables.layers, options, tables.exports)
     with atomic(study / "claims.csv") as temporary:
         judged.to_csv(temporary, index=False, lineterminator="\n")

@@ -24,9 +24,7 @@ rule claims:
         "../envs/lottery.yaml"
     params:
         # A function, since names of one's own may have braces, which Snakemake would fill in.
-        options=lambda wildcards: json.dumps(
-            {**config["claims"], **study.ways(config), **study.arms(config)}
-        ),
+        options=lambda wildcards: json.dumps({**config["claims"], **study.told(config)}),
     message:
         "Judge the paper's claims"
     shell:

@@ -96,7 +96,7 @@ if COMPARED:
             "../envs/lottery.yaml"
         params:
             results=RESULTS,
-            options=lambda wildcards: json.dumps({**study.ways(config), **study.arms(config)}),
+            options=lambda wildcards: json.dumps(study.told(config)),
         message:
             "Compare predictions with those of the sampler on the same mask"
         shell:

@@ -26,6 +26,7 @@ from bayesian_lottery.study.choices import (
     rewinds,
     search_kind,
     searches,
+    told,
     trained,
     ways,
 )
@@ -123,6 +124,7 @@ __all__ = [
     "starts_others",
     "suffix",
     "task",
+    "told",
     "trained",
     "watched",
     "watches",

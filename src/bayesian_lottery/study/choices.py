@@ -107,6 +107,11 @@ def arms(config: Mapping) -> dict:
     return {"arms": told} if told else {}
 
 
+def told(config: Mapping) -> dict:
+    """All that claims and comparisons with a sampler are told of a configuration."""
+    return {**ways(config), **arms(config)}
+
+
 def search_kind(config: Mapping, search: str) -> str:
     """The name of the kind of a search."""
     return variants.kind_name(config, "searches", search)
