@@ -112,7 +112,8 @@ class Engine:
         divergence = self.network.divergence(weights)
         batch = len(images) // self.network.members
         # Passes end in leaves: there their gradients meet before they go on to the parameters.
-        leaves = tuple(tensor.detach().requires_grad_() for tensor in weights)
+        # Weights that are parameters are such leaves themselves.
+        leaves = tuple(w if w.is_leaf else w.detach().requires_grad_() for w in weights)
         parts = self._parts(len(images), len(noise))
 
         # The data term's gradient is that of a weighted sum of the samples' log-likelihoods, so
@@ -126,7 +127,7 @@ class Engine:
                 with torch.set_grad_enabled(stop <= held):
                     first.append(self._forward(images, leaves, noise, start, stop))
             shares = self.likelihoods(torch.cat(first).detach(), labels, *beside).softmax(0)
-        computed = []
+        computed, terms = [], []
         for index, (start, stop) in enumerate(parts):
             if first and first[index].requires_grad:
                 logits = first[index]
@@ -135,17 +136,16 @@ class Engine:
             chosen = self.likelihoods(logits, labels, *beside)
             (-(chosen * shares[start:stop]).sum() / batch).backward()
             computed.append(logits.detach())
+            terms.append(chosen.detach())
 
-        met = [(w, leaf.grad) for w, leaf in zip(weights, leaves, strict=True)]
-        met = [(w, gradient) for w, gradient in met if gradient is not None]
+        pairs = zip(weights, leaves, strict=True)
+        met = [(w, leaf.grad) for w, leaf in pairs if leaf is not w and leaf.grad is not None]
         if divergence.requires_grad:
             met.append((divergence, torch.ones_like(divergence) * heat))
-        tensors, gradients = zip(*met, strict=True)
-        torch.autograd.backward(tensors, gradients)
-        logits = torch.cat(computed)
-        chosen = self.likelihoods(logits, labels, *beside)
-        nll = data_term(chosen.unflatten(1, (-1, batch)), likelihood)
-        return logits, nll, divergence.detach()
+        if met:
+            torch.autograd.backward(*zip(*met, strict=True))
+        nll = data_term(torch.cat(terms).unflatten(1, (-1, batch)), likelihood)
+        return torch.cat(computed), nll, divergence.detach()
 
     @torch.inference_mode()
     def logits(self, images: Tensor, noise: Tensor) -> Tensor:
