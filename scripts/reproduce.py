@@ -1,7 +1,8 @@
 """Draw the figures and judge the claims of published studies again, from their tables alone.
 
-Writes each study's figures and claims into its folder in `published/`, and what was found into the
-study's sections of a page, between `<!-- study NAME -->` and `<!-- end of NAME -->`.
+Writes each study's figures, claims and explorer (`explorer.html`, for any browser) into its folder
+in `published/`, and what was found into the study's section of a page, between `<!-- study NAME -->`
+and `<!-- end of NAME -->`.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 from bayesian_lottery import errors
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic, write_text
-from bayesian_lottery.findings import claims, published, redrawing, reproduction
+from bayesian_lottery.findings import claims, explorer, published, redrawing, reproduction
 from bayesian_lottery.study import choices, configuration, extensions
 
 
@@ -29,6 +30,9 @@ def reproduce(study: Path, configurations: Path, style: Path | None) -> str:
     judged = claims.table(tables.runs, tables.layers, options, tables.exports)
     with atomic(study / "claims.csv") as temporary:
         judged.to_csv(temporary, index=False, lineterminator="\n")
+    if style:
+        told = config["results"], [str(file) for file in files]
+        write_text(study / "explorer.html", explorer.page(tables.runs, judged, *told, tables.shifts))
     drawn = redrawing.redraw(study, tables, config, style)
     return reproduction.section(study, reproduction.scale(files[-1]), judged, tables, drawn)
 
@@ -55,7 +59,7 @@ def main() -> None:
     parser.add_argument(
         "--no-figures",
         action="store_true",
-        help="claims and page alone: of figures, those that are there",
+        help="claims and page alone, no explorer: of figures, those that are there",
     )
     given = parser.parse_args()
 

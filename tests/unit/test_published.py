@@ -190,6 +190,8 @@ def test_all_figures_are_drawn_from_the_published_files_alone(folder, small):
     page = reproduce(folder, small)
     drawn = {path.stem for path in small.glob("*.png")}
     assert {"figure1", "figure2", "figure3", "figure4"} <= drawn
+    explored = (small / "explorer.html").read_text()
+    assert '"lenet_100_50"' in explored
     named = re.findall(r"\.\./published/small/(\w+)\.png", page)
     assert set(named) == drawn
     assert named == sorted(named, key=lambda name: int(name.removeprefix("figure")))
