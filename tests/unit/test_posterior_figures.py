@@ -92,8 +92,17 @@ def test_figure14_draws_each_arm_and_other_masks_below(made):
     line = lines(above)["HMC from random weights, 2 chains"]
     assert line.get_ydata()[-1] == pytest.approx(100 * sampled)
     assert line.get_xdata()[0] == 100
-    labels = {text.get_text() for text in figure.legends[0].texts}
-    assert "chains disagree" in labels
+    labels = [text.get_text() for text in figure.legends[0].texts]
+    assert labels[-1] == "chains disagree" and labels[-2] == "dense, deterministic"
+
+
+def test_lines_that_share_few_words_get_more_at_their_ends():
+    pools = [arms.Arm(f"of{n}", "deterministic", pool="reinit", members=n) for n in (2, 5)]
+    other = [arms.Arm(name, "laplace") for name in ("full", "last_layer")]
+    ends = arms.labels([arms.Arm(None, "deterministic"), *pools, *other, arms.Arm("w", "swag")])
+    assert list(ends.values()) == [
+        "ticket", "ticket, 2", "ticket, 5", "Laplace (full)", "Laplace (last_layer)", "SWAG",
+    ]  # fmt: skip
 
 
 def test_figure15_draws_agreement_against_gradients(table):

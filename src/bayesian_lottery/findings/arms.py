@@ -129,6 +129,16 @@ def names(found: Iterable[Arm]) -> dict[Arm, str]:
     }
 
 
+def labels(found: Iterable[Arm]) -> dict[Arm, str]:
+    """What stands at the end of each one's line: `short`; with it, where arms share it, of a pool
+    how many it averages, and of others their branches' names."""
+    found = list(found)
+    counts = Counter(arm.short for arm in found)
+    more = {arm: f", {arm.members}" if arm.members else f" ({arm.branch})" for arm in found}
+    shared = {arm for arm in found if counts[arm.short] > 1 and arm.branch}
+    return {arm: arm.short + (more[arm] if arm in shared else "") for arm in found}
+
+
 def whole(found: Sequence[Arm]) -> list[Arm]:
     """The arms without chains that a pool among them averages: those the pool stands for."""
     pooled = {arm.pool for arm in found if arm.samples}

@@ -115,17 +115,18 @@ def _warning(runs: pd.DataFrame, cells: Sequence[Cell]) -> list[Line2D]:
 
 
 def _handles(cells: Sequence[Cell], styles: Mapping[str, style.Line]) -> list[Line2D]:
-    """A legend entry for each look, unless its label differs from panel to panel."""
+    """A legend entry for each look, unless its label differs from panel to panel; lines of dense
+    networks come last."""
     labels: dict[str, set[str | None]] = {}
     for curve in (curve for cell in cells for curve in cell.curves):
         labels.setdefault(curve.look, set()).add(curve.label)
-    handles = []
+    handles, dense = [], []
     for look, line in styles.items():
         if look not in labels:
-            handles.append(Line2D([], [], color=line.color, **_DENSE, label=line.name))
+            dense.append(Line2D([], [], color=line.color, **_DENSE, label=line.name))
         elif len(labels[look]) == 1:
             name = next(iter(labels[look])) or line.name
             handles.append(Line2D([], [], **line.properties(), label=name))
     if any(look in labels for cell in cells for look in cell.dense):
-        handles.append(Line2D([], [], color=style.GREY, **_DENSE, label="dense, in each colour"))
-    return handles
+        dense.append(Line2D([], [], color=style.GREY, **_DENSE, label="dense, in each colour"))
+    return handles + dense

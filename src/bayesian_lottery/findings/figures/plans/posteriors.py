@@ -27,10 +27,12 @@ def posteriors(nodes: Sequence[Node], options: Mapping, told: Mapping) -> Grid:
     found, looks, shown = _arms(nodes, options, told)
     trunk = scorers([node for node in nodes if _pruned(node)])[SOURCE]
 
+    ends = arms.labels(found)
+
     def cell(where: Where, own: Sequence[Arm]) -> Cell:
         levels = parts.trunk(where, SOURCE, trunk)
         curves = [
-            Curve(looks[a][0], {**levels, "branch": a.branch}, looks[a][1], a.short) for a in own
+            Curve(looks[a][0], {**levels, "branch": a.branch}, looks[a][1], ends[a]) for a in own
         ]
         curves = parts.present(nodes, curves)
         return Cell(curves, parts.dense(curves))
