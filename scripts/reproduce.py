@@ -1,8 +1,8 @@
 """Draw the figures and judge the claims of published studies again, from their tables alone.
 
 Writes each study's figures, claims and explorer (`explorer.html`, for any browser) into its folder
-in `published/`, and what was found into the study's section of a page, between `<!-- study NAME -->`
-and `<!-- end of NAME -->`.
+in `published/`, and what was found into the study's section of a page, between
+`<!-- study NAME -->` and `<!-- end of NAME -->`.
 """
 
 import argparse
@@ -31,8 +31,9 @@ def reproduce(study: Path, configurations: Path, style: Path | None) -> str:
     with atomic(study / "claims.csv") as temporary:
         judged.to_csv(temporary, index=False, lineterminator="\n")
     if style:
-        told = config["results"], [str(file) for file in files]
-        write_text(study / "explorer.html", explorer.page(tables.runs, judged, *told, tables.shifts))
+        names = [str(file) for file in files]
+        page = explorer.page(tables.runs, judged, config["results"], names, tables.shifts)
+        write_text(study / "explorer.html", page)
     drawn = redrawing.redraw(study, tables, config, style)
     return reproduction.section(study, reproduction.scale(files[-1]), judged, tables, drawn)
 

@@ -143,7 +143,8 @@ class Engine:
         if divergence.requires_grad:
             met.append((divergence, torch.ones_like(divergence) * heat))
         if met:
-            torch.autograd.backward(*zip(*met, strict=True))
+            tensors, gradients = zip(*met, strict=True)
+            torch.autograd.backward(tensors, gradients)
         nll = data_term(torch.cat(terms).unflatten(1, (-1, batch)), likelihood)
         return torch.cat(computed), nll, divergence.detach()
 
