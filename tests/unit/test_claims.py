@@ -698,5 +698,7 @@ def test_the_original_claims_are_of_early_stopping_and_of_the_tickets_chosen(tmp
     # Seeds 0 to 2: 3500 / 5000, 3600 / 5100 and 3700 / 5200, less 1.
     assert own["estimate"]["original_learns_faster"] == pytest.approx(-0.294, abs=1e-3)
     assert own["estimate"]["original_beats_reinitialised"] == pytest.approx(0.0241)
+    alone = claims.table(runs[runs["seed"] == 0], layers, {"tickets": {"ranking": "layerwise"}})
+    assert set(alone[alone["number"] == 12]["verdict"]) == {"undecided"}
     papers = claims.table(runs, layers, {})
     assert set(papers[papers["number"] == 12]["verdict"]) == {"not tested"}

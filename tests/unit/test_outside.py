@@ -1,22 +1,20 @@
 """Whole runs against independent ones, in distribution over seeds, on scikit-learn's digits.
 
 Pruning by `torch.nn.utils.prune` in a plain loop; Bayesian training by torch-blue's own modules and
-loss; calibration of kept predictions by netcal and torchmetrics.
+loss (both of benchmarks/independent.py, as MNIST has them in benchmarks/outside.py); calibration of
+kept predictions by netcal and torchmetrics.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import yaml
 from netcal.metrics import ACE, ECE
-from torch import nn
-from torch.nn.utils import prune
-from torch_blue.vi import KullbackLeiblerLoss
-from torch_blue.vi.distributions import Categorical, MeanFieldNormal
-from torch_blue.vi.utils.convert import convert_to_vimodule
+from test_sources import write_mnist
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from bayesian_lottery import study
@@ -25,11 +23,16 @@ from bayesian_lottery.files import read_json, read_tensors
 from bayesian_lottery.study import configuration
 from bayesian_lottery.training import jobs
 
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+import independent  # noqa: E402
+
 pytestmark = pytest.mark.slow
 
-SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 SEEDS, LEVELS, FRACTION = 5, 4, 0.45
 EPOCHS, RATE, BATCH = 7, 0.005, 64
+BY = independent.Recipe(EPOCHS, RATE, BATCH)
 SAMPLES, HEAT, STD = 3, 0.1, 0.1
 FEW = 3.5  # standard errors of a difference; two runs of one kind differ by more once in 400 times
 TRUNK = {"dataset": "digits", "model": "lenet_100_50", "curriculum": "short"}
@@ -89,66 +92,6 @@ def digits(trained):
     ]
 
 
-def perceptron() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 50), nn.ReLU(),
-        nn.Linear(50, 10),
-    )  # fmt: skip
-
-
-def fit(model: nn.Module, loss_of, images, labels) -> None:
-    """The plainest of loops: Adam, a new order each epoch, the last incomplete batch dropped."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    for _ in range(EPOCHS):
-        order = torch.randperm(len(labels))
-        for batch in order[: len(order) // BATCH * BATCH].split(BATCH):
-            optimizer.zero_grad()
-            loss_of(images[batch], labels[batch]).backward()
-            optimizer.step()
-
-
-def accuracy_of(model: nn.Module, images, labels) -> float:
-    with torch.no_grad():
-        return (model(images).argmax(1) == labels).float().mean().item()
-
-
-def pruned_by_torch(digits) -> np.ndarray:
-    """Test accuracies of iterative magnitude pruning with reset, (seeds, levels)."""
-    (images, labels), test = digits
-    found = np.zeros((SEEDS, LEVELS + 1))
-    for seed in range(SEEDS):
-        torch.manual_seed(1000 + seed)
-        model = perceptron()
-        layers = [layer for layer in model if isinstance(layer, nn.Linear)]
-        initial = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in layers]
-        for level in range(LEVELS + 1):
-            fit(model, lambda x, y, m=model: F.cross_entropy(m(x), y), images, labels)
-            found[seed, level] = accuracy_of(model, *test)
-            pruned = [(layer, "weight") for layer in layers[:-1]]
-            prune.global_unstructured(pruned, prune.L1Unstructured, amount=FRACTION)
-            for layer, (weight, bias) in zip(layers, initial, strict=True):
-                kept = getattr(layer, "weight_orig", layer.weight)
-                kept.data.copy_(weight)
-                layer.bias.data.copy_(bias)
-    return found
-
-
-def pruned_at_random(digits) -> list[float]:
-    """Test accuracies of networks as sparse as the last level, pruned at random, of each seed."""
-    (images, labels), test = digits
-    found = []
-    for seed in range(SEEDS):
-        torch.manual_seed(2000 + seed)
-        model = perceptron()
-        layers = [layer for layer in model if isinstance(layer, nn.Linear)][:-1]
-        share = 1 - (1 - FRACTION) ** LEVELS
-        pairs = [(layer, "weight") for layer in layers]
-        prune.global_unstructured(pairs, prune.RandomUnstructured, amount=share)
-        fit(model, lambda x, y, m=model: F.cross_entropy(m(x), y), images, labels)
-        found.append(accuracy_of(model, *test))
-    return found
-
-
 def apart(ours, theirs) -> tuple[float, float]:
     """The difference of two means, and its standard error."""
     error = np.sqrt(np.var(ours, ddof=1) / len(ours) + np.var(theirs, ddof=1) / len(theirs))
@@ -156,48 +99,42 @@ def apart(ours, theirs) -> tuple[float, float]:
 
 
 def test_tickets_are_as_good_as_those_of_torchs_own_pruning(trained, digits):
-    theirs = pruned_by_torch(digits)
+    levels = LEVELS, FRACTION
+    theirs = of_seeds(lambda m: independent.pruned_iteratively(m, *digits, BY, *levels), 1000)
     for level in range(LEVELS + 1):
         ours = finals(trained, "deterministic", level, "accuracy")
         difference, error = apart(ours, theirs[:, level])
         assert error < 0.01, "too noisy to tell"
         assert abs(difference) < FEW * error, (level, ours, theirs[:, level])
     sparsest = finals(trained, "deterministic", LEVELS, "accuracy")
-    difference, error = apart(sparsest, pruned_at_random(digits))
+    share = 1 - (1 - FRACTION) ** LEVELS
+    others = of_seeds(lambda m: independent.pruned_at_random(m, *digits, BY, share), 2000)
+    difference, error = apart(sparsest, others)
     assert difference > FEW * error, "pruning at random is told apart"
 
 
-def trained_by_torch_blue(digits, std: float) -> list[tuple[float, float]]:
-    """Test accuracy and NLL of each seed, by torch-blue's modules, samples, loss and no more."""
-    (images, labels), (test, truth) = digits
+def of_seeds(run, first: int) -> np.ndarray:
+    """What `run` gives for a new network of each seed."""
     found = []
     for seed in range(SEEDS):
-        torch.manual_seed(3000 + seed)
-        model = perceptron()
-        convert_to_vimodule(
-            model,
-            keep_weights=True,
-            variational_distribution=MeanFieldNormal(std=std),
-            prior=MeanFieldNormal(std=1.0),
-        )
-        loss = KullbackLeiblerLoss(Categorical(), dataset_size=len(labels), heat=HEAT)
-        fit(model, lambda x, y, m=model, of=loss: of(m(x, samples=SAMPLES), y), images, labels)
-        with torch.no_grad():
-            probabilities = model(test, samples=10).as_subclass(torch.Tensor).softmax(-1).mean(0)
-        nll = F.nll_loss(probabilities.log(), truth).item()
-        found.append(((probabilities.argmax(1) == truth).float().mean().item(), nll))
-    return found
+        torch.manual_seed(first + seed)
+        found.append(run(independent.perceptron(64, 100, 50, 10)))
+    return np.array(found)
 
 
 def test_bayesian_networks_are_as_good_as_by_torch_blues_own_loop(trained, digits):
-    theirs = np.array(trained_by_torch_blue(digits, STD))
+    def theirs_of(std: float) -> np.ndarray:
+        told = SAMPLES, HEAT, std, 10
+        return of_seeds(lambda m: independent.by_torch_blue(m, *digits, BY, *told), 3000)
+
+    theirs = theirs_of(STD)
     for column, metric in enumerate(("accuracy", "nll")):
         ours = finals(trained, "bayesian", 0, metric)
         difference, error = apart(ours, theirs[:, column])
         assert error < (0.01, 0.05)[column], "too noisy to tell"
         assert abs(difference) < FEW * error, (metric, ours, theirs[:, column])
-    wide = np.array(trained_by_torch_blue(digits, 30 * STD))
-    difference, error = apart(finals(trained, "bayesian", 0, "nll"), wide[:, 1])
+    wide = theirs_of(30 * STD)[:, 1]
+    difference, error = apart(finals(trained, "bayesian", 0, "nll"), wide)
     assert difference < -FEW * error, "another deviation at the start is told apart"
 
 
@@ -218,3 +155,17 @@ def test_calibration_of_kept_predictions_is_what_libraries_say(trained, digits, 
         assert passes["mace"][0] == pytest.approx(
             ACE(bins).measure(values, truth.numpy()), abs=5e-2
         )
+
+
+def test_published_runs_are_put_beside_independent_ones(tmp_path):
+    write_mnist(tmp_path, 600)  # of noise
+    command = [sys.executable, ROOT / "benchmarks/outside.py", "--root", tmp_path]
+    command += ["--seeds", "2", "--levels", "1"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = [line.split(" | ") for line in printed.splitlines() if "(2)" in line]
+    assert [row[0] for row in rows] == [
+        "| deterministic, 100.0 %", "| deterministic, 64.0 %", *["| Bayesian, dense"] * 2,
+    ]  # fmt: skip
+    for _, measured, ours, theirs, _ in rows[:3]:
+        assert measured == "accuracy, %"
+        assert float(ours.split()[0]) > 97 > float(theirs.split()[0])

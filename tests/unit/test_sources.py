@@ -122,10 +122,10 @@ def test_preparing_twice_gives_the_same_bytes(tmp_path):
 # Published data sets
 
 
-def write_mnist(root: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Twenty images and their labels in MNIST's own files, the same for training and test."""
-    images = np.random.default_rng(0).integers(256, size=(20, 28, 28), dtype=np.uint8)
-    labels = np.arange(20, dtype=np.uint8) % 10
+def write_mnist(root: Path, count: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Images and their labels in MNIST's own files, the same for training and test."""
+    images = np.random.default_rng(0).integers(256, size=(count, 28, 28), dtype=np.uint8)
+    labels = (np.arange(count) % 10).astype(np.uint8)
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for half in ("train", "t10k"):

@@ -185,7 +185,8 @@ def series(rows: pd.DataFrame, value: str, deviation: str | None = None) -> pd.D
     if known.empty:
         raise NotTested(f"no run has a {value.replace('_', ' ')}")
     variance = known[deviation] ** 2 if deviation else math.nan
-    columns = {"_value": known[value], "_variance": variance, "_agree": ~results.disagreeing(known)}
+    values = known[value].astype(float)  # steps are counted
+    columns = {"_value": values, "_variance": variance, "_agree": ~results.disagreeing(known)}
     groups = known.assign(**columns).groupby(["seed", "level"])
     means = groups[["_value", "_variance", "density"]].mean()
     # Replicates differ, besides their passes, in what they drew.
