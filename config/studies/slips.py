@@ -30,9 +30,10 @@ SCORERS["square_log"] = Scorer(
 class MaskedBranch(Branch):
     """A branch from weights that its level's mask has set to 0 before the mask is changed."""
 
-    def ticket(self, ticket, stream):
+    def ticket(self, ticket, stream, *options):
         masked = {name: ticket.weights[name] * kept for name, kept in ticket.mask.items()}
-        return super().ticket(replace(ticket, weights={**ticket.weights, **masked}), stream)
+        own = replace(ticket, weights={**ticket.weights, **masked})
+        return super().ticket(own, stream, *options)
 
 
 for shuffle in ("shuffle_global", "shuffle_even", "shuffle_layerwise"):
