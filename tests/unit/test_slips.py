@@ -65,8 +65,8 @@ def test_masked_shuffles_start_from_zero_where_weights_were_pruned(shuffle):
     template = models.build("lenet_100_50", SHAPE, 10, seed=0)
     weights, mask = template.state_dict(), mask_of(template, 0.3)
     ticket, streams = Ticket(mask, weights), [generator("t"), generator("t")]
-    slip = BRANCHES[f"masked_{shuffle}"].ticket(ticket, streams[0])
-    right = BRANCHES[shuffle].ticket(ticket, streams[1])
+    slip = BRANCHES[f"masked_{shuffle}"].ticket(ticket, streams[0], {})
+    right = BRANCHES[shuffle].ticket(ticket, streams[1], {})
     for name, kept in mask.items():
         assert torch.equal(slip.mask[name], right.mask[name])
         assert torch.equal(slip.weights[name], right.weights[name] * kept)
