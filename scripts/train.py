@@ -17,6 +17,7 @@ written are the weights that it has there:
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from bayesian_lottery import arguments, errors, gpus
 from bayesian_lottery.running import warm
@@ -45,7 +46,7 @@ def configured(given: argparse.Namespace) -> list[dict]:
     return [{**study.task(config, node), **study.files(config, node)} for node in chosen]
 
 
-def paths(files: object) -> object:
+def paths(files: Any) -> Any:
     """The same mapping or list with Paths in place of texts."""
     if isinstance(files, dict):
         return {name: paths(value) for name, value in files.items()}
