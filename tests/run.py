@@ -24,7 +24,7 @@ def command(part: str) -> list[str]:
     """What runs the tests of a part, with a cache of its own for what failed last."""
     folders = PARTS[part]
     words = [sys.executable, "-m", "pytest", *(str(TESTS / folder) for folder in folders)]
-    return [*words, "-o", f"cache_dir=.pytest_cache/{folders[0]}"]
+    return [*words, "--durations=20", "-o", f"cache_dir=.pytest_cache/{folders[0]}"]
 
 
 def main() -> int:
