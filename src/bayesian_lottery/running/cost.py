@@ -242,7 +242,7 @@ def _item(
     settings = study.node_settings(config, node)
     kept, passing = node_bytes(config, node, settings, network, images)
     seconds = measured.seconds(settings)
-    known = seconds is not None
+    known = seconds is not None and measured.device is not None
     if seconds is None:
         speed = speed or published(job.model, card)
         assumed = assumed_seconds(settings, images, network.multiply_adds, speed)
