@@ -67,8 +67,10 @@ WAYS = tuple(
         ("at_init", "snip", "imp"),
         ("at_init", "grasp", "imp"),
         ("at_init", "synflow", "imp"),
+        ("at_init", "random", "imp"),
         ("set", None, "imp"),
         ("rigl", None, "imp"),
+        ("still", None, "imp"),
         ("early", None, "imp"),
         ("iterative", None, "imp", "units"),
     )
@@ -90,10 +92,11 @@ WAY_BRANCHES = tuple(
     )
 )
 KINDS = {
-    "search": {"set": "dynamic", "rigl": "dynamic"},
+    "search": {"set": "dynamic", "rigl": "dynamic", "still": "dynamic"},
     "rewind": {"late_500": "late"},
     "branch": ROLES,
 }
+TOLD = {"kinds": KINDS, "controls": ["still"]}
 LEVELS = 20
 
 
@@ -296,6 +299,11 @@ CASES = {
             ),
             "learned_beat_initial": (drop(-0.05, branch_is("learned")), EQUAL),
             "small_dense_falls_behind": (drop(0.05, branch_is("small")), EQUAL),
+            **{
+                f"{scorer}_beats_random": (drop(-0.05, lambda n, s=scorer: n.scorer == s), EQUAL)
+                for scorer in ("snip", "grasp", "synflow")
+            },
+            "moving_beats_staying": (drop(0.05, search_is("still")), EQUAL),
         }.items()
         for inference in ("deterministic", "bayesian")
     },
@@ -351,7 +359,7 @@ def test_every_claim_has_a_case():
 def test_claims_on_runs(claim):
     model, true, false = CASES[claim]
     verdicts = [
-        row_of(claim, study(*models_for(claim), **made), model=model, kinds=KINDS)["verdict"]
+        row_of(claim, study(*models_for(claim), **made), model=model, **TOLD)["verdict"]
         for made in (true, false, {"seeds": 3, **UNCLEAR.get(claim, {}), "noise": 0.3})
     ]
     assert verdicts == [SUPPORTED, CONTRADICTED, UNDECIDED]
@@ -410,10 +418,12 @@ def test_reasons_name_the_trunk_the_level_or_the_family():
 
 def test_ways_are_compared_by_kind_and_the_papers_claims_are_of_their_tickets_alone():
     runs = study("vgg11", trunks=WAYS, branches=(), **drop(0.05, search_is("set")))
-    row = row_of("dynamic_matches_bayesian", runs, kinds=KINDS)
+    row = row_of("dynamic_matches_bayesian", runs, **TOLD)
     assert row["statistic"].startswith("peak accuracy, Bayesian, search set minus iterative, mean")
     assert row["statistic"].endswith("from 16.8 to 1.15 % density")  # about 10 % and sparser
     assert row_of("dynamic_matches_bayesian", runs)["reason"] == "no run with search dynamic"
+    alone = row_of("moving_beats_staying_bayesian", runs, kinds=KINDS)
+    assert alone["reason"] == "no control with search dynamic"
     some = runs[~(runs["search"] == "one_shot").fillna(False) | (runs["scorer"] != "snr")]
     assert row_of("one_shot_falls_behind_bayesian", some)["reason"] == (
         "no Bayesian trunk with search one_shot, scorer snr, rewind imp, pattern weights, "

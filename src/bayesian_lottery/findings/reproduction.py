@@ -234,11 +234,11 @@ def _verdicts(claims: pd.DataFrame) -> str:
     judged = claims[claims["verdict"] != "not tested"]
     rows = [
         (row.number, row.text, row.dataset, row.model, row.statistic, evidence(row), row.seeds,
-         row.verdict, corrected(row), more(row))
+         row.verdict, corrected(row), more(row), "" if pd.isna(row.reason) else row.reason)
         for row in judged.itertuples()
     ]  # fmt: skip
     head = ["no.", "claim", "data", "model", "statistic", "estimate [interval]", "seeds", "verdict"]
-    head += ["corrected for the number of claims", "more seeds that would decide"]
+    head += ["corrected for the number of claims", "more seeds that would decide", "reason"]
     left = len(claims) - len(judged)
     note = f"{left} rows of the table of claims are not tested by this study." if left else ""
     return "\n\n".join(filter(None, [_table(head, rows), note]))

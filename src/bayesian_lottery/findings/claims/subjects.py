@@ -117,6 +117,22 @@ class Subject:
             raise NotTested(f"no run with {coordinate} {kind}")
         return names
 
+    def controls(self, coordinate: str, kind: str) -> list[str]:
+        """The names of a kind of search that the option `controls` keeps from claims.
+
+        Raises:
+            NotTested: there is none.
+        """
+        present = set(self.ways[coordinate].dropna())
+        names = [
+            name
+            for name in self.options.controls
+            if name in present and self.options.kind(coordinate, name) == kind
+        ]
+        if not names:
+            raise NotTested(f"no control with {coordinate} {kind}")
+        return names
+
     def branch(self, name: str, inference: str) -> pd.DataFrame:
         """The rows of a branch of the main trunk of `inference`."""
         wanted = {

@@ -10,6 +10,7 @@ from bayesian_lottery.findings.claims import subjects
 from bayesian_lottery.findings.claims.branches import TICKET, tickets
 from bayesian_lottery.findings.claims.claim import Claim, each_inference, worst
 from bayesian_lottery.findings.claims.subjects import INFERENCES, Subject
+from bayesian_lottery.findings.claims.trunks import nearest
 from bayesian_lottery.findings.claims.verdicts import (
     Evidence,
     NotTested,
@@ -24,8 +25,25 @@ from bayesian_lottery.tickets.searches import SEARCHES
 
 FIRST = LATER["search"]
 DENSE_ENOUGH = 0.2  # "below 80 % sparsity"
+SPARSE = 0.02  # where scores at initialisation and moving masks are compared with their controls
 FIFTH = 0.2  # of the cost
 SCORERS = {"snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}
+Levels = Callable[[pd.DataFrame, Subject], pd.DataFrame]  # of a series those that are compared
+
+
+def dense_enough(levels: pd.DataFrame, subject: Subject) -> pd.DataFrame:
+    """The levels above 20 % density."""
+    levels = subjects.pruned(levels)
+    levels = levels[levels["density"] > DENSE_ENOUGH]
+    if levels.empty:
+        raise NotTested(f"no level above {100 * DENSE_ENOUGH:g} % density")
+    return levels
+
+
+def sparse(levels: pd.DataFrame, subject: Subject) -> pd.DataFrame:
+    """The level near 2 % density."""
+    level = nearest(levels, SPARSE)
+    return levels[levels.index.get_level_values("level") == level]
 
 
 def against_iterative(
@@ -34,7 +52,7 @@ def against_iterative(
     kind: str,
     region: Callable[[float], Region],
     scorer: str | None = None,
-    dense: bool = False,
+    levels: Levels = tickets,
 ) -> Evidence:
     """Searches of a kind against the iterative one, at about 10 % density and sparser.
 
@@ -42,14 +60,14 @@ def against_iterative(
     all do.
 
     Args:
-        dense: compare above 20 % density instead.
+        levels: which ones to compare instead.
     """
     usual = subject.way(inference, FIRST)
 
     def compared(name: str) -> Evidence:
         way = subject.way(inference, name, scorer=scorer)
         words = f"search {name}{f' with scorer {scorer}' if scorer else ''} minus {FIRST}"
-        return _compared(subject, inference, way, usual, words, region, dense)
+        return _compared(subject, inference, way, usual, words, region, levels)
 
     return worst(compared, ((name,) for name in subject.named("search", kind)))
 
@@ -100,6 +118,31 @@ def shuffled_matches(subject: Subject, inference: str, scorer: str) -> Evidence:
     return worst(compared, ((name,) for name in subject.named("search", "at_init")))
 
 
+def beats_random(subject: Subject, inference: str, scorer: str) -> Evidence:
+    """A scorer of initial weights against masks drawn at random before training, near 2 %."""
+
+    def compared(name: str) -> Evidence:
+        way = subject.way(inference, name, scorer=scorer)
+        usual = subject.way(inference, name, scorer="random")
+        words = f"search {name}, scorer {scorer} minus random"
+        return _compared(subject, inference, way, usual, words, beats, sparse)
+
+    return worst(compared, ((name,) for name in subject.named("search", "at_init")))
+
+
+def moving_beats_staying(subject: Subject, inference: str) -> Evidence:
+    """Masks that move in training against the control, of their kind, that stays; near 2 %."""
+    controls = subject.controls("search", "dynamic")
+
+    def compared(name: str, control: str) -> Evidence:
+        way, usual = (subject.way(inference, search) for search in (name, control))
+        words = f"search {name} minus {control}"
+        return _compared(subject, inference, way, usual, words, beats, sparse)
+
+    names = subject.named("search", "dynamic")
+    return worst(compared, ((name, control) for name in names for control in controls))
+
+
 def branch_against(
     subject: Subject,
     inference: str,
@@ -139,21 +182,14 @@ def _compared(
     usual: pd.DataFrame,
     words: str,
     region: Callable[[float], Region],
-    dense: bool = False,
+    levels: Levels = tickets,
 ) -> Evidence:
     ordinary = subject.measured(usual)
-    levels = subjects.minus(subject.measured(way), ordinary)
+    series = subjects.minus(subject.measured(way), ordinary)
     # A level's density is the ticket's: a small dense network beside it has one of its own.
-    levels = levels.assign(density=ordinary["density"].reindex(levels.index))
+    series = series.assign(density=ordinary["density"].reindex(series.index))
     statistic = f"{subject.options.statistic} accuracy, {INFERENCES[inference]}, {words}"
-    if dense:
-        levels = subjects.pruned(levels)
-        levels = levels[levels["density"] > DENSE_ENOUGH]
-        if levels.empty:
-            raise NotTested(f"no level above {100 * DENSE_ENOUGH:g} % density")
-    else:
-        levels = tickets(levels, subject)
-    return subject.average(levels, statistic, region(subject.options.margin))
+    return subject.average(levels(series, subject), statistic, region(subject.options.margin))
 
 
 def _way(
@@ -207,7 +243,7 @@ CLAIMS: Mapping[str, Claim] = {
         for name, claim in each_inference(
             f"{scorer}_gap_closes", 18,
             f"Below 80 % sparsity tickets of {words} match iterative ones, in {{}} networks.",
-            _MARK, _way(matches, "at_init", scorer, dense=True),
+            _MARK, _way(matches, "at_init", scorer, levels=dense_enough),
         ).items()
     },
     **{
@@ -252,5 +288,19 @@ CLAIMS: Mapping[str, Claim] = {
         "A small dense network of as many weights falls behind the ticket, in {} networks.",
         "To Prune, or Not to Prune",
         partial(branch_against, role="small_dense", region=falls_behind),
+    ),
+    **{
+        name: claim
+        for scorer, words in SCORERS.items()
+        for name, claim in each_inference(
+            f"{scorer}_beats_random", 40,
+            f"Near 2 % density masks of {words} beat masks drawn at random, in {{}} networks.",
+            _MARK, partial(beats_random, scorer=scorer),
+        ).items()
+    },
+    **each_inference(
+        "moving_beats_staying", 41,
+        "Near 2 % density masks that move in training beat one that stays, in {} networks.",
+        "Rigging the Lottery: Making All Tickets Winners", moving_beats_staying,
     ),
 }  # fmt: skip
