@@ -79,12 +79,13 @@ function pick() {
   draw();
 }
 
-// Boxes of all other coordinates; at first what figure 1 shows: trunks, all inferences and scorers.
+// Boxes of all other coordinates; at first what figures 1 and 10 show: trunks of all inferences,
+// scorers and searches.
 function boxes() {
   const own = ofModel();
   const sets = SEVERAL.map((name) => {
     const present = values(name, own.map((index) => curves[index]));
-    const first = ["inference", "scorer"].includes(name) ? present
+    const first = ["inference", "scorer", "search"].includes(name) ? present
       : name === "branch" && present.includes("ticket") ? ["ticket"] : [commonest(name, own)];
     chosen[name] = new Set(first);
     const changed = (event) => {
