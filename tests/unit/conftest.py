@@ -1,9 +1,17 @@
-"""Made-up studies that several modules of tests read, each made once, and not to be changed."""
+"""Made-up studies that several modules of tests read, each made once, and not to be changed; and one
+thread for torch, since other tests run beside these, where threads only wait for one another."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
