@@ -1,5 +1,5 @@
-"""Made-up studies that several modules of tests read, each made once, and not to be changed; and one
-thread for torch, since other tests run beside these, where threads only wait for one another."""
+"""Made-up studies that several modules of tests read, each made once, and not to be changed; and
+one thread for torch: beside other tests more of them only wait for one another."""
 
 from pathlib import Path
 from types import SimpleNamespace
