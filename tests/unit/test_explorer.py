@@ -134,8 +134,9 @@ seen.start = marks().length;
 change("choice", "model", "vit_tiny");
 change("choice", "metric", "mace");
 await until(() => text("chart").includes("mace"));
+seen.model = marks().length;
 document.querySelector("input[value=reinit]").click();
-await until(() => marks().length !== seen.start);
+await until(() => marks().length !== seen.model);
 seen.branch = marks().length;
 marks()[1].dispatchEvent(new MouseEvent("click", { bubbles: true }));
 seen.point = text("point");
@@ -169,9 +170,12 @@ def test_a_browser_picks_draws_and_filters(tmp_path, tables, judged):
     assert found, run.stderr
     seen = json.loads(html.unescape(found[1]))
 
-    levels = 4  # of four scorers' trunks; a branch has no level 0
-    assert seen["start"] == 4 * levels
-    assert seen["branch"] == 4 * levels + 2 * (levels - 1)
+    levels = 4  # of trunks; a branch has no level 0
+    trunks = tables.runs.query("model == 'vit_tiny' and rewind == 'imp' and branch.isna()")
+    trunks = trunks.query("search.notna() and pattern == 'weights' and curriculum == 'paper'")
+    curves = len(trunks[["inference", "scorer", "search"]].drop_duplicates())
+    assert curves > 4 and seen["start"] == seen["model"] == curves * levels
+    assert seen["branch"] == curves * levels + 2 * (levels - 1)
     assert "model vit_tiny" in seen["point"]
     assert "seed" in seen["point"] and "snakemake --cores 1 --force results/runs/" in seen["point"]
     assert seen["supported"] == (judged["verdict"] == "supported").sum()

@@ -79,15 +79,22 @@ function pick() {
   draw();
 }
 
-// Boxes of all other coordinates; at first what figures 1 and 10 show: trunks of all inferences,
-// scorers and searches.
-function boxes() {
+// What is chosen at first of all other coordinates, as in figures 1 and 10: trunks of all inferences
+// and scorers, and of all searches, if their curves can be told apart.
+function first() {
   const own = ofModel();
-  const sets = SEVERAL.map((name) => {
+  for (const name of SEVERAL) {
     const present = values(name, own.map((index) => curves[index]));
-    const first = ["inference", "scorer", "search"].includes(name) ? present
-      : name === "branch" && present.includes("ticket") ? ["ticket"] : [commonest(name, own)];
-    chosen[name] = new Set(first);
+    chosen[name] = new Set(["inference", "scorer", "search"].includes(name) ? present
+      : name === "branch" && present.includes("ticket") ? ["ticket"] : [commonest(name, own)]);
+  }
+  if (selected().length > MOST) chosen.search = new Set([commonest("search", own)]);
+}
+
+function boxes() {
+  first();
+  const sets = SEVERAL.map((name) => {
+    const present = values(name, ofModel().map((index) => curves[index]));
     const changed = (event) => {
       const { value, checked } = event.target;
       chosen[name][checked ? "add" : "delete"](value);
