@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -124,3 +125,9 @@ def by_torch_blue(
     probabilities = logits.softmax(-1).mean(0)
     nll = F.nll_loss(probabilities.log(), test[1]).item()
     return (probabilities.argmax(1) == test[1]).float().mean().item(), nll
+
+
+def apart(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+    """The difference of two means of independent values, and its standard error."""
+    error = np.sqrt(np.var(ours, ddof=1) / len(ours) + np.var(theirs, ddof=1) / len(theirs))
+    return float(np.mean(ours) - np.mean(theirs)), float(error)

@@ -20,7 +20,7 @@ from bayesian_lottery.meter import Meter
 from bayesian_lottery.study import configuration
 
 ROOT = Path(__file__).parents[1]
-MODEL, CURRICULUM = "lenet_300_100", "short"
+CURRICULUM = "short"
 WIDTHS = (784, 300, 100, 10)
 
 
@@ -94,11 +94,9 @@ def images(root: Path) -> tuple[independent.Data, independent.Data]:
 
 def row(name: str, measured: str, ours, theirs) -> str:
     """A line of the table, of one value a seed on either side."""
-    ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
-    error = np.sqrt(sum(np.var(each, ddof=1) / len(each) for each in (ours, theirs)))
-    apart = (ours.mean() - theirs.mean()) / error
-    sides = (f"{e.mean():.3f} ± {e.std(ddof=1):.3f} ({len(e)})" for e in (ours, theirs))
-    return f"| {name} | {measured} | {' | '.join(sides)} | {apart:+.1f} |"
+    difference, error = independent.apart(ours, theirs)
+    sides = (f"{np.mean(e):.3f} ± {np.std(e, ddof=1):.3f} ({len(e)})" for e in (ours, theirs))
+    return f"| {name} | {measured} | {' | '.join(sides)} | {difference / error:+.1f} |"
 
 
 if __name__ == "__main__":

@@ -92,24 +92,18 @@ def digits(trained):
     ]
 
 
-def apart(ours, theirs) -> tuple[float, float]:
-    """The difference of two means, and its standard error."""
-    error = np.sqrt(np.var(ours, ddof=1) / len(ours) + np.var(theirs, ddof=1) / len(theirs))
-    return float(np.mean(ours) - np.mean(theirs)), float(error)
-
-
 def test_tickets_are_as_good_as_those_of_torchs_own_pruning(trained, digits):
     levels = LEVELS, FRACTION
     theirs = of_seeds(lambda m: independent.pruned_iteratively(m, *digits, BY, *levels), 1000)
     for level in range(LEVELS + 1):
         ours = finals(trained, "deterministic", level, "accuracy")
-        difference, error = apart(ours, theirs[:, level])
+        difference, error = independent.apart(ours, theirs[:, level])
         assert error < 0.01, "too noisy to tell"
         assert abs(difference) < FEW * error, (level, ours, theirs[:, level])
     sparsest = finals(trained, "deterministic", LEVELS, "accuracy")
     share = 1 - (1 - FRACTION) ** LEVELS
     others = of_seeds(lambda m: independent.pruned_at_random(m, *digits, BY, share), 2000)
-    difference, error = apart(sparsest, others)
+    difference, error = independent.apart(sparsest, others)
     assert difference > FEW * error, "pruning at random is told apart"
 
 
@@ -130,11 +124,11 @@ def test_bayesian_networks_are_as_good_as_by_torch_blues_own_loop(trained, digit
     theirs = theirs_of(STD)
     for column, metric in enumerate(("accuracy", "nll")):
         ours = finals(trained, "bayesian", 0, metric)
-        difference, error = apart(ours, theirs[:, column])
+        difference, error = independent.apart(ours, theirs[:, column])
         assert error < (0.01, 0.05)[column], "too noisy to tell"
         assert abs(difference) < FEW * error, (metric, ours, theirs[:, column])
     wide = theirs_of(30 * STD)[:, 1]
-    difference, error = apart(finals(trained, "bayesian", 0, "nll"), wide)
+    difference, error = independent.apart(finals(trained, "bayesian", 0, "nll"), wide)
     assert difference < -FEW * error, "another deviation at the start is told apart"
 
 

@@ -101,36 +101,31 @@ class Subject:
         return _rows(self.way_branches if "branch" in wanted else self.ways, wanted)
 
     def named(self, coordinate: str, kind: str) -> list[str]:
-        """The names of a kind of search, rewind or branch that there are.
+        """The names of a kind of search, rewind or branch that there are, without controls.
 
         Raises:
             NotTested: there is none.
         """
-        table = self.way_branches if coordinate == "branch" else self.ways
-        present = sorted(table[coordinate].dropna().unique())
-        names = [
-            name
-            for name in present
-            if self.options.kind(coordinate, name) == kind and name not in self.options.controls
-        ]
-        if not names:
-            raise NotTested(f"no run with {coordinate} {kind}")
-        return names
+        return self._names(coordinate, kind, "run", control=False)
 
     def controls(self, coordinate: str, kind: str) -> list[str]:
-        """The names of a kind of search that the option `controls` keeps from claims.
+        """The names of a kind that the option `controls` keeps from claims.
 
         Raises:
             NotTested: there is none.
         """
-        present = set(self.ways[coordinate].dropna())
+        return self._names(coordinate, kind, "control", control=True)
+
+    def _names(self, coordinate: str, kind: str, what: str, control: bool) -> list[str]:
+        table = self.way_branches if coordinate == "branch" else self.ways
         names = [
             name
-            for name in self.options.controls
-            if name in present and self.options.kind(coordinate, name) == kind
+            for name in sorted(table[coordinate].dropna().unique())
+            if self.options.kind(coordinate, name) == kind
+            and (name in self.options.controls) == control
         ]
         if not names:
-            raise NotTested(f"no control with {coordinate} {kind}")
+            raise NotTested(f"no {what} with {coordinate} {kind}")
         return names
 
     def branch(self, name: str, inference: str) -> pd.DataFrame:

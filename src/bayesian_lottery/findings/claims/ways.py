@@ -192,10 +192,21 @@ def _compared(
     return subject.average(levels(series, subject), statistic, region(subject.options.margin))
 
 
-def _way(
-    region: Callable[[float], Region], kind: str, scorer: str | None = None, **how
-) -> Callable:
-    return partial(against_iterative, kind=kind, region=region, scorer=scorer, **how)
+def each_scorer(name: str, number: int, text: str, paper: str, find: Callable) -> dict:
+    """A claim for each scorer of initial weights and either kind of network; `text` has places for
+    both."""
+    return {
+        key: claim
+        for scorer, words in SCORERS.items()
+        for key, claim in each_inference(
+            f"{scorer}_{name}", number, text.format(words, "{}"), paper,
+            partial(find, scorer=scorer),
+        ).items()
+    }  # fmt: skip
+
+
+def _way(region: Callable[[float], Region], kind: str, **how) -> Callable:
+    return partial(against_iterative, kind=kind, region=region, **how)
 
 
 _EARLY = "Drawing Early-Bird Tickets"
@@ -208,15 +219,11 @@ CLAIMS: Mapping[str, Claim] = {
         "One-shot tickets fall behind iterative ones of equal density, in {} networks.",
         "The Lottery Ticket Hypothesis, figure 4", _way(falls_behind, "one_shot"),
     ),
-    **{
-        name: claim
-        for scorer, words in SCORERS.items()
-        for name, claim in each_inference(
-            f"{scorer}_falls_behind", 14,
-            f"Tickets of {words} fall behind iterative ones of equal density, in {{}} networks.",
-            _MARK, _way(falls_behind, "at_init", scorer),
-        ).items()
-    },
+    **each_scorer(
+        "falls_behind", 14,
+        "Tickets of {} fall behind iterative ones of equal density, in {} networks.",
+        _MARK, _way(falls_behind, "at_init"),
+    ),
     **each_inference(
         "late_beats_resetting", 15,
         "Late rewinding beats resetting to the initial weights, in {} networks.",
@@ -237,24 +244,16 @@ CLAIMS: Mapping[str, Claim] = {
         "An early ticket of about 10 % density costs less than a fifth of the iterative one, in {} "
         "networks.", _EARLY, early_costs_a_fifth,
     ),
-    **{
-        name: claim
-        for scorer, words in SCORERS.items()
-        for name, claim in each_inference(
-            f"{scorer}_gap_closes", 18,
-            f"Below 80 % sparsity tickets of {words} match iterative ones, in {{}} networks.",
-            _MARK, _way(matches, "at_init", scorer, levels=dense_enough),
-        ).items()
-    },
-    **{
-        name: claim
-        for scorer, words in SCORERS.items()
-        for name, claim in each_inference(
-            f"{scorer}_survives_shuffling", 19,
-            f"Tickets of {words} match with their masks shuffled in layers, in {{}} networks.",
-            _MARK, partial(shuffled_matches, scorer=scorer),
-        ).items()
-    },
+    **each_scorer(
+        "gap_closes", 18,
+        "Below 80 % sparsity tickets of {} match iterative ones, in {} networks.",
+        _MARK, _way(matches, "at_init", levels=dense_enough),
+    ),
+    **each_scorer(
+        "survives_shuffling", 19,
+        "Tickets of {} match with their masks shuffled in layers, in {} networks.",
+        _MARK, shuffled_matches,
+    ),
     **each_inference(
         "transfer_beats_mask", 30,
         "On other data, tickets are more accurate than their masks alone, in {} networks.",
@@ -289,15 +288,11 @@ CLAIMS: Mapping[str, Claim] = {
         "To Prune, or Not to Prune",
         partial(branch_against, role="small_dense", region=falls_behind),
     ),
-    **{
-        name: claim
-        for scorer, words in SCORERS.items()
-        for name, claim in each_inference(
-            f"{scorer}_beats_random", 40,
-            f"Near 2 % density masks of {words} beat masks drawn at random, in {{}} networks.",
-            _MARK, partial(beats_random, scorer=scorer),
-        ).items()
-    },
+    **each_scorer(
+        "beats_random", 40,
+        "Near 2 % density masks of {} beat masks drawn at random, in {} networks.",
+        _MARK, beats_random,
+    ),
     **each_inference(
         "moving_beats_staying", 41,
         "Near 2 % density masks that move in training beat one that stays, in {} networks.",

@@ -81,8 +81,7 @@ function pick() {
 
 // What is chosen at first of all other coordinates, as in figures 1 and 10: trunks of all inferences
 // and scorers, and of all searches, if their curves can be told apart.
-function first() {
-  const own = ofModel();
+function first(own) {
   for (const name of SEVERAL) {
     const present = values(name, own.map((index) => curves[index]));
     chosen[name] = new Set(["inference", "scorer", "search"].includes(name) ? present
@@ -92,9 +91,10 @@ function first() {
 }
 
 function boxes() {
-  first();
+  const own = ofModel();
+  first(own);
   const sets = SEVERAL.map((name) => {
-    const present = values(name, ofModel().map((index) => curves[index]));
+    const present = values(name, own.map((index) => curves[index]));
     const changed = (event) => {
       const { value, checked } = event.target;
       chosen[name][checked ? "add" : "delete"](value);
