@@ -1,6 +1,7 @@
 """What a study costs: counted sizes and operations, measured times, and the table of them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -85,6 +86,14 @@ def finish(
     benchmark = Path(config["results"]) / f"benchmarks/{node.folder}.tsv"
     benchmark.parent.mkdir(parents=True, exist_ok=True)
     benchmark.write_text(f"s\th:m:s\n{training + test + 5}\t0:00:01\n")
+
+
+def test_a_pools_time_is_not_called_measured_where_nothing_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "config/montecarlo.yaml", "study.yaml")
+    found = cost.estimate(*configuration.load(["study.yaml"], [], SCHEMA))
+    assert any(item.job.node and item.job.node.branch == "chains" for item in found.items)
+    assert not any(item.measured for item in found.items)
 
 
 @pytest.mark.parametrize(

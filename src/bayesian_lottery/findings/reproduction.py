@@ -231,10 +231,10 @@ def _shifts(shifts: pd.DataFrame, by: Sequence[str]) -> str:
 
 
 def _verdicts(claims: pd.DataFrame) -> str:
-    judged = claims[claims["verdict"] != "not tested"]
+    judged = claims[claims["verdict"] != "not tested"].fillna({"reason": ""})
     rows = [
         (row.number, row.text, row.dataset, row.model, row.statistic, evidence(row), row.seeds,
-         row.verdict, corrected(row), more(row), "" if pd.isna(row.reason) else row.reason)
+         row.verdict, corrected(row), more(row), row.reason)
         for row in judged.itertuples()
     ]  # fmt: skip
     head = ["no.", "claim", "data", "model", "statistic", "estimate [interval]", "seeds", "verdict"]
