@@ -1,8 +1,9 @@
 """Draw the figures and judge the claims of published studies again, from their tables alone.
 
 Writes each study's figures, claims and explorer (`explorer.html`, for any browser) into its folder
-in `published/`, and what was found into the study's section of a page, between
-`<!-- study NAME -->` and `<!-- end of NAME -->`.
+in `published/`, what was found into the study's section of a page, between `<!-- study NAME -->`
+and `<!-- end of NAME -->`, and what all of them decided between `<!-- verdicts -->` and
+`<!-- end of verdicts -->`.
 """
 
 import argparse
@@ -13,15 +14,17 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import pandas as pd
+
 from bayesian_lottery import errors
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import atomic, write_text
-from bayesian_lottery.findings import claims, explorer, published, redrawing, reproduction
+from bayesian_lottery.findings import claims, explorer, overview, published, redrawing, reproduction
 from bayesian_lottery.study import choices, configuration, extensions
 
 
-def reproduce(study: Path, configurations: Path, style: Path | None) -> str:
-    """Draw a study's figures and judge its claims; give its section of the page."""
+def reproduce(study: Path, configurations: Path, style: Path | None) -> tuple[pd.DataFrame, str]:
+    """Draw a study's figures and judge its claims; give these and its section of the page."""
     files = published.configfiles(study, configurations)
     config = configuration.merged(files)
     extensions.load(config.get("extensions", []))
@@ -35,16 +38,17 @@ def reproduce(study: Path, configurations: Path, style: Path | None) -> str:
         page = explorer.page(tables.runs, judged, config["results"], names, tables.shifts)
         write_text(study / "explorer.html", page)
     drawn = redrawing.redraw(study, tables, config, style)
-    return reproduction.section(study, reproduction.scale(files[-1]), judged, tables, drawn)
+    scale = reproduction.scale(files[-1])
+    return judged, reproduction.section(study, scale, judged, tables, drawn)
 
 
-def renew(page: str, name: str, section: str) -> str:
-    """The page with the study's section between its marks.
+def renew(page: str, start: str, name: str, section: str) -> str:
+    """The page with a section between its marks, of which the first is `start`.
 
     Raises:
         InputError: the page has no such marks.
     """
-    marks = f"<!-- study {name} -->", f"<!-- end of {name} -->"
+    marks = f"<!-- {start} -->", f"<!-- end of {name} -->"
     pattern = re.compile(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", re.DOTALL)
     if not pattern.search(page):
         raise InputError(f"page: it has no {marks[0]} … {marks[1]}.")
@@ -67,14 +71,18 @@ def main() -> None:
     studies = sorted(path for path in given.published.iterdir() if path.is_dir())
     style = None if given.no_figures else given.style
     page = given.page.read_text()
+    verdicts = {}
     # A process each, fresh, for a study's extensions are of no other.
     with ProcessPoolExecutor(
         os.cpu_count(), get_context("spawn"), max_tasks_per_child=1
     ) as processes:
         work = partial(reproduce, configurations=given.configurations, style=style)
-        for study, section in zip(studies, processes.map(work, studies), strict=True):
-            page = renew(page, study.name, section)
+        for study, (judged, section) in zip(studies, processes.map(work, studies), strict=True):
+            page = renew(page, f"study {study.name}", study.name, section)
+            verdicts[study.name] = judged
             print(study, flush=True)
+    summary = overview.overview(verdicts, overview.links(page))
+    page = renew(page, "verdicts", "verdicts", summary)
     write_text(given.page, page)
 
 

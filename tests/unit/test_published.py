@@ -22,7 +22,20 @@ from bayesian_lottery.tickets import masks
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
-PAGE = "# Page\n\nWords.\n\n<!-- study small -->\n<!-- end of small -->\n\nMore words.\n"
+PAGE = """# Page
+
+Words.
+
+<!-- verdicts -->
+<!-- end of verdicts -->
+
+## Digits: a study
+
+<!-- study small -->
+<!-- end of small -->
+
+More words.
+"""
 TRUNK = {"dataset": "digits", "model": "lenet_100_50", "curriculum": "short", "levels": 6}
 CONFIGURATION = {
     "datasets": {"digits": {"source": "digits"}},
@@ -149,7 +162,7 @@ def test_the_page_has_the_numbers_of_the_tables(folder, small):
     (small / "figure4.png").touch()  # as if drawn
     (small / "words.yaml").write_text("figure4: Tickets win.\ndiffers: The data are\n  made up.\n")
     page = reproduce(folder, small, "--no-figures")
-    assert page.startswith("# Page\n\nWords.\n\n<!-- study small -->")
+    assert page.startswith("# Page\n\nWords.\n\n<!-- verdicts -->\n\n| study |")
     assert page.endswith("<!-- end of small -->\n\nMore words.\n")
     assert "> Digits, in miniature.\n>\n> Reduced: all of it. By itself:\n" in page
     assert "Tickets win." in page and "The data are made up." in page
@@ -159,12 +172,16 @@ def test_the_page_has_the_numbers_of_the_tables(folder, small):
     judged = judged[judged["verdict"] != "not tested"]
     assert len(judged)
     for row in judged.itertuples():
-        (line,) = [
+        lines = [
             line
             for line in page.splitlines()
-            if row.text in line and f"| {row.model} |" in line and row.statistic in line
+            if row.text in line and f"| {row.verdict} |" in line and row.statistic in line
         ]
-        assert f"| {row.verdict} |" in line and f"{row.estimate:.4g}" in line
+        assert len(lines) == (1 if row.verdict == "undecided" else 2), "decided ones stand above"
+        assert all(f"{row.estimate:.4g}" in line for line in lines)
+    assert page.count("| [Digits: a study](#digits-a-study) |") == 1 + sum(
+        judged["verdict"] != "undecided"
+    )
 
     runs = tables.runs[tables.runs["scorer"] == "magnitude"]
     ticket = runs[(runs["level"] == 3) & runs["branch"].isna()]["final_accuracy"]

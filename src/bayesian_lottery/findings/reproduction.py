@@ -92,7 +92,7 @@ def _told(said: Mapping[str, str], name: str, table: str) -> str:
     return "\n\n".join(filter(None, [said.get(name), table])) if table else ""
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table; nothing without rows."""
     lines = [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head), *lines]) * bool(lines)
@@ -123,7 +123,7 @@ def _made(made: Mapping[str, Mapping]) -> str:
         for table, count in unit.get("lacking", {}).items()
     ]
     note = f"Not there when published: {'; '.join(lacking)}." if lacking else ""
-    return "\n\n".join(filter(None, [_table(head, rows), note]))
+    return "\n\n".join(filter(None, [markdown_table(head, rows), note]))
 
 
 def _code(command: str) -> str:
@@ -191,7 +191,7 @@ def _accuracies(runs: pd.DataFrame, by: Sequence[str]) -> str:
         for names, row in _at_densities(results.trunk_rows(runs), by, list(shown))
     ]  # fmt: skip
     heads = [words for words, _ in shown.values()]
-    return _table(["trunk", "weights remaining", *heads, "seeds"], rows)
+    return markdown_table(["trunk", "weights remaining", *heads, "seeds"], rows)
 
 
 def _branches(runs: pd.DataFrame, by: Sequence[str]) -> str:
@@ -209,7 +209,7 @@ def _branches(runs: pd.DataFrame, by: Sequence[str]) -> str:
         for names, row in _at_densities(beside, [*by, "branch"], columns)
     ]  # fmt: skip
     head = ["trunk", "branch", "weights remaining", "last epoch, %", "less its ticket", "seeds"]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _shifts(shifts: pd.DataFrame, by: Sequence[str]) -> str:
@@ -227,7 +227,7 @@ def _shifts(shifts: pd.DataFrame, by: Sequence[str]) -> str:
     ]  # fmt: skip
     auroc = ["AUROC of the entropy", "of the mutual information"]
     head = ["trunk", "shift", "weights remaining", "accuracy, %", "NLL", "ECE", *auroc, "seeds"]
-    return _table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _verdicts(claims: pd.DataFrame) -> str:
@@ -241,7 +241,7 @@ def _verdicts(claims: pd.DataFrame) -> str:
     head += ["corrected for the number of claims", "more seeds that would decide", "reason"]
     left = len(claims) - len(judged)
     note = f"{left} rows of the table of claims are not tested by this study." if left else ""
-    return "\n\n".join(filter(None, [_table(head, rows), note]))
+    return "\n\n".join(filter(None, [markdown_table(head, rows), note]))
 
 
 def _figures(study: Path, said: Mapping[str, str], drawn: Mapping[str, Drawn]) -> str:
@@ -251,7 +251,7 @@ def _figures(study: Path, said: Mapping[str, str], drawn: Mapping[str, Drawn]) -
         number = name.replace("figure", "Figure ").replace("table", "Table ")
         title = f"{number}. {FIGURES[name].title}"
         picture = f"![{title}](../published/{study.name}/{name}.png)"
-        shown = _table(*text(each.sheet)) if each.sheet else picture
+        shown = markdown_table(*text(each.sheet)) if each.sheet else picture
         counts = " In brackets: how many each mean is over." if each.sheet else ""
         words = f"**{title}**: {each.shown}.{counts} {said.get(name, '')}".rstrip()
         parts.append(f"{shown}\n\n{words}")
