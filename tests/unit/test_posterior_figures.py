@@ -96,6 +96,15 @@ def test_figure14_draws_each_arm_and_other_masks_below(made):
     assert labels[-1] == "chains disagree" and labels[-2] == "dense, deterministic"
 
 
+def test_figure14_is_of_posteriors_and_ensembles_only(made):
+    nodes = results.nodes(made[1])
+    plain = [node for node in nodes if node["branch"] in (None, "anew")]
+    with pytest.raises(NothingToShow, match="is a posterior or an ensemble"):
+        figures.plan("figure14", plain, TOLD)
+    for more in ("ensemble", "vi"):
+        figures.plan("figure14", [*plain, *(n for n in nodes if n["branch"] == more)], TOLD)
+
+
 def test_lines_that_share_few_words_get_more_at_their_ends():
     pools = [arms.Arm(f"of{n}", "deterministic", pool="reinit", members=n) for n in (2, 5)]
     other = [arms.Arm(name, "laplace") for name in ("full", "last_layer")]

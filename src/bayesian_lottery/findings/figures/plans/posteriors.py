@@ -25,6 +25,8 @@ def posteriors(nodes: Sequence[Node], options: Mapping, told: Mapping) -> Grid:
     """
     options = parts.checked(options, parts.CURVES)
     found, looks, shown = _arms(nodes, options, told)
+    if not any(arm.kind.stochastic or arm.pool for arm in found):
+        raise NothingToShow("No branch of a deterministic ticket is a posterior or an ensemble.")
     trunk = scorers([node for node in nodes if _pruned(node)])[SOURCE]
 
     ends = arms.labels(found)
