@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 from small_study import SCHEMA, STUDY
-from test_claims import no_layers, study
+from synthetic_claims import no_layers, study
 from test_compact import folder_of, node_of, sparse
 
 from bayesian_lottery import study as studies

@@ -6,11 +6,17 @@ from unittest import mock
 
 import pandas as pd
 import pytest
-import test_claims as made_up
-from test_claims import CONTRADICTED, NOT_TESTED, SUPPORTED, UNDECIDED, no_layers
+import synthetic_claims as made_up
+from synthetic_claims import no_layers
 
 from bayesian_lottery.findings import arms, claims
 from bayesian_lottery.findings.claims import montecarlo
+from bayesian_lottery.findings.claims.verdicts import (
+    CONTRADICTED,
+    NOT_TESTED,
+    SUPPORTED,
+    UNDECIDED,
+)
 from bayesian_lottery.inference import kinds
 from bayesian_lottery.inference.kinds import KINDS, Kind
 

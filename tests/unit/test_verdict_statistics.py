@@ -15,6 +15,7 @@ from bayesian_lottery.findings.claims.verdicts import (
     NOT_TESTED,
     SUPPORTED,
     UNDECIDED,
+    Interval,
     Region,
     beats,
     correct,
@@ -106,3 +107,60 @@ def test_the_table_corrects_and_prices(tmp_path):
     for name in ("p", "q", "more_seeds", "more_hours"):
         assert alone[name].isna().all(), name
     assert (alone["verdict_corrected"] == alone["verdict"]).all()
+
+
+def test_seeds_without_spread():
+    # Two accuracies agree easily: they are counts of images. Six in a row do not.
+    assert interval([0.0] * 2, 0.95).caveat
+    assert interval([0.0] * 5, 0.95).caveat
+    assert not interval([0.0] * 6, 0.95).caveat
+    assert judge(interval([0.0] * 6, 0.95), equals(0.01)) == (SUPPORTED, "")
+
+
+def test_two_seeds_carry_a_note():
+    assert judge(interval([0.1, 0.1001], 0.95), beats(0.01))[1].startswith("2 seeds")
+
+
+def test_passes_that_agree_exactly_know_no_error():
+    found = interval([0.5], 0.95, 0.0)
+    assert math.isnan(found.low) and math.isnan(found.high)
+    assert judge(found, beats(0.01))[0] == UNDECIDED
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_intervals_cover(seeds):
+    draws = np.random.default_rng(seeds).normal(0.3, 0.02, (2000, seeds))
+    found = [interval(values, 0.95) for values in draws]
+    coverage = np.mean([one.low <= 0.3 <= one.high for one in found])
+    assert 0.93 <= coverage <= 0.97
+
+
+@pytest.mark.parametrize(
+    "region, truth",
+    [(beats, 0.01), (falls_behind, -0.01), (matches, -0.01), (equals, -0.01), (equals, 0.01)],
+)
+def test_verdicts_err_as_rarely_as_they_say(region, truth):
+    """On the very bound of the region, each decided verdict has half of what confidence leaves."""
+    draws = np.random.default_rng(0).normal(truth, 0.005, (2000, 3))
+    verdicts = [judge(interval(values, 0.95), region(0.01))[0] for values in draws]
+    for verdict in (SUPPORTED, CONTRADICTED):
+        assert verdicts.count(verdict) / len(verdicts) <= 0.037  # 0.025 and 3.5 deviations
+
+
+@pytest.mark.parametrize(
+    "low, high, verdict",
+    [
+        (-0.005, 0.005, SUPPORTED),
+        (-0.02, 0.005, UNDECIDED),
+        (-0.02, 0.02, UNDECIDED),
+        (0.01, 0.02, CONTRADICTED),
+        (-0.03, -0.02, CONTRADICTED),
+    ],
+)
+def test_verdict_follows_from_interval_and_region(low, high, verdict):
+    assert judge(Interval((low + high) / 2, low, high, 5), Region(-0.01, 0.01))[0] == verdict
+
+
+def test_undecided_says_which_bound():
+    _, reason = judge(Interval(0, -0.02, 0.005, 5), Region(-0.01, 0.01))
+    assert reason == "the interval holds -0.01"
