@@ -281,6 +281,17 @@ def test_factors_of_layers_name_layers_of_the_models_that_are_trained(config):
     configuration.validate(config)
 
 
+def test_a_classifier_too_large_for_a_covariance_is_refused(config):
+    config["inferences"] = {"last": {"kind": "laplace", "hessian": "last_layer"}}
+    config["datasets"]["many"] = {**config["datasets"]["digits"], "source": "cifar100", "root": "x"}
+    config["trunks"][0] |= {"model": "resnet18", "inference": "last", "scorer": "mu"}
+    config["trunks"][0]["dataset"] = "many"
+    with pytest.raises(InputError, match=r"^inferences\.last\.hessian: .* has 51,300; use 'diag"):
+        configuration.validate(config)
+    config["trunks"][0]["model"] = "resnet20"
+    configuration.validate(config)
+
+
 def test_the_section_of_a_kind_has_its_options():
     section = SCHEMA["properties"]["bayesian"]
     options = options_schema(KINDS["bayesian"].options)

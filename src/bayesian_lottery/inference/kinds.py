@@ -9,6 +9,7 @@ This module loads no torch, so that the workflow can read the names quickly.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.imports import named
 from bayesian_lottery.inference.mean_field import Tuned, Variational
 from bayesian_lottery.inference.monte_carlo import Exact, Hmc, Mclmc, Nuts, Sghmc, Sgld, Swag
@@ -33,6 +34,22 @@ class Dropout:
         maximum=10_000,
         because="a step takes so many times as long",
     )
+
+
+LARGEST_CLASSIFIER = 10_000  # weights and biases: their covariance takes 400 MB
+
+
+def check_classifier(key: str, size: int) -> None:
+    """Refuse a classifier of `size` weights and biases that is too large for a covariance of all.
+
+    Args:
+        key: of the configuration, that asks for it.
+    """
+    if size > LARGEST_CLASSIFIER:
+        raise InputError(
+            f"{key}: 'last_layer' is of at most {LARGEST_CLASSIFIER:,} weights and biases, for "
+            f"memory must hold their covariance, and the classifier has {size:,}; use 'diagonal'."
+        )
 
 
 @dataclass(frozen=True)

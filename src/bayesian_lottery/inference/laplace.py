@@ -21,16 +21,15 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import curvature
 from bayesian_lottery.inference.deterministic import DeterministicNetwork
 from bayesian_lottery.inference.draws import OWN
+from bayesian_lottery.inference.kinds import check_classifier
 from bayesian_lottery.inference.networks import Batches, Training, Weights, prunable_of
 from bayesian_lottery.inference.survivors import State
 from bayesian_lottery.models import classifier_of
 from bayesian_lottery.tickets.masks import Mask
 
-LARGEST = 10_000  # weights and biases of a classifier: its factor takes 400 MB
 PRECISIONS = (1e-6, 1e12)  # between which the marginal likelihood chooses
 
 
@@ -176,12 +175,7 @@ class LastLayerLaplace(LaplaceNetwork):
         sizes = {each: shape.numel() for each, shape in self.survivors.shapes.items()}
         own = [each for each in sizes if each.rpartition(".")[0] == name]
         count = sum(sizes[each] for each in own)
-        if count > LARGEST:
-            raise InputError(
-                f"laplace.hessian: 'last_layer' is of at most {LARGEST:,} weights and biases, for "
-                f"memory must hold their covariance, and the classifier has {count:,}; use "
-                "'diagonal'."
-            )
+        check_classifier("laplace.hessian", count)
         start = sum(list(sizes.values())[: list(sizes).index(own[0])])
         self._entries = slice(start, start + count)  # of all variables' entries, its own
         self.spread = self.weight.detach().new_zeros(count, count)

@@ -238,8 +238,19 @@ def shapes_for(model: torch.nn.Module, mask: Mapping) -> dict[str, torch.Size]:
 
 def layer_names(model: Model, image_shape: tuple[int, int, int]) -> list[str]:
     """The names of the layers of a model whose weights may be pruned. This imports torch."""
+    weights = prunable(_outline(model, image_shape, classes=2), classifier=True)
+    return [weight.removesuffix(".weight") for weight in weights]
+
+
+def classifier_size(model: Model, image_shape: tuple[int, int, int], classes: int) -> int:
+    """How many weights and biases the layer that gives the logits has. This imports torch."""
+    outline = _outline(model, image_shape, classes)
+    return sum(p.numel() for p in outline.get_submodule(classifier_of(outline)).parameters())
+
+
+def _outline(model: Model, image_shape: tuple[int, int, int], classes: int) -> torch.nn.Module:
+    """The module, of which only shapes count; of a definition as it is built."""
     import torch
 
     with torch.device("cpu" if isinstance(model, Definition) else "meta"):
-        weights = prunable(build(model, image_shape, classes=2), classifier=True)
-    return [weight.removesuffix(".weight") for weight in weights]
+        return build(model, image_shape, classes)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.inference import kinds
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.datasets import images_of
 from bayesian_lottery.study.nodes import Node
@@ -13,13 +14,14 @@ from bayesian_lottery.study.nodes import Node
 def check(config: Mapping, nodes: Iterable[Node]) -> None:
     """Check that the inferences of `nodes` fit their models and data sets.
 
-    Only for layers that options name this imports torch.
+    Only for options that are of a model's layers this imports torch.
 
     Raises:
         InputError: names the key, its value, and what is allowed.
     """
     for model, training in dict.fromkeys((n.model, choices.trained(config, n)) for n in nodes):
         _check_layers(config, training.inference, model, training.dataset)
+        _check_classifier(config, training.inference, model, training.dataset)
         _check_held_out(config, training.inference, training.dataset)
 
 
@@ -60,3 +62,12 @@ def _check_layers(config: Mapping, inference: str, name: str, dataset: str) -> N
     for layer in heats:
         if layer not in known:
             raise choice(f"{key_of(config, inference)}.heats, a layer of {name}", layer, known)
+
+
+def _check_classifier(config: Mapping, inference: str, name: str, dataset: str) -> None:
+    """Refuse a covariance of the classifier's weights and biases where they are too many."""
+    images = images_of(config, dataset)
+    last_layer = choices.options(config, inference).get("hessian") == "last_layer"
+    if last_layer and images.shape and images.classes:
+        size = models.classifier_size(choices.model(config, name), images.shape, images.classes)
+        kinds.check_classifier(f"{key_of(config, inference)}.hessian", size)
