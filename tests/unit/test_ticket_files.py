@@ -8,19 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_study import SmallStudy
+from small_study import STUDY, SmallStudy
 from test_definitions import configured, node_of, prepared, task_of
 from torch.nn.utils import prune
 from torch_blue import vi
 
 from bayesian_lottery import models, study
+from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.exports import tickets
+from bayesian_lottery.exports import sources, tickets
 from bayesian_lottery.files import read_tensors
 from bayesian_lottery.inference import kinds, networks
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks
-from bayesian_lottery.training import jobs
+from bayesian_lottery.training import jobs, starts
 
 README = Path(__file__).parents[2] / "README.md"
 IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -153,6 +154,77 @@ def test_a_users_own_module_is_of_its_own_class(home, inference):
             samples = network(IMAGES, samples=3)
         assert samples.shape == (3, 6, 10) and torch.isfinite(samples).all()
     assert prune.is_pruned(pruned.block.self_attn)
+
+
+OTHERS = {
+    "narrow": {"network": "narrow"},
+    "narrow_bayesian": {"network": "narrow", "inference": "bayesian"},
+    "moved": {"dataset": "few"},
+}
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory) -> SmallStudy:
+    """Branches to networks of other shapes: narrow ones, and one of five classes."""
+    digits = STUDY["datasets"]["digits"]
+    trunk = {**STUDY["trunks"][0], "model": "resnet8_slim", "rewind": "imp", "curriculum": "adam"}
+    study = SmallStudy(
+        tmp_path_factory.mktemp("others"),
+        datasets={"digits": digits, "few": {**digits, "classes": list(range(5))}},
+        trunks=[trunk], branch_kinds=OTHERS, branches=[{"branch": list(OTHERS), "levels": [1]}],
+    )  # fmt: skip
+    images = decoded.load(study.data)
+    some = (decoded.Split(*(part[each.labels < 5] for part in (each.images, each.labels)))
+            for each in (images.train, images.test))  # fmt: skip
+    few = decoded.Images("few", tuple("abcde"), *some, images.mean, images.std)
+    decoded.save(study.data.with_stem("few"), few, "made here")
+    for name in (None, *OTHERS):
+        for level in (0, 1)[name is not None :]:
+            study.train(study.node("resnet8_slim", branch=name, level=level))
+    return study
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_networks_of_other_shapes_predict_as_they_did(others, name):
+    node = others.node("resnet8_slim", branch=name, level=1)
+    ticket = tickets.load(folder(others, node))
+    images = decoded.load(others.data.with_stem("few" if name == "moved" else "digits"))
+    inputs = decoded.normalise(images.test.images, images.mean, images.std)
+    theirs = read_tensors(others.path(node, "predictions.safetensors"))[0]["probabilities"]
+    module = ticket.module()
+    trunk = tickets.load(folder(others, others.node("resnet8_slim", level=1)))
+    if name == "narrow_bayesian":
+        found = ticket.torch_blue()(inputs, samples=2000).softmax(-1).mean(0)
+        assert (found - theirs.float()).abs().max() < 0.2  # two passes of two samples
+    else:
+        ours = module(inputs).softmax(-1)
+        torch.testing.assert_close(ours, theirs.float(), rtol=0, atol=2e-3)
+    start = ticket.module("initial").state_dict()
+    assert {k: v.shape for k, v in start.items()} == {
+        k: v.shape for k, v in module.state_dict().items()
+    }
+    assert (start["conv1.weight"].shape == trunk.mask["conv1.weight"].shape) == (name == "moved")
+    torch.testing.assert_close(ticket.pruned()(inputs), module(inputs))
+
+
+def test_what_a_narrow_network_starts_from_is_what_was_trained(others, monkeypatch):
+    node, seen = others.node("resnet8_slim", branch="narrow", level=1), []
+
+    def noted(*given):
+        network = starts.start(*given)
+        seen.append(network.state())
+        return network
+
+    monkeypatch.setattr(jobs, "start", noted)
+    jobs.train_nodes([others.task(node)], "cpu")
+    initial = tickets.load(folder(others, node)).module("initial").state_dict()
+    torch.testing.assert_close(initial, seen[0], rtol=0, atol=0)
+
+
+def test_a_narrow_network_is_not_exported_again(others):
+    node = others.node("resnet8_slim", branch="narrow", level=1)
+    with pytest.raises(InputError, match=r"dense and small already; `tickets\.load"):
+        sources.read(folder(others, node), others.data)
 
 
 def test_what_is_not_there_is_said(small, tmp_path):

@@ -25,6 +25,7 @@ from bayesian_lottery.models.layers import unfold_samples
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.study import node_metrics
 from bayesian_lottery.study.formats import MEAN, SAMPLES
+from bayesian_lottery.tickets.branches import branch_of
 from bayesian_lottery.tickets.masks import Mask
 from bayesian_lottery.training.engine import SMALL_PASS, multiply_adds
 
@@ -176,11 +177,16 @@ def read(
         compared: see `Source`.
 
     Raises:
-        InputError: a file is missing, truncated or of another network or data set; or the network
-            has no posterior mean.
+        InputError: a file is missing, truncated or of another network or data set; the network has
+            no posterior mean, or is a branch's own, of other widths.
     """
     images = data_file if isinstance(data_file, Images) else decoded.load(data_file)
     node, settings = read_node(folder, images.name)
+    if branch_of(settings).network:
+        raise InputError(
+            f"{folder}: its network is dense and small already; `tickets.load(...).module()` gives "
+            "it as a plain module."
+        )
     state, _ = read_tensors(folder / "weights.safetensors")
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     if predicts not in (None, MEAN, SAMPLES):

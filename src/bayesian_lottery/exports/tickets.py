@@ -18,15 +18,19 @@ from torch_blue import vi
 from bayesian_lottery import models, study
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.files import read_shapes, read_tensors
+from bayesian_lottery.imports import named
 from bayesian_lottery.inference import bayesian, kinds
 from bayesian_lottery.inference.mean_field import Variational
 from bayesian_lottery.inference.networks import State
 from bayesian_lottery.models import adapting
 from bayesian_lottery.models.carrying import plain_name
 from bayesian_lottery.options import defaults
+from bayesian_lottery.randomness import seed_of
 from bayesian_lottery.study import Node, node_metrics
 from bayesian_lottery.tickets import masks
+from bayesian_lottery.tickets.branches import NETWORKS, branch_of
 from bayesian_lottery.tickets.searches import SEARCHES
+from bayesian_lottery.training.tasks import stream_of
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,9 @@ class Ticket:
         image_shape: (C, H, W).
         classes: number of classes K.
         mask: True where a weight is kept, by the weight's name in this package's model.
-        initial: the weights w0 that trunks of the seed start from, not masked. A branch that draws
-            others, and a rewind to later ones, are not in them.
+        initial: the weights w0 that trunks of the seed start from, not masked. Weights that a
+            branch draws, and later ones that a rewind goes back to, are not in them; but a narrow
+            network's own are, and a classifier drawn anew for other classes.
         trained: the trained network's state, pruned weights 0; a Bayesian one's has means and
             log sigmas by torch-blue's names. None where they were not kept.
     """
@@ -118,7 +123,7 @@ class Ticket:
         }
 
     def _model(self) -> nn.Module:
-        return models.build(models.of(self.settings), self.image_shape, self.classes)
+        return _model(self.node, self.settings, self.image_shape, self.classes, self.mask)
 
     def _plain(self, state: State) -> nn.Module:
         model, definition = self._model(), models.of(self.settings)
@@ -140,22 +145,39 @@ def load(folder: str | Path) -> Ticket:
     """
     folder = Path(folder).resolve()
     metrics = node_metrics.read(folder / "metrics.json")
-    node = Node(**metrics["node"])
+    node, settings = Node(**metrics["node"]), metrics["settings"]
     root = Path(str(folder).removesuffix(f"/{node.folder}"))
     initial, metadata = read_tensors(
         root / f"initial/{node.dataset}/{node.model}/seed{node.seed}.safetensors"
     )
     shapes, _ = read_shapes(folder / "predictions.safetensors")
+    image_shape, classes = tuple(metadata["image_shape"]), shapes["probabilities"][1]
+    mask = _mask(root, node, initial, metrics)
+    branch = branch_of(settings)
+    if branch.network or branch.dataset:
+        own = _model(metrics["node"], settings, image_shape, classes, mask).state_dict()
+        drawn = {k: v for k, v in own.items() if branch.network or v.shape != initial[k].shape}
+        initial = {**initial, **drawn}
     weights = folder / "weights.safetensors"
-    return Ticket(
-        metrics["node"],
-        metrics["settings"],
-        tuple(metadata["image_shape"]),
-        shapes["probabilities"][1],
-        _mask(root, node, initial, metrics),
-        initial,
-        read_tensors(weights)[0] if weights.exists() else None,
-    )
+    trained = read_tensors(weights)[0] if weights.exists() else None
+    return Ticket(metrics["node"], settings, image_shape, classes, mask, initial, trained)
+
+
+def _model(
+    node: Mapping,
+    settings: Mapping,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    mask: masks.Mask,
+) -> nn.Module:
+    """The plain model of a node, with what is drawn of it for this node alone."""
+    model, stream, branch = models.of(settings), stream_of(node), branch_of(settings)
+    template = models.build(model, image_shape, classes, seed=seed_of(*stream, "classifier"))
+    if not branch.network:
+        return template
+    covers = f"{models.classifier_of(template)}.weight" in mask
+    size = masks.survivors(mask), covers, seed_of(*stream, "network")
+    return named(NETWORKS[branch.network])(model, image_shape, classes, *size)
 
 
 def _mask(root: Path, node: Node, initial: State, metrics: Mapping) -> masks.Mask:
