@@ -140,9 +140,11 @@ class Network(Protocol):
 
     def after_step(self, step: int, steps: int) -> None:
         """Note what is to be noted after so many of `steps` steps, in what `tensors` lists."""
+        return  # said, for type checkers take a body without statements for an abstract one
 
     def finish(self, batches: Batches) -> None:
         """Make of the trained network what predicts, after the last step and before its tests."""
+        return
 
     def sampling(self) -> dict[str, float | None]:
         """What is known of the draws, for every row of the history and the metrics; most often
