@@ -79,6 +79,16 @@ def test_a_whole_study_feeds_every_figure(whole, name):
     assert missing(name, planned_of(name, whole), {}) is None
 
 
+def test_captions_say_of_which_epoch_networks_are(whole):
+    for name in figures.FIGURES:
+        nodes = planned_of(name, whole)
+        said = figures.measured(name, figures.plan(name, nodes, TOLD))
+        caption = (ROOT / f"workflow/report/{name}.rst").read_text()
+        assert bool(said) == ("{{ snakemake.params.measured }}" in caption), name
+    plan = figures.plan("figure1", planned_of("figure1", whole), {"statistic": "final"})
+    assert figures.measured("figure1", plan).endswith("after its last epoch.")
+
+
 def test_nothing_to_show_says_why(trunks, whole, tmp_path):
     nodes, every = (results.nodes(study["runs"]) for study in (trunks, whole))
     for name, reason in {

@@ -311,3 +311,6 @@ def test_a_reports_front_page_says_what_the_study_is(study):
     assert "lenet_100_50 on digits, bayesian" in re.sub(r"\s+", " ", front)
     assert front.count("<li>") == len(study.config["trunks"])
     assert (ROOT / "workflow/report/report.css").read_text() in html
+    words = re.sub(r"\s|\\n", " ", html)
+    assert "Each network is measured at the epoch with the highest accuracy" in words
+    assert "figures: {figure1: {statistic: selected}}" in re.sub(r"<[^>]*>", "", words)

@@ -211,6 +211,10 @@ def shown(name, wildcards):
     return figure_plan(name).shown
 
 
+def measured(name, wildcards):
+    return figures.measured(name, figure_plan(name))
+
+
 def figure_options(name, wildcards):
     return json.dumps(figures.options_of(name, config))
 

@@ -148,6 +148,7 @@ for name, figure in FIGURES.items():
             files=file_options,
             options=partial(figure_options, name),
             shown=partial(shown, name),
+            measured=partial(measured, name),
         message:
             "Draw {params.name}, of {params.shown}"
         shell:

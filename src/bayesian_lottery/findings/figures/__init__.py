@@ -15,8 +15,9 @@ from bayesian_lottery import study
 from bayesian_lottery.errors import choice
 from bayesian_lottery.findings.figures import plans
 from bayesian_lottery.findings.figures.selection import Node, NothingToShow
+from bayesian_lottery.findings.figures.shown import measured
 
-__all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "options_of", "plan", "save"]
+__all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "measured", "options_of", "plan", "save"]
 
 
 @dataclass(frozen=True)

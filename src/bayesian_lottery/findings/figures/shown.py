@@ -16,6 +16,26 @@ EPOCHS = {
     "selected": "epoch chosen on validation",
 }
 
+_MEASURED = {
+    "peak": "at the epoch with the highest accuracy on the test images, as in the paper. A maximum "
+    "over test epochs is optimistic: set ``figures: {{{name}: {{statistic: selected}}}}`` for the "
+    "epoch chosen on training images that were held out.",
+    "final": "after its last epoch.",
+    "selected": "at the epoch chosen on training images that were held out.",
+}
+
+
+def measured(name: str, plan: object) -> str:
+    """Of which epoch a figure's networks are, as its caption says it; nothing where none is chosen.
+
+    Args:
+        name: the figure's.
+        plan: what it shows.
+    """
+    if statistic := getattr(plan, "statistic", None):
+        return f"Each network is measured {_MEASURED[statistic].format(name=name)}"
+    return ""
+
 
 @dataclass(frozen=True)
 class Curve:
