@@ -69,6 +69,8 @@ def main() -> None:
     given = parser.parse_args()
 
     studies = sorted(path for path in given.published.iterdir() if path.is_dir())
+    # Those laid over another study's configuration share its networks.
+    several = (s.name for s in studies if len(published.configfiles(s, given.configurations)) > 1)
     style = None if given.no_figures else given.style
     page = given.page.read_text()
     verdicts = {}
@@ -81,7 +83,7 @@ def main() -> None:
             page = renew(page, f"study {study.name}", study.name, section)
             verdicts[study.name] = judged
             print(study, flush=True)
-    summary = overview.overview(verdicts, overview.links(page))
+    summary = overview.overview(verdicts, overview.links(page), [*several])
     page = renew(page, "verdicts", "verdicts", summary)
     write_text(given.page, page)
 

@@ -15,7 +15,14 @@ import yaml
 from bayesian_lottery import models, study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import write_json, write_tensors
-from bayesian_lottery.findings import claims, published, publishing, reproduction, results
+from bayesian_lottery.findings import (
+    claims,
+    overview,
+    published,
+    publishing,
+    reproduction,
+    results,
+)
 from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.study import configuration
 from bayesian_lottery.tickets import masks
@@ -194,6 +201,29 @@ def test_the_page_has_the_numbers_of_the_tables(folder, small):
     assert f"| {100 * less.mean():.2f} ± {100 * less.std(ddof=1):.2f} | 2 |" in line
     (line,) = [row for row in of_magnitude if "| noise | 51.2 % |" in row]
     assert "| 70.00 ± 0.00 |" in line, "the mean over three strengths"
+
+
+def test_claims_on_another_studys_networks_are_counted_only():
+    row = {
+        "number": 1,
+        "text": "It holds.",
+        "verdict": "supported",
+        "verdict_corrected": "supported",
+        "statistic": "a share",
+        "estimate": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "q": 0.01,
+        "seeds": 3,
+    }
+    judged = dict.fromkeys(("one", "other"), pd.DataFrame([row, {**row, "verdict": "undecided"}]))
+    page = overview.overview(judged, {"one": "[One]", "other": "[Other]"}, ["other"])
+    assert [line.count("[Other]") for line in page.splitlines()].count(1) == 1
+    assert "| [Other] | 3 | 1 | 0 | 1 |" in page
+    assert (
+        "| It holds. | supported | supported, q = 0.01 | a share: 0.5 [0.4, 0.6] | 3 | [One] |"
+        in page
+    )
 
 
 def test_words_of_no_part_are_refused(small):

@@ -1,7 +1,7 @@
 """What all published studies decided, in Markdown: the first section of the page on them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -12,12 +12,16 @@ from bayesian_lottery.findings.reproduction import markdown_table
 _DECIDED = (SUPPORTED, CONTRADICTED)
 
 
-def overview(judged: Mapping[str, pd.DataFrame], links: Mapping[str, str]) -> str:
+def overview(
+    judged: Mapping[str, pd.DataFrame], links: Mapping[str, str], variants: Collection[str] = ()
+) -> str:
     """How many rows each study decided, and those rows, by the claims' numbers.
 
     Args:
         judged: of each study the table of claims.
         links: of each study a link to its section.
+        variants: studies whose claims are judged by another one's networks; their rows are counted
+            only.
     """
     counts = []
     for name, claims in judged.items():
@@ -28,6 +32,7 @@ def overview(judged: Mapping[str, pd.DataFrame], links: Mapping[str, str]) -> st
     decided = pd.concat(
         claims[claims["verdict"].isin(_DECIDED)].assign(study=links[name])
         for name, claims in judged.items()
+        if name not in variants
     ).sort_values("number", kind="stable")
     rows = [
         (row.number, row.text, row.verdict, corrected(row), f"{row.statistic}: {evidence(row)}",
