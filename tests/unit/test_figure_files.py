@@ -106,10 +106,10 @@ def settings(config: str, statistic: str) -> dict:
 def test_captions_render(caption, config, statistic):
     # As snakemake.report does it, but strict about what is undefined.
     template = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    plan = SimpleNamespace(statistic=statistic if caption in OF_STATISTIC else None)
+    params = SimpleNamespace(shown=SHOWN, measured=figures.measured(caption, plan))
     text = template.from_string((ROOT / "workflow/report" / f"{caption}.rst").read_text()).render(
-        snakemake=SimpleNamespace(
-            config=settings(config, statistic), params=SimpleNamespace(shown=SHOWN)
-        )
+        snakemake=SimpleNamespace(config=settings(config, statistic), params=params)
     )
     warnings = {"halt_level": 2, "report_level": 2}  # a warning of docutils is an error here
     html = publish_parts(text, writer="html", settings_overrides=warnings)["html_body"]
@@ -118,3 +118,4 @@ def test_captions_render(caption, config, statistic):
         assert SHOWN in html
     if caption in OF_STATISTIC:
         assert ("optimistic" in html) == (statistic == "peak")
+        assert (f"figures: {{{caption}: {{statistic: selected}}}}" in html) == (statistic == "peak")
