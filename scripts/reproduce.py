@@ -42,13 +42,13 @@ def reproduce(study: Path, configurations: Path, style: Path | None) -> tuple[pd
     return judged, reproduction.section(study, scale, judged, tables, drawn)
 
 
-def renew(page: str, start: str, name: str, section: str) -> str:
-    """The page with a section between its marks, of which the first is `start`.
+def renew(page: str, mark: str, section: str) -> str:
+    """The page with a section between its marks: `mark`, and the end of what it names.
 
     Raises:
         InputError: the page has no such marks.
     """
-    marks = f"<!-- {start} -->", f"<!-- end of {name} -->"
+    marks = f"<!-- {mark} -->", f"<!-- end of {mark.removeprefix('study ')} -->"
     pattern = re.compile(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", re.DOTALL)
     if not pattern.search(page):
         raise InputError(f"page: it has no {marks[0]} … {marks[1]}.")
@@ -69,8 +69,6 @@ def main() -> None:
     given = parser.parse_args()
 
     studies = sorted(path for path in given.published.iterdir() if path.is_dir())
-    # Those laid over another study's configuration share its networks.
-    several = (s.name for s in studies if len(published.configfiles(s, given.configurations)) > 1)
     style = None if given.no_figures else given.style
     page = given.page.read_text()
     verdicts = {}
@@ -80,11 +78,13 @@ def main() -> None:
     ) as processes:
         work = partial(reproduce, configurations=given.configurations, style=style)
         for study, (judged, section) in zip(studies, processes.map(work, studies), strict=True):
-            page = renew(page, f"study {study.name}", study.name, section)
+            page = renew(page, f"study {study.name}", section)
             verdicts[study.name] = judged
             print(study, flush=True)
-    summary = overview.overview(verdicts, overview.links(page), [*several])
-    page = renew(page, "verdicts", "verdicts", summary)
+    # Those laid over another study's configuration share its networks.
+    several = [s.name for s in studies if len(published.configfiles(s, given.configurations)) > 1]
+    summary = overview.overview(verdicts, overview.links(page), several)
+    page = renew(page, "verdicts", summary)
     write_text(given.page, page)
 
 

@@ -179,7 +179,7 @@ def others(tmp_path_factory) -> SmallStudy:
     few = decoded.Images("few", tuple("abcde"), *some, images.mean, images.std)
     decoded.save(study.data.with_stem("few"), few, "made here")
     for name in (None, *OTHERS):
-        for level in (0, 1)[name is not None :]:
+        for level in (1,) if name else (0, 1):
             study.train(study.node("resnet8_slim", branch=name, level=level))
     return study
 

@@ -18,7 +18,6 @@ from torch_blue import vi
 from bayesian_lottery import models, study
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.files import read_shapes, read_tensors
-from bayesian_lottery.imports import named
 from bayesian_lottery.inference import bayesian, kinds
 from bayesian_lottery.inference.mean_field import Variational
 from bayesian_lottery.inference.networks import State
@@ -28,8 +27,9 @@ from bayesian_lottery.options import defaults
 from bayesian_lottery.randomness import seed_of
 from bayesian_lottery.study import Node, node_metrics
 from bayesian_lottery.tickets import masks
-from bayesian_lottery.tickets.branches import NETWORKS, branch_of
+from bayesian_lottery.tickets.branches import branch_of
 from bayesian_lottery.tickets.searches import SEARCHES
+from bayesian_lottery.training.starts import own_network
 from bayesian_lottery.training.tasks import stream_of
 
 
@@ -171,13 +171,14 @@ def _model(
     mask: masks.Mask,
 ) -> nn.Module:
     """The plain model of a node, with what is drawn of it for this node alone."""
-    model, stream, branch = models.of(settings), stream_of(node), branch_of(settings)
-    template = models.build(model, image_shape, classes, seed=seed_of(*stream, "classifier"))
-    if not branch.network:
+    stream = stream_of(node)
+    seed = seed_of(*stream, "classifier")
+    template = models.build(models.of(settings), image_shape, classes, seed=seed)
+    if not branch_of(settings).network:
         return template
     covers = f"{models.classifier_of(template)}.weight" in mask
-    size = masks.survivors(mask), covers, seed_of(*stream, "network")
-    return named(NETWORKS[branch.network])(model, image_shape, classes, *size)
+    size = masks.survivors(mask), covers
+    return own_network(settings, image_shape, classes, *size, stream)
 
 
 def _mask(root: Path, node: Node, initial: State, metrics: Mapping) -> masks.Mask:

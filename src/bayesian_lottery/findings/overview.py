@@ -19,7 +19,7 @@ def overview(
 
     Args:
         judged: of each study the table of claims.
-        links: of each study a link to its section.
+        links: of each study a link to its section; without one its name stands.
         variants: studies whose claims are judged by another one's networks; their rows are counted
             only.
     """
@@ -28,9 +28,9 @@ def overview(
         by_verdict = claims["verdict"].value_counts()
         asked = by_verdict.reindex([*_DECIDED, UNDECIDED], fill_value=0)
         seeds = claims.loc[claims["verdict"].isin(asked.index), "seeds"].max()
-        counts.append((links[name], 0 if pd.isna(seeds) else int(seeds), *asked))
+        counts.append((links.get(name, name), 0 if pd.isna(seeds) else int(seeds), *asked))
     decided = pd.concat(
-        claims[claims["verdict"].isin(_DECIDED)].assign(study=links[name])
+        claims[claims["verdict"].isin(_DECIDED)].assign(study=links.get(name, name))
         for name, claims in judged.items()
         if name not in variants
     ).sort_values("number", kind="stable")

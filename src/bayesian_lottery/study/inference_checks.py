@@ -55,8 +55,7 @@ def _check_held_out(config: Mapping, inference: str, dataset: str) -> None:
 def _check_layers(config: Mapping, inference: str, name: str, dataset: str) -> None:
     """Refuse factors of layers that a model does not have."""
     heats = choices.options(config, inference).get("heats", {})
-    shape = images_of(config, dataset).shape
-    if not (heats and shape):
+    if not (heats and (shape := images_of(config, dataset).shape)):
         return
     known = models.layer_names(choices.model(config, name), shape)
     for layer in heats:
@@ -66,8 +65,9 @@ def _check_layers(config: Mapping, inference: str, name: str, dataset: str) -> N
 
 def _check_classifier(config: Mapping, inference: str, name: str, dataset: str) -> None:
     """Refuse a covariance of the classifier's weights and biases where they are too many."""
+    if choices.options(config, inference).get("hessian") != "last_layer":
+        return
     images = images_of(config, dataset)
-    last_layer = choices.options(config, inference).get("hessian") == "last_layer"
-    if last_layer and images.shape and images.classes:
+    if images.shape and images.classes:
         size = models.classifier_size(choices.model(config, name), images.shape, images.classes)
         kinds.check_classifier(f"{key_of(config, inference)}.hessian", size)

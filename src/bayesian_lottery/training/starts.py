@@ -93,6 +93,27 @@ def targets(tasks: Sequence[Task], images: decoded.Images, device: torch.device)
     return build(settings, teachers)
 
 
+def own_network(
+    settings: Mapping,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    weights: int,
+    covers: bool,
+    stream: Sequence[str],
+) -> torch.nn.Module:
+    """What a branch with a network of its own trains, as its weights are drawn.
+
+    Args:
+        settings: the branch's.
+        weights: how many the level's mask keeps, or the network's own.
+        covers: whether it covers the classifier.
+        stream: the coordinates that name the branch's random streams.
+    """
+    build = named(NETWORKS[str(branch_of(settings).network)])
+    seed = seed_of(*stream, "network")
+    return build(models.of(settings), image_shape, classes, weights, covers, seed)
+
+
 def start(
     images: decoded.Images,
     settings: Mapping,
@@ -132,8 +153,8 @@ def start(
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     if branch.network:
         covers = f"{classifier}weight" in mask
-        size = masks.survivors(mask), covers, seed_of(*stream, "network")
-        template = named(NETWORKS[branch.network])(model, images.image_shape, classes, *size)
+        size = masks.survivors(mask), covers
+        template = own_network(settings, images.image_shape, classes, *size, stream)
         ticket = Ticket(masks.ones(models.prunable(template, covers)), template.state_dict())
     elif settings["branch"]:
         ticket = branch.ticket(ticket, generator(*stream, "ticket"), options)
