@@ -11,14 +11,14 @@ import math
 IMAGES = 2000  # made up; enough that none is still in a cache when its turn comes again
 
 # Cases by name; the first of each is what the others' ratios refer to.
-DETERMINISTIC = {
+DETERMINISTIC: dict[str, dict] = {
     "plain loop": {"kind": "plain"},
     "ours": {"kind": "ours"},
     "ours, bfloat16": {"kind": "ours", "precision": "bfloat16"},
     "ours, deterministic algorithms": {"kind": "ours", "deterministic": True},
     "ours, captured": {"kind": "ours", "capture": True},
 }
-BAYESIAN = {
+BAYESIAN: dict[str, dict] = {
     "torch-blue": {"kind": "torch_blue"},
     "torch-blue, freed memory kept": {"kind": "torch_blue", "keep_memory": True},
     "ours": {"kind": "ours"},
@@ -118,7 +118,8 @@ def torch_blue(case: dict, device):
     module = bayesian.convert(models.build(case["model"], (3, 32, 32), 10, seed=0)).to(device)
     for layer in module.modules():
         if isinstance(layer, BatchNorm2d):
-            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+            for name in ("running_mean", "running_var", "num_batches_tracked"):
+                setattr(layer, name, None)
     module.return_log_probs = True
     criterion = KullbackLeiblerLoss(Categorical(), dataset_size=50_000, heat=0.1)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)

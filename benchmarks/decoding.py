@@ -79,7 +79,9 @@ def write(root: Path, given: argparse.Namespace) -> int:
     for _ in range(min(PICTURES, given.images)):
         coarse = random.integers(256, size=(given.height // 8, given.width // 8, 3), dtype=np.uint8)
         file = io.BytesIO()
-        picture = Image.fromarray(coarse).resize((given.width, given.height), Image.BICUBIC)
+        picture = Image.fromarray(coarse).resize(
+            (given.width, given.height), Image.Resampling.BICUBIC
+        )
         picture.save(file, "JPEG", quality=90)
         pictures.append(file.getvalue())
     for half in ("train", "test"):

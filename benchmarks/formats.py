@@ -90,9 +90,9 @@ def written(source: Source, format: str, given: argparse.Namespace) -> dict:
 
 def training(source: Source, batch: int, seconds: float) -> float:
     """How many times as fast a training step is by survivors as by dense products."""
-    steps = [step_of(source, sparse) for sparse in (False, True)]
+    dense, sparse = step_of(source, sparse=False), step_of(source, sparse=True)
     images = source.inputs(source.images.train.images)
-    return speed.compare(*steps, images, batch, seconds)["times_as_fast"]
+    return speed.compare(dense, sparse, images, batch, seconds)["times_as_fast"]
 
 
 def step_of(source: Source, sparse: bool) -> Callable:

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="default: 3")
     given = parser.parse_args()
     ways = {"one a job": 1, f"{given.branches} a job": given.branches}
-    measured = {way: [] for way in ways}
+    measured: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     with (
         tempfile.TemporaryDirectory(prefix="lottery-packing-") as name,
         Cluster(gpu_nodes=1, gpus=1) as cluster,

@@ -50,7 +50,7 @@ def main() -> None:
 def measure(model: str, inference: str, options: argparse.Namespace) -> None:
     """Print a row for every number of networks."""
     steps = {k: step_of(model, inference, k, options) for k in options.networks}
-    seconds = {k: [] for k in steps}
+    seconds: dict[int, list[float]] = {k: [] for k in steps}
     for step in steps.values():
         seconds_of(step, UNTIMED)
     for _ in range(options.steps):

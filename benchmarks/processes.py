@@ -37,16 +37,18 @@ def take_turns(cases: dict[str, dict], steps: int) -> dict[str, dict]:
     }
 
     def ask(name: str, what: str) -> dict:
+        inward, outward = workers[name].stdin, workers[name].stdout
+        assert inward and outward  # both are pipes
         try:
-            workers[name].stdin.write(what + "\n")
-            workers[name].stdin.flush()
-            return json.loads(workers[name].stdout.readline())
+            inward.write(what + "\n")
+            inward.flush()
+            return json.loads(outward.readline())
         except (BrokenPipeError, json.JSONDecodeError):
             for worker in workers.values():
                 worker.kill()
             sys.exit(f"{name}: the process has ended, perhaps for want of memory.")
 
-    times = {name: [] for name in cases}
+    times: dict[str, list[float]] = {name: [] for name in cases}
     for name in cases:
         ask(name, "warm up")
     for _ in range(steps):

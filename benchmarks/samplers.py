@@ -75,7 +75,7 @@ def ticket(images, model: str, density: float, steps: int):
 
     from bayesian_lottery import models
     from bayesian_lottery.data.decoded import normalise
-    from bayesian_lottery.inference import networks
+    from bayesian_lottery.inference.deterministic import DeterministicNetwork
     from bayesian_lottery.tickets import masks
 
     def template():
@@ -85,7 +85,7 @@ def ticket(images, model: str, density: float, steps: int):
     mask = masks.ones(models.prunable(template(), classifier=True))
     stream = torch.Generator().manual_seed(0)
     for round_ in range(ROUNDS + 1):
-        network = networks.build("deterministic", template())
+        network = DeterministicNetwork(template())
         network.load(initial, mask)
         optimizer = torch.optim.Adam(network.parameter_groups(0.0), lr=2e-3)
         for _ in range(steps):
@@ -117,7 +117,8 @@ def gradients(images, options: argparse.Namespace) -> None:
         survivors, row = ticket(images, model, density, options.steps)
         chosen = images.train[: options.images]
         inputs = normalise(chosen.images, images.mean, images.std)
-        forms, spent = [], {}
+        forms: list[tuple] = []
+        spent: dict[str, list[float]] = {}
         for form in sorted(FORMS, key=lambda form: form != "masked"):
             if form == "sparse" and density > 0.2:
                 continue

@@ -139,8 +139,9 @@ def dry_run(folder: Path) -> dict[str, float]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    found, last = {}, []
-    for line in process.stdout:
+    found: dict[str, float] = {}
+    last: list[str] = []
+    for line in process.stdout or ():
         last = [*last[-20:], line]
         if line.startswith("Job stats") and "graph" not in found:
             found["graph"] = time.perf_counter() - started

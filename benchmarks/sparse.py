@@ -65,7 +65,7 @@ def measure(folder: Path, images: decoded.Images, options: argparse.Namespace) -
     """A node's row of the table, but for the level."""
     _, settings = read_node(folder, images.name)
     state, _ = read_tensors(folder / "weights.safetensors")
-    inference, bayesian = settings["inference"], settings.get("bayesian")
+    inference, bayesian = settings["inference"], settings.get("bayesian", {})
     template = models.build(settings["model"], images.image_shape, len(images.classes))
     smaller = copy.deepcopy(template)
     whole = compact.network_of(folder, template, state, inference, bayesian)
@@ -83,8 +83,8 @@ def measure(folder: Path, images: decoded.Images, options: argparse.Namespace) -
         f"{1 - sum(map(len, kept)) / compact.units_in(template):.0%}",
         f"{parameters[1] / parameters[0]:.0%}",
         f"{work[1] / work[0]:.0%}",
-        *compared(*(inference_of(network, images, options) for network in (whole, small)), options),
-        *compared(*(training_of(network, images, settings) for network in (whole, small)), options),
+        *compared([inference_of(network, images, options) for network in (whole, small)], options),
+        *compared([training_of(network, images, settings) for network in (whole, small)], options),
     ]
 
 
@@ -125,15 +125,13 @@ def training_of(network: Network, images: decoded.Images, settings: dict) -> Cal
     return run
 
 
-def compared(
-    first: Callable[[], object], second: Callable[[], object], options: argparse.Namespace
-) -> list[str]:
+def compared(pair: list[Callable[[], object]], options: argparse.Namespace) -> list[str]:
     """Median milliseconds of both, and the median over turns of how much faster the second is."""
-    for _ in range(2):
-        first(), second()
-    times = ([], [])
+    for run in [*pair, *pair]:
+        run()
+    times: tuple[list[float], list[float]] = ([], [])
     while len(times[0]) < 9 or sum(map(sum, times)) < 1e3 * options.seconds:
-        for run, spent in zip((first, second), times, strict=True):
+        for run, spent in zip(pair, times, strict=True):
             started = time.process_time()
             run()
             spent.append(1e3 * (time.process_time() - started))

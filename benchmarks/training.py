@@ -23,7 +23,7 @@ from processes import on_cpu, processor, run_worker, take_turns
 
 MODELS = ("resnet20", "resnet18", "vgg11", "vit_tiny")
 # Settings of `compute` under which whole epochs are timed on a GPU: what each costs or gains.
-GPU_EPOCHS = [
+GPU_EPOCHS: list[dict] = [
     {"deterministic": deterministic, "capture": capture}
     for deterministic in (True, False)
     for capture in (False, True)
@@ -56,7 +56,7 @@ def main() -> None:
     ceilings = json.loads(run_worker({"kind": "ceilings", **machine(options)}))
     print(f"{platform.node()}, {processor()}, {options.threads} threads, {options.samples} samples")
     print(", ".join(f"{name} {value:.4g}" for name, value in ceilings.items()))
-    rows = []
+    rows: list[dict] = []
     for model in options.models:
         for inference in options.inference:
             batch = 32 if model.startswith("vit") and on_cpu(options.device) else 128
@@ -82,8 +82,8 @@ def measure(shared: dict, ceilings: dict, options: argparse.Namespace) -> list[d
     if on_cpu(options.device):
         cases = {name: case for name, case in cases.items() if not case.get("capture")}
     if options.cases:
-        first = next(iter(cases))
-        cases = {name: case for name, case in cases.items() if name in (first, *options.cases)}
+        kept = (next(iter(cases)), *options.cases)
+        cases = {name: case for name, case in cases.items() if name in kept}
     cases = {name: {**shared, **case} for name, case in cases.items()}
     if options.epochs:
         shared = {**shared, "images": options.images}
@@ -91,7 +91,7 @@ def measure(shared: dict, ceilings: dict, options: argparse.Namespace) -> list[d
     if options.profile:
         return [look_into(name, case) for name, case in cases.items()]
     (reference, first), *others = cases.items()
-    rows = []
+    rows: list[dict] = []
     for name, case in others or [(reference, first)]:
         pair = {reference: first, name: case}
         found = take_turns(pair, options.steps)

@@ -36,7 +36,7 @@ from bayesian_lottery.training.engine import Engine, Plan, keep_freed_memory
 from bayesian_lottery.training.loop import train
 from bayesian_lottery.training.records import Record
 
-ESTIMATORS = {
+ESTIMATORS: dict[str, dict] = {
     "weights": {},
     "weights, antithetic": {"antithetic": True},
     "local reparameterisation": {"estimator": "local_reparameterisation"},
@@ -117,7 +117,7 @@ def trained(
     words = "initial weights"
     if epochs:
         record = trained_by(network, images, epochs, options.samples[0], options)
-        words = f"after {epochs} epochs, test accuracy {record.passes['accuracy'][0]:.3f}"
+        words = f"after {epochs} epochs, test accuracy {mean_of(record, 'accuracy'):.3f}"
     sizes, signals = network.log_std.detach(), network.mean.detach().abs()
     ratio = (signals / sizes.exp()).median()
     return network.state(), f"{words}, median sigma {sizes.exp().median():.2g}, SNR {ratio:.2g}"
@@ -162,8 +162,7 @@ def tests(
                 record = trained_by(
                     network, images, epochs, samples, options, options.likelihood, seed
                 )
-                passes = (record.passes[metric] for metric in ("accuracy", "nll", "ece"))
-                found.append([statistics.mean(values) for values in passes])
+                found.append([mean_of(record, metric) for metric in ("accuracy", "nll", "ece")])
                 sigmas.append(float(network.log_std.detach().exp().mean()))
             accuracy, nll, ece = zip(*found, strict=True)
             rows.append(
@@ -179,6 +178,11 @@ def tests(
     return rows
 
 
+def mean_of(record: Record, metric: str) -> float:
+    """The mean of a metric over the passes of the last test."""
+    return statistics.mean(record.passes[metric] or ())
+
+
 def mean_and_error(values) -> str:
     """The mean, and its standard error over seeds."""
     error = statistics.stdev(values) / len(values) ** 0.5
@@ -191,7 +195,7 @@ def measure(
     """A row for each estimator and number of samples."""
     cases = [(name, samples) for samples in options.samples for name in ESTIMATORS]
     steps = [Step(model, images, state, case, options) for case in cases]
-    found = [[] for _ in steps]  # a row of `Step` for every repeat
+    found: list[list] = [[] for _ in steps]  # a row of `Step` for every repeat
     for index in range(options.repeats + 1):
         for step, kept in zip(steps, found, strict=True):
             values = step("one"), step("another")
@@ -237,12 +241,12 @@ class Step:
         training = self.images.train
         order = generator("batch") if batch == "one" else self.others
         chosen = torch.randperm(len(training), generator=order)[: self.options.batch]
-        batch = training[chosen.to(self.options.device)]
-        inputs = decoded.normalise(batch.images, self.images.mean, self.images.std)
+        part = training[chosen.to(self.options.device)]
+        inputs = decoded.normalise(part.images, self.images.mean, self.images.std)
         self.synchronise()
         started = time.perf_counter()
         noise = self.network.noise(self.samples, self.noise)
-        self.engine.gradients(inputs, batch.labels, noise, self.options.likelihood, 0.0)
+        self.engine.gradients(inputs, part.labels, noise, self.options.likelihood, 0.0)
         self.synchronise()
         seconds = time.perf_counter() - started
         found = [tensor.grad.cpu() for tensor in (self.network.mean, self.network.log_std)]

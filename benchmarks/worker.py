@@ -167,7 +167,7 @@ def profile(step, device) -> str:
          "share": round(getattr(e, key) / total, 3)}
         for e in events[:10]
     ]  # fmt: skip
-    answer = {"top": rows}
+    answer: dict[str, object] = {"top": rows}
     kernels = sorted(
         (event.time_range.start, event.time_range.end)
         for event in found.events()
