@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from image_files import write_mnist
 from netcal.metrics import ACE, ECE
-from test_sources import write_mnist
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from bayesian_lottery import study
