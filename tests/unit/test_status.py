@@ -1,98 +1,19 @@
-"""How far a study is, from synthetic results, logs and Snakemake's notes."""
+"""How far a study is: the report, the time left, results of another version, and the program."""
 
-import base64
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import synthetic
 import yaml
+from study_on_disk import HALFWAY, NOW, ROOT, SCHEMA, STUDY, Tree
 
-from bayesian_lottery import study
 from bayesian_lottery.computation import VERSION
 from bayesian_lottery.files import read_json, write_json
-from bayesian_lottery.running import progress, reports, work
+from bayesian_lottery.running import reports
 from bayesian_lottery.running.progress import State
-from bayesian_lottery.study import Node, configuration
-
-ROOT = Path(__file__).parents[2]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
-NOW = 2_000_000_000.0
-HALFWAY = "step 40/80, epoch 2, loss 0.5, test accuracy 0.9, 1m30s left\n"
-STUDY = {
-    "datasets": {"digits": {"source": "digits"}},
-    "curricula": {"short": {"epochs": 4, "learning_rate": 0.01}},
-    "trunks": [
-        {
-            "dataset": "digits",
-            "model": "lenet_100_50",
-            "inference": "deterministic",
-            "scorer": "magnitude",
-            "curriculum": "short",
-            "seeds": [0, 1],
-            "levels": 2,
-        }
-    ],
-}
-
-
-class Tree:
-    """A working directory with the study's files, as jobs and Snakemake would write them."""
-
-    def __init__(self):
-        Path("study.yaml").write_text(yaml.safe_dump(STUDY))
-        self.config, self.nodes = configuration.load(["study.yaml"], [], SCHEMA)
-
-    def node(self, seed: int, level: int) -> Node:
-        return next(n for n in self.nodes if (n.seed, n.level) == (seed, level))
-
-    def write(self, path: str | Path, text: str = "", ago: float = 0.0) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        os.utime(path, (NOW - ago, NOW - ago))
-
-    def done(self, node: Node, **changes) -> None:
-        metrics = synthetic.of(node, {**study.node_settings(self.config, node), **changes})
-        synthetic.write(Path("results"), [metrics])
-
-    def computed_by(self, node: Node, version: int) -> str:
-        """Another version's result, and its path."""
-        self.done(node)
-        path = f"results/{node.folder}/metrics.json"
-        metrics = read_json(path)
-        metrics["provenance"]["computation"] = version
-        write_json(path, metrics)
-        return path
-
-    def log(self, node: Node, text: str, ago: float = 0.0) -> None:
-        self.write(f"results/logs/{node.folder}.log", text, ago)
-
-    def started(self, node: Node, ago: float = 0.0) -> None:
-        """Snakemake's marker, as its persistence writes it where names have up to 100 letters."""
-        coded = base64.urlsafe_b64encode(f"results/{node.folder}/metrics.json".encode()).decode()
-        parts = [coded[i : i + 99] for i in range(0, len(coded), 99)]
-        *folders, name = parts
-        marker = Path(".snakemake/incomplete", *("@" + part for part in folders), name)
-        self.write(marker, '{"external_jobid": null}', ago)
-
-    def failed(self, node: Node) -> None:
-        self.write(
-            ".snakemake/log/2033-05-18T033320.000000.snakemake.log",
-            "[Wed May 18 03:33:20 2033]\nError in rule train_level:\n    jobid: 8\n"
-            f"    log: results/logs/{node.folder}.log (check log file(s) for error details)\n",
-        )
-
-    def status(self, seconds: float | None = 100.0) -> progress.Status:
-        found = work.runs("results")
-        return progress.status(
-            self.config, self.nodes, found, lambda settings: seconds, Path(".snakemake"), NOW
-        )
-
-    def state(self, node: Node) -> State:
-        return next(seen.state for seen in self.status().jobs if seen.job.node == node)
+from bayesian_lottery.study import configuration
 
 
 @pytest.fixture
@@ -109,19 +30,6 @@ def test_not_started(tree):
     assert text.splitlines()[-1] == "Nothing is running."
 
 
-def test_jobs_of_all_stages(tree):
-    jobs = work.jobs(tree.config, tree.nodes)
-    assert [str(job.output) for job in jobs[:3]] == [
-        "results/data/digits.safetensors",
-        "results/initial/digits/lenet_100_50/seed0.safetensors",
-        "results/initial/digits/lenet_100_50/seed1.safetensors",
-    ]
-    assert {str(job.output) for job in jobs[3:]} == set(study.metrics_files(tree.config))
-    assert {str(job.log) for job in jobs[3:]} == {
-        f"results/logs/{node.folder}.log" for node in tree.nodes
-    }
-
-
 def test_done(tree):
     tree.write("results/data/digits.safetensors")
     for seed in (0, 1):
@@ -131,106 +39,6 @@ def test_done(tree):
     status = tree.status()
     assert status.count(State.DONE) == len(status.jobs)
     assert "Everything is trained." in reports.of_status(status, NOW)
-
-
-def test_a_result_of_other_settings_is_left(tree):
-    node = tree.node(0, 0)
-    tree.done(node, prune_fraction=0.9)
-    tree.log(node, "step 80/80, epoch 4, loss 0.1, 0m00s left\n")
-    assert tree.state(node) is State.LEFT
-    Path(f"results/{node.folder}/metrics.json").write_text("{")
-    assert tree.state(node) is State.LEFT
-
-
-@pytest.mark.parametrize(
-    ("log", "quiet", "state"),
-    [
-        ("", 0, State.RUNNING),
-        (HALFWAY, 5, State.RUNNING),
-        ("resuming at step 30 of 80\n", 5, State.RUNNING),
-        ("UserWarning: not deterministic\n", 5, State.RUNNING),
-        (HALFWAY, progress.QUIET_SECONDS + 1, State.STOPPED),
-        (HALFWAY + "stopped after step 41 of 80\n", 5, State.STOPPED),
-        (HALFWAY + "Traceback (most recent call last):\nKeyboardInterrupt\n", 5, State.STOPPED),
-    ],
-)
-def test_started_by_snakemake(tree, log, quiet, state):
-    node = tree.node(0, 0)
-    tree.started(node, ago=quiet + 60)
-    tree.log(node, log, ago=quiet)
-    assert tree.state(node) is state
-
-
-def test_a_fresh_checkpoint_says_that_it_runs(tree):
-    node = tree.node(0, 0)
-    tree.started(node, ago=9999)
-    tree.log(node, HALFWAY, ago=9000)
-    tree.write(f"results/{node.folder}/checkpoint.safetensors", ago=10)
-    assert tree.state(node) is State.RUNNING
-
-
-def test_queued_until_its_log_begins(tree):
-    node = tree.node(0, 0)
-    tree.started(node, ago=9999)
-    assert tree.state(node) is State.QUEUED
-    tree.log(node, "CUDA out of memory\n", ago=20_000)  # an earlier attempt's
-    assert tree.state(node) is State.QUEUED
-    assert "Waiting in the cluster's queue: 1." in reports.of_status(tree.status(), NOW)
-
-
-@pytest.mark.parametrize(
-    ("log", "listed", "quiet", "state"),
-    [
-        ("training diverged: loss not finite.\n", False, 5, State.FAILED),
-        (HALFWAY, True, 5, State.FAILED),  # killed, for its memory perhaps
-        ("", True, 5, State.FAILED),
-        (HALFWAY + "stopped after step 41 of 80\n", True, 5, State.STOPPED),
-        (HALFWAY, False, 5, State.RUNNING),  # by hand, or another folder's Snakemake
-        (HALFWAY, False, 600, State.STOPPED),
-        ("", False, 5, State.LEFT),
-        ("training on a card, torch 2.11.0, float32 activations\n", False, 5, State.LEFT),
-    ],
-)
-def test_not_or_no_longer_listed_by_snakemake(tree, log, listed, quiet, state):
-    node = tree.node(0, 0)
-    tree.log(node, log, ago=quiet)
-    if listed:
-        tree.failed(node)
-    assert tree.state(node) is state
-
-
-def test_started_again_after_a_failure_is_running(tree):
-    node = tree.node(0, 0)
-    tree.failed(node)
-    tree.started(node, ago=30)
-    tree.log(node, HALFWAY, ago=1)
-    assert tree.state(node) is State.RUNNING
-
-
-def test_only_the_last_snakemakes_failures_count(tree):
-    node = tree.node(0, 0)
-    tree.failed(node)
-    tree.write(".snakemake/log/2033-05-19T033320.000000.snakemake.log", "Building DAG of jobs...\n")
-    assert progress.failed_logs(Path(".snakemake")) == set()
-
-
-def test_a_checkpoint_alone_is_stopped(tree):
-    node = tree.node(0, 0)
-    tree.write(f"results/{node.folder}/checkpoint.safetensors", ago=600)
-    assert tree.state(node) is State.STOPPED
-
-
-def test_markers_are_read_as_snakemake_writes_them(tmp_path):
-    persistence = pytest.importorskip("snakemake.persistence.file")
-    incomplete = tmp_path / "incomplete"
-    incomplete.mkdir()
-    writer = object.__new__(persistence.FilePersistence)
-    writer._max_len = None
-    names = ["results/short/metrics.json", f"results/{'long/' * 60}metrics.json"]
-    for name in names:
-        writer._io_write(str(incomplete), {"external_jobid": None}, name)
-    (incomplete / "migration_underway").write_text("")
-    assert set(progress.started_jobs(tmp_path)) >= set(names)
 
 
 def test_the_eta_is_of_the_work_over_the_jobs_that_run(tree):
