@@ -1,78 +1,28 @@
-"""Compact networks: the same predictions with fewer units, in float64 and through files."""
+"""Compact networks: the same predictions with fewer units, in float64."""
 
 import copy
-import subprocess
-import sys
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
-import synthetic
 import torch
-from families import FAMILIES, WIDE
+from pruned_networks import (
+    OPTIONS,
+    SAMPLES,
+    channels,
+    dense,
+    either,
+    family,
+    images_for,
+    network_of,
+    none,
+    sparse,
+    template_of,
+)
 
-from bayesian_lottery import models
-from bayesian_lottery.data import decoded
-from bayesian_lottery.errors import InputError
-from bayesian_lottery.exports import compact, export
-from bayesian_lottery.files import read_tensors, write_tensors
-from bayesian_lottery.inference import bayesian, networks
+from bayesian_lottery.exports import compact
+from bayesian_lottery.inference import bayesian
 from bayesian_lottery.randomness import generator
-from bayesian_lottery.study import Node
-from bayesian_lottery.tickets import masks
 
 pytestmark = pytest.mark.slow
-
-SHAPES = FAMILIES | WIDE | {"vgg5_slim": (2, 8, 8), "resnet14_slim": (1, 8, 8)}
-OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}  # a large sigma, so that noise matters
-SAMPLES = 3
-SCRIPT = Path(__file__).parents[2] / "scripts/export.py"
-family = pytest.mark.parametrize("model", SHAPES)
-either = pytest.mark.parametrize("inference", ["deterministic", "bayesian"])
-
-
-def template_of(model):
-    """A model in float64 whose norms and running statistics are not their defaults."""
-    template = models.build(model, SHAPES[model], 10, seed=1).double()
-    for name, tensor in template.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.3, 2, generator=generator(name))
-        elif tensor.is_floating_point() and tensor.dim() == 1:
-            tensor += 0.3 * torch.randn(tensor.shape, generator=generator(name))
-    return template
-
-
-def network_of(model, inference, mask, template=None):
-    template = copy.deepcopy(template) if template else template_of(model)
-    network = networks.build(inference, template, OPTIONS)
-    network.load(network.state(), mask)
-    network.template.eval()
-    return network
-
-
-def dense(model):
-    return masks.ones(models.prunable(template_of(model)))
-
-
-def channels(model):
-    """Half of the weights, without a third of each layer's rows and a third of its columns."""
-    stream = generator("channels")
-    mask = dense(model)
-    for layer in mask.values():
-        layer &= torch.rand(layer.shape, generator=stream) < 0.5
-        layer[torch.rand(layer.shape[0], generator=stream) < 0.3] = False
-        layer[:, torch.rand(layer.shape[1], generator=stream) < 0.3] = False
-    return mask
-
-
-def sparse(model, fraction=0.98):
-    weights = template_of(model).state_dict()
-    mask = dense(model)
-    return masks.prune(mask, {name: weights[name].abs() for name in mask}, fraction)
-
-
-def none(model):
-    return {name: torch.zeros_like(layer) for name, layer in dense(model).items()}
 
 
 def smaller(network, inference, multiple=1):
@@ -81,11 +31,6 @@ def smaller(network, inference, multiple=1):
     template = copy.deepcopy(network.template)
     compact.narrow(template, compact.widths_of(template, state))
     return compact.network_of("state", template, state, inference, OPTIONS), kept
-
-
-def images_for(model):
-    stream = generator("images")
-    return torch.randn(6, *SHAPES[model], dtype=torch.float64, generator=stream)
 
 
 def units_left(model, inference, mask, template=None, multiple=1):
@@ -98,38 +43,6 @@ def units_left(model, inference, mask, template=None, multiple=1):
     found = small.logits(images, small.weights(), noise)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-10)
     return [len(units) for units in kept]
-
-
-def node_of(model, inference):
-    """The coordinates of a node at level 3."""
-    scorer = {"deterministic": "magnitude", "bayesian": "snr"}[inference]
-    return Node("made_up", model, inference, "short", 0, scorer, "imp", 3)
-
-
-def note(tmp_path, node, **changes):
-    """Write a node's metrics; its folder."""
-    settings = {**node.coordinates(), "curriculum": {"epochs": 2, "batch_size": 4}, **changes}
-    settings["evaluation"] = {"every": 1, "passes": 1, "samples": 1}
-    return synthetic.write(tmp_path, [synthetic.of(node, settings)])[0].parent
-
-
-def folder_of(tmp_path, model, inference, mask):
-    """A node's folder beside its data set, as a training job leaves them, and the network in
-    float32."""
-    stream = generator("data")
-    pixels = torch.randint(256, (20, *SHAPES[model]), dtype=torch.uint8, generator=stream)
-    split = decoded.Split(pixels, torch.arange(20) % 10)
-    statistics = decoded.channel_statistics(pixels)
-    images = decoded.Images("made_up", tuple("abcdefghij"), split, split, *statistics)
-    decoded.save(tmp_path / "data", images, "random")
-    network = network_of(model, inference, mask, template_of(model).float())
-    options = {"bayesian": {**OPTIONS, "samples": 1}} if inference == "bayesian" else {}
-    folder = note(tmp_path, node_of(model, inference), **options)
-    write_tensors(folder / "weights.safetensors", network.state())
-    return folder, network
-
-
-# What is cut
 
 
 @pytest.mark.parametrize("masked", [channels, sparse, none])
@@ -242,104 +155,3 @@ def test_the_noise_of_what_is_kept_is_its_own():
     part = small.survivors.weights(bayesian.sample(*small.weights()[:2], noise))
     rows = whole["hidden.1.weight"].view(SAMPLES, 50, 100)[:, kept[1]][:, :, kept[0]]
     assert torch.equal(part["hidden.1.weight"].view_as(rows), rows)
-
-
-# Files
-
-
-@either
-@family
-def test_the_file_gives_back_the_same_predictions(tmp_path, model, inference):
-    folder, network = folder_of(tmp_path, model, inference, channels(model))
-    output = tmp_path / "compact.safetensors"
-    written = export.export(
-        folder, tmp_path / "data", output, multiple=1, images=8, samples=SAMPLES
-    )
-    small, metadata = compact.load(output)
-    assert metadata["units"][1] < metadata["units"][0] and metadata["check"]["images"] == 8
-    assert metadata["parameters"][1] == sum(p.numel() for p in small.template.parameters())
-    assert metadata["widths"] == written["widths"] and metadata["node"]["level"] == 3
-
-    images = images_for(model).float()
-    noise = network.noise(SAMPLES, generator("noise"))
-    expected = network.logits(images, network.weights(), noise)
-    _, kept = compact.cut(network.template, network.state())
-    noise = compact.noise_for(network, kept, noise)
-    found = small.logits(images, small.weights(), noise)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-    assert torch.equal(found.argmax(-1), expected.argmax(-1))
-
-
-def test_nothing_is_written_if_predictions_differ(tmp_path, monkeypatch):
-    folder, _ = folder_of(tmp_path, "lenet_100_50", "bayesian", channels("lenet_100_50"))
-    right = compact.cut
-
-    def wrong(template, state, multiple):
-        state, kept = right(template, state, multiple)
-        return {**state, "classifier._bias_mean": state["classifier._bias_mean"] + 1e-3}, kept
-
-    monkeypatch.setattr(compact, "cut", wrong)
-    with pytest.raises(InputError, match=r"differ.*nothing was written"):
-        export.export(folder, tmp_path / "data", tmp_path / "compact")
-    assert not (tmp_path / "compact").exists()
-
-
-def test_files_that_do_not_fit_are_refused(tmp_path):
-    def export_it():
-        export.export(folder, tmp_path / "data", tmp_path / "compact")
-
-    folder, network = folder_of(tmp_path, "vgg5_slim", "deterministic", dense("vgg5_slim"))
-    path = folder / "weights.safetensors"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-9])
-    with pytest.raises(InputError, match="truncated"):
-        export_it()
-    write_tensors(path, {**network.state(), "features.0.weight": torch.zeros(8, 2, 3, 1)})
-    with pytest.raises(InputError, match=r"\(8, 2, 3, 1\)"):
-        export_it()
-    path.unlink()
-    with pytest.raises(InputError, match="no such file"):
-        export_it()
-    path.write_bytes(whole)
-    (folder / "metrics.json").write_text("{}")
-    with pytest.raises(InputError, match="'node' is missing"):
-        export_it()
-    note(tmp_path, node_of("vgg5_slim", "deterministic"), dataset="digits")
-    with pytest.raises(InputError, match=r"settings\.dataset"):
-        export_it()
-    elsewhere = replace(node_of("vgg5_slim", "deterministic"), dataset="digits")
-    folder = note(tmp_path, elsewhere)
-    with pytest.raises(InputError, match="digits, not on made_up"):
-        export_it()
-    other = node_of("vit_nano", "deterministic")
-    folder = note(tmp_path, other)
-    (folder / "weights.safetensors").write_bytes(whole)
-    with pytest.raises(InputError, match=r"weights\.safetensors: .*absent"):
-        export_it()
-    assert not (tmp_path / "compact").exists()
-
-
-def test_loading_refuses_what_is_no_compact_network(tmp_path):
-    mask = channels("lenet_100_50")
-    folder, _ = folder_of(tmp_path, "lenet_100_50", "deterministic", mask)
-    output = tmp_path / "compact"
-    with pytest.raises(InputError, match="not a compact network"):
-        compact.load(folder / "weights.safetensors")
-    export.export(folder, tmp_path / "data", output)
-    state, metadata = read_tensors(output)
-    for change, message in (
-        ({"model": "lenet_9"}, "not known"),
-        ({"model": "vit_nano"}, "not a compact network"),
-        ({"widths": {"classifier": [10, 999]}}, "not a compact network"),
-        ({"widths": {"classifier": [10, 49]}}, "the network's has"),
-    ):
-        write_tensors(output, state, {**metadata, **change})
-        with pytest.raises(InputError, match=message):
-            compact.load(output)
-
-
-def test_the_script_ends_with_one_sentence(tmp_path):
-    arguments = [tmp_path, "--data", tmp_path / "absent", "--output", tmp_path / "compact"]
-    ended = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
-    assert ended.returncode == 1
-    assert ended.stderr == f"error: {tmp_path / 'absent'}: no such file.\n"

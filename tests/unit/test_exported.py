@@ -6,9 +6,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import yaml
+from pruned_networks import folder_of, node_of, sparse
 from small_study import SCHEMA, STUDY
 from synthetic_claims import no_layers, study
-from test_compact import folder_of, node_of, sparse
 
 from bayesian_lottery import study as studies
 from bayesian_lottery.errors import InputError

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from pruned_networks import SHAPES, channels, dense, folder_of, none, sparse
 from safetensors.numpy import load_file
 from small_study import STUDY, SmallStudy
-from test_compact import SHAPES, channels, dense, folder_of, none, sparse
 from torch.sparse import to_sparse_semi_structured
 
 from bayesian_lottery.data import sources as data_sources
