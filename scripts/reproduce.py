@@ -81,9 +81,8 @@ def main() -> None:
             page = renew(page, f"study {study.name}", section)
             verdicts[study.name] = judged
             print(study, flush=True)
-    # Those laid over another study's configuration share its networks.
-    several = [s.name for s in studies if len(published.configfiles(s, given.configurations)) > 1]
-    summary = overview.overview(verdicts, overview.links(page), several)
+    variants = [s.name for s in studies if published.shares_networks(s, given.configurations)]
+    summary = overview.overview(verdicts, overview.links(page), variants)
     page = renew(page, "verdicts", summary)
     write_text(given.page, page)
 

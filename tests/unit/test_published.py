@@ -206,6 +206,21 @@ def test_the_page_has_the_numbers_of_the_tables(folder, small):
     assert "| 70.00 ± 0.00 |" in line, "the mean over three strengths"
 
 
+@pytest.mark.parametrize(
+    ("names", "above", "shared"),
+    [
+        (["one.yaml"], "", False),
+        (["one.yaml", "above.yaml"], "levels: 2\n", True),
+        (["one.yaml", "above.yaml"], "results: results/above\n", False),
+    ],
+)
+def test_a_study_laid_over_another_shares_networks_in_its_results(tmp_path, names, above, shared):
+    (tmp_path / "one.yaml").write_text("results: results/one\n")
+    (tmp_path / "above.yaml").write_text(above)
+    write_json(tmp_path / "study/seed0/made.json", {"configfiles": names})
+    assert published.shares_networks(tmp_path / "study", tmp_path) == shared
+
+
 def test_claims_on_another_studys_networks_are_counted_only():
     row = {
         "number": 1,

@@ -25,6 +25,7 @@ from bayesian_lottery.findings.columns import (
     SHIFT_DTYPES,
 )
 from bayesian_lottery.findings.figures.files import folders
+from bayesian_lottery.study import configuration
 
 EVERY = results.Tables._fields  # those that every study has
 DTYPES: Mapping[str, Mapping[str, str]] = {
@@ -92,6 +93,12 @@ def configfiles(study: Path, folder: Path) -> list[Path]:
     told = [made["configfiles"] for made in units(study).values() if "configfiles" in made]
     names = [Path(file).name for file in told[-1]] if told else [f"{study.name}.yaml"]
     return [folder / name for name in names]
+
+
+def shares_networks(study: Path, folder: Path) -> bool:
+    """Whether a published study is of another one's networks: laid over it, in its results."""
+    files = configfiles(study, folder)
+    return len(files) > 1 and "results" not in configuration.merged(files[-1:])
 
 
 def read(study: Path) -> Tables:
