@@ -117,7 +117,7 @@ def trained(
     words = "initial weights"
     if epochs:
         record = trained_by(network, images, epochs, options.samples[0], options)
-        words = f"after {epochs} epochs, test accuracy {mean_of(record, 'accuracy'):.3f}"
+        words = f"after {epochs} epochs, test accuracy {passes(record, 'accuracy')[0]:.3f}"
     sizes, signals = network.log_std.detach(), network.mean.detach().abs()
     ratio = (signals / sizes.exp()).median()
     return network.state(), f"{words}, median sigma {sizes.exp().median():.2g}, SNR {ratio:.2g}"
@@ -162,7 +162,8 @@ def tests(
                 record = trained_by(
                     network, images, epochs, samples, options, options.likelihood, seed
                 )
-                found.append([mean_of(record, metric) for metric in ("accuracy", "nll", "ece")])
+                measured = (passes(record, metric) for metric in ("accuracy", "nll", "ece"))
+                found.append([statistics.mean(values) for values in measured])
                 sigmas.append(float(network.log_std.detach().exp().mean()))
             accuracy, nll, ece = zip(*found, strict=True)
             rows.append(
@@ -178,9 +179,9 @@ def tests(
     return rows
 
 
-def mean_of(record: Record, metric: str) -> float:
-    """The mean of a metric over the passes of the last test."""
-    return statistics.mean(record.passes[metric] or ())
+def passes(record: Record, metric: str) -> list[float]:
+    """A metric in each pass of the last test."""
+    return record.passes[metric] or []
 
 
 def mean_and_error(values) -> str:

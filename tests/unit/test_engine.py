@@ -3,6 +3,7 @@
 import pytest
 import torch
 from families import FAMILIES
+from masked_families import BATCH, batch, masked
 
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
@@ -13,27 +14,13 @@ from bayesian_lottery.training.engine import Engine, Plan
 
 pytestmark = pytest.mark.slow
 
-SAMPLES, BATCH = 5, 6
+SAMPLES = 5
 OPTIONS = {"initial_std": 0.3, "prior_std": 0.7}
 family = pytest.mark.parametrize("model", FAMILIES)
 
 
 def network_of(model, inference="bayesian", **options):
-    template = models.build(model, FAMILIES[model], 10, seed=1).double()
-    network = networks.build(inference, template, {**OPTIONS, **options})
-    stream = generator("mask")
-    mask = {
-        name: torch.rand(shape, generator=stream) < 0.6
-        for name, shape in models.prunable(template).items()
-    }
-    network.load(network.state(), mask)
-    return network
-
-
-def batch(model):
-    stream = generator("images")
-    images = torch.randn(BATCH, *FAMILIES[model], dtype=torch.float64, generator=stream)
-    return images, torch.randint(10, (BATCH,), generator=stream)
+    return masked(model, inference, {**OPTIONS, **options})
 
 
 def step(model, plan, likelihood):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from families import FAMILIES
+from masked_families import batch, masked
 
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
@@ -13,27 +14,13 @@ from bayesian_lottery.training.engine import Engine, Plan
 pytestmark = pytest.mark.slow
 
 OPTIONS = {"initial_std": 0.5, "prior_std": 0.7}  # a large sigma, so that noise matters
-SAMPLES, BATCH = 4, 6
+SAMPLES = 4
 each_estimator = pytest.mark.parametrize("estimator", estimators.ESTIMATORS)
 each_model = pytest.mark.parametrize("model", FAMILIES)
 
 
-def network_of(model, estimator, density=0.6, empty=()):
-    template = models.build(model, FAMILIES[model], 10, seed=1).double()
-    network = networks.build("bayesian", template, {**OPTIONS, "estimator": estimator})
-    stream = generator("mask")
-    mask = {
-        name: torch.rand(shape, generator=stream) < (0 if name in empty else density)
-        for name, shape in models.prunable(template).items()
-    }
-    network.load(network.state(), mask)
-    return network
-
-
-def batch(model):
-    stream = generator("images")
-    images = torch.randn(BATCH, *FAMILIES[model], dtype=torch.float64, generator=stream)
-    return images, torch.randint(10, (BATCH,), generator=stream)
+def network_of(model, estimator, **survivors):
+    return masked(model, "bayesian", {**OPTIONS, "estimator": estimator}, **survivors)
 
 
 def step(model, estimator, plan):
