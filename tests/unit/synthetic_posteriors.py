@@ -22,7 +22,13 @@ PIECES = {
     "tuned_vi": {"inference": "population"},
 }
 # What `study.arms` tells of the study.
-TOLD = {"arms": {"branches": PIECES, "inferences": {"hmc_long": "hmc", "population": "tuned"}}}
+TOLD = {
+    "arms": {
+        "branches": PIECES,
+        "inferences": {"hmc_long": "hmc", "population": "tuned"},
+        "convergence": {"rhat": 1.04, "ess": 100},
+    }
+}
 REPLICATES = {"anew": 5, "chain": 2, "chain_even": 2}
 CHAINS = ("chain", "chain_even")
 IMAGES, DRAWS, KEPT = 200, 150, 20  # test images, draws of a chain, images whose draws are kept

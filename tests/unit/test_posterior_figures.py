@@ -147,6 +147,7 @@ def test_figure16_draws_the_chains_of_a_pool(made):
     traces, growth, spread = figure.axes
     assert set(lines(traces)) == {"chain1", "chain2"}
     assert lines(growth)["R-hat"].get_ydata()[-1] > 1.1  # chains apart
+    assert set(lines(growth)["1.04"].get_ydata()) == {1.04}  # of the configuration
     assert "R-hat of 200 class probabilities" in spread.get_xlabel()
     with pytest.raises(NothingToShow, match="The file 'chain1' is not given"):
         draw("figure16", {"runs": runs})

@@ -98,13 +98,14 @@ def ways(config: Mapping) -> dict:
 
 def arms(config: Mapping) -> dict:
     """What figures and claims on posteriors are told of a configuration: `arms`, with the pieces of
-    `branches` of its own and the kinds of its `inferences`. What says nothing is absent."""
+    `branches` of its own, the kinds of its `inferences`, and when chains agree (`convergence`).
+    What says nothing is absent."""
     told = {
         "branches": {name: dict(own) for name, own in config.get("branch_kinds", {}).items()},
         "inferences": {name: own["kind"] for name, own in config.get("inferences", {}).items()},
     }
     told = {name: value for name, value in told.items() if value}
-    return {"arms": told} if told else {}
+    return {"arms": {**told, "convergence": dict(config["convergence"])}} if told else {}
 
 
 def told(config: Mapping) -> dict:

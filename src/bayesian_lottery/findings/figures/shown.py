@@ -197,7 +197,9 @@ class Chains:
     """The chains of one pool.
 
     chains: the coordinates of the node whose draws each is, by the names of the files to give.
+    limit: the largest R-hat of chains that count as agreeing.
     """
 
     chains: Mapping[str, Where]
+    limit: float
     shown: str

@@ -18,7 +18,6 @@ from bayesian_lottery.findings.figures.shown import PROBABILITIES, Chains
 _COLORS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
 _FEWEST = 4  # draws a chain, of which there is a split R-hat
 _POINTS = 25  # of the line of R-hat
-_GOOD = 1.01  # Vehtari et al. 2021, section 4
 
 
 def draw(plan: Chains, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
@@ -43,8 +42,8 @@ def draw(plan: Chains, runs: pd.DataFrame, files: Mapping[str, Path]) -> Figure:
             label=name,
         )  # fmt: skip
     above.set(xlabel="Draw that was kept", ylabel="Test log-likelihood (nats)")
-    _growth(growth, likelihoods)
-    _probabilities(spread, [own["probabilities"] for own in arrays.values()])
+    _growth(growth, likelihoods, plan.limit)
+    _probabilities(spread, [own["probabilities"] for own in arrays.values()], plan.limit)
     return figure
 
 
@@ -56,20 +55,20 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _growth(axes: Axes, chains: np.ndarray) -> None:
+def _growth(axes: Axes, chains: np.ndarray, limit: float) -> None:
     """R-hat of the first so many draws of chains (chains, draws)."""
     draws = chains.shape[1]
     counts = np.unique(np.linspace(min(_FEWEST, draws), draws, _POINTS).astype(int))
     values = [_rhat(chains[:, :count]) for count in counts]
     axes.plot(counts, values, color=style.BLACK, marker=".", label="R-hat")
-    axes.axhline(_GOOD, color=style.GREY, linestyle=":", linewidth=0.8, label=f"{_GOOD}")
+    axes.axhline(limit, color=style.GREY, linestyle=":", linewidth=0.8, label=f"{limit}")
     axes.set(xlabel="Draws a chain", ylabel="Split R-hat of it")
     known = [value for value in values if np.isfinite(value)]
     axes.set_ylim(0.99, max([1.1, *known]) + 0.01)
     _annotate(axes, values[-1])
 
 
-def _probabilities(axes: Axes, chains: Sequence[np.ndarray]) -> None:
+def _probabilities(axes: Axes, chains: Sequence[np.ndarray], limit: float) -> None:
     """R-hat of class probabilities of the first images, those that draws change."""
     whole = np.stack([chain.reshape(len(chain), -1)[:, :PROBABILITIES] for chain in chains])
     moving = whole[..., np.ptp(whole.astype(float), (0, 1)) > 0].astype(float)
@@ -79,7 +78,7 @@ def _probabilities(axes: Axes, chains: Sequence[np.ndarray]) -> None:
         style.blank(axes, "no probability moves")
         return
     axes.hist(known.clip(max=2), bins=30, color=style.SKY)
-    axes.axvline(_GOOD, color=style.GREY, linestyle=":", linewidth=0.8)
+    axes.axvline(limit, color=style.GREY, linestyle=":", linewidth=0.8)
     axes.set(xlabel=f"Split R-hat of {len(known)} class probabilities", ylabel="How many")
     _annotate(axes, float(np.quantile(known, 0.95)), "95 % are below ")
 

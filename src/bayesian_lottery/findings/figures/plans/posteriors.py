@@ -118,7 +118,8 @@ def chains(nodes: Sequence[Node], options: Mapping, told: Mapping) -> Chains:
         for rank, number in enumerate(numbers, 1)
     }
     ticket = f"{pool['dataset']}, {pool['model']}"
-    return Chains(its, f"{ticket}, {arm.words}, level {pool['level']}, seed {pool['seed']}")
+    shown = f"{ticket}, {arm.words}, level {pool['level']}, seed {pool['seed']}"
+    return Chains(its, told["convergence"]["rhat"], shown)
 
 
 def _pruned(node: Node) -> bool:
