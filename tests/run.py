@@ -13,7 +13,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from slurm.cluster import obstacle
+from slurm.machine import obstacle
 
 TESTS = Path(__file__).parent
 PACKAGE = "of the package"

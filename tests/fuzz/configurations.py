@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from strategies import SCHEMA_FILE, Document, documents
+from strategies import Document, documents
+from vocabulary import SCHEMA_FILE
 
 from bayesian_lottery import study
 from bayesian_lottery.errors import InputError

@@ -2,7 +2,8 @@
 
 from configurations import checkout, outcome
 from hypothesis import HealthCheck, given, settings
-from strategies import STUDY, Document, documents
+from strategies import Document, documents
+from vocabulary import STUDY
 
 
 def test_the_study_that_is_changed_can_run(tmp_path, monkeypatch):

@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import stat
 import string
@@ -22,20 +21,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGES = ("slurm-wlm", "munge")
-COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
-CONFIGURATION = Path("/etc/slurm")
-MARKER = "bayesian-lottery test cluster, state in"
+import daemons
+from machine import CONFIGURATION, MARKER, ClusterError, install, obstacle, which
+
 ACTIVE = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED"}
 TEMPLATE = Path(__file__).with_name("slurm.conf.template")
-
-
-class ClusterError(Exception):
-    """The test cluster cannot do what was asked; the message says why."""
 
 
 class Job(NamedTuple):
@@ -48,38 +42,10 @@ class Job(NamedTuple):
     reason: str
     name: str
 
-
-def _which(command: str) -> str | None:
-    return shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin")  # daemons
-
-
-def obstacle() -> str | None:
-    """What keeps a cluster from starting on this machine, as a sentence; None if nothing does."""
-    missing = [command for command in COMMANDS if _which(command) is None]
-    if missing:
-        return (
-            f"SLURM is not installed ({', '.join(missing)} not found); "
-            "as root, this brings it: python3 tests/slurm/cluster.py install"
-        )
-    if os.geteuid() != 0:
-        return f"The test cluster needs root: it writes to {CONFIGURATION} and makes devices."
-    for name in ("slurm.conf", "gres.conf"):
-        path = CONFIGURATION / name
-        if path.exists() and MARKER not in path.read_text():
-            return f"{path} was not written by the test cluster and is left as it is."
-    return None
-
-
-def install() -> None:
-    """Install the packages where their commands are missing."""
-    if all(_which(command) for command in COMMANDS):
-        return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise ClusterError(f"Needs root and apt-get; ask for the packages {' '.join(PACKAGES)}.")
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-q"], env=environment, check=True)
-    command = ["apt-get", "install", "-qy", "--no-install-recommends", *PACKAGES]
-    subprocess.run(command, env=environment, check=True)
+    @classmethod
+    def of(cls, line: str) -> "Job":
+        number, state, node, restarts, reason, name = line.split("|", 5)
+        return cls(int(number), state, node, int(restarts), reason, name.strip())
 
 
 class Cluster:
@@ -141,20 +107,20 @@ class Cluster:
     def running(self) -> bool:
         """Whether a daemon of a test cluster runs on this machine."""
         try:
-            return any(_recorded(record) for record in self.state.glob("*.process"))
+            return any(daemons.recorded(record) for record in self.state.glob("*.process"))
         except ClusterError:
             return False
 
     def stop(self) -> None:
         """End the jobs and the daemons, remove the state folder and the configuration."""
         state = self.state
-        if _recorded(state / "slurmctld.process"):
+        if daemons.recorded(state / "slurmctld.process"):
             with contextlib.suppress(ClusterError):
                 self.clear()
         for record in sorted(state.glob("*.process"), reverse=True):  # slurmd, slurmctld, munged
-            _end(record)
+            daemons.end(record)
         for spool in state.glob("spool-*"):
-            _kill(_node_processes(spool))
+            daemons.kill(daemons.node_processes(spool))
         for name in ("slurm.conf", "gres.conf"):
             (CONFIGURATION / name).unlink(missing_ok=True)
         shutil.rmtree(state, ignore_errors=True)
@@ -170,7 +136,7 @@ class Cluster:
         """All jobs that the controller remembers, finished ones too."""
         fields = "--Format=JobID:|,State:|,NodeList:|,RestartCnt:|,ReasonList:|,Name:200"
         lines = self._run("squeue", "--states=all", "--noheader", fields).splitlines()
-        jobs = [_job(line) for line in lines]
+        jobs = [Job.of(line) for line in lines]
         return {job.id: job for job in jobs}
 
     def scancel(self, *jobs: int) -> None:
@@ -207,7 +173,7 @@ class Cluster:
 
     def kill_node(self, node: str) -> None:
         """Take a node away as a power cut would: its daemon, steps and jobs killed, marked down."""
-        _kill(_node_processes(self._spool(node)))
+        daemons.kill(daemons.node_processes(self._spool(node)))
         self._run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
 
     def drain_node(self, node: str) -> None:
@@ -216,7 +182,7 @@ class Cluster:
 
     def restore_node(self, node: str, seconds: float = 30) -> None:
         """Bring a killed or drained node back."""
-        if not _recorded(self.state / f"slurmd-{node}.process"):
+        if not daemons.recorded(self.state / f"slurmd-{node}.process"):
             self._start_node(node)
         with contextlib.suppress(ClusterError):  # a node that came back by itself is not resumed
             self._run("scontrol", "update", f"NodeName={node}", "State=RESUME")
@@ -224,7 +190,7 @@ class Cluster:
 
     def stop_controller(self) -> None:
         """End slurmctld; jobs go on, commands fail."""
-        _end(self.state / "slurmctld.process")
+        daemons.end(self.state / "slurmctld.process")
 
     def start_controller(self, seconds: float = 30) -> None:
         """Start slurmctld again, with the state that it saved."""
@@ -289,26 +255,15 @@ class Cluster:
         self, program: str, *options: str, name: str | None = None, folder: Path | None = None
     ) -> None:
         """Start a daemon in a session of its own and record its process."""
-        name = name or program
-        with open(self.state / f"{name}.log", "ab") as log:
-            daemon = subprocess.Popen(
-                [_which(program), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=folder or self.state,
-                env=_environment(),
-            )
-        self._children.append(daemon)
-        record = f"{daemon.pid} {_start_time(daemon.pid)}"
-        (self.state / f"{name}.process").write_text(record)
+        record = self.state / f"{name or program}.process"
+        command = [which(program), *options]
+        self._children.append(daemons.start(record, command, folder or self.state))
 
     def _run(self, *command: str) -> str:
         """Run one of SLURM's commands and return what it printed."""
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=60, env=_environment()
+                command, capture_output=True, text=True, timeout=60, env=daemons.environment()
             )
         except subprocess.TimeoutExpired:
             raise ClusterError(f"`{' '.join(command)}` did not answer in 60 s.") from None
@@ -340,66 +295,6 @@ class Cluster:
         return "\n".join(parts)
 
 
-def _job(line: str) -> Job:
-    number, state, node, restarts, reason, name = line.split("|", 5)
-    return Job(int(number), state, node, int(restarts), reason, name.strip())
-
-
-# Processes. A recorded one is its own only if it still has the start time of the record.
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment without what an enclosing SLURM job put there."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
-
-
-def _start_time(pid: int) -> str | None:
-    """The start time of a living process, in clock ticks since boot."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] == "Z" else fields[19]
-
-
-def _recorded(record: Path) -> int | None:
-    """The process of a record, if it is alive and still the one that was recorded."""
-    if not record.exists():
-        return None
-    pid, started = record.read_text().split()
-    return int(pid) if _start_time(int(pid)) == started else None
-
-
-def _end(record: Path, seconds: float = 10) -> None:
-    """End a recorded process: SIGTERM, and SIGKILL if that was not enough."""
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        if pid := _recorded(record):
-            os.kill(pid, signum)
-        end = time.monotonic() + seconds
-        while _recorded(record) and time.monotonic() < end:
-            time.sleep(0.05)
-    record.unlink(missing_ok=True)
-
-
-def _kill(pids: Iterable[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _node_processes(spool: Path) -> list[int]:
-    """A node's daemon and steps (they stand in its spool folder) and its jobs (they name it)."""
-    node = spool.name.removeprefix("spool-")
-    marks = {b"SLURM_CLUSTER_NAME=lottery", f"SLURMD_NODENAME={node}".encode()}
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            environment = set((process / "environ").read_bytes().split(b"\0"))
-            if marks <= environment or (process / "cwd").readlink() == spool:
-                found.append(int(process.name))
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -419,7 +314,7 @@ def main() -> None:
         elif arguments.action == "stop":
             cluster.stop()
         elif cluster.running():
-            subprocess.run(["sinfo", "--Node", "--long"], env=_environment())
+            subprocess.run(["sinfo", "--Node", "--long"], env=daemons.environment())
         else:
             sys.exit("No test cluster is running.")
     except ClusterError as error:

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from cluster import Cluster, obstacle
+from cluster import Cluster
+from machine import obstacle
 
 
 @pytest.fixture(scope="session")
