@@ -99,12 +99,21 @@ def complete(config: dict, schema: str | Path) -> None:
     Raises:
         InputError: it is not allowed, in one sentence.
     """
+    fill_in(config, schema)
+    validate(config)
+
+
+def fill_in(config: dict, schema: str | Path) -> None:
+    """Check the configuration against its schema alone, fill in defaults, and load extensions.
+
+    Raises:
+        InputError: the schema does not allow it, in one sentence.
+    """
     from snakemake.utils import validate as fill_in_defaults
 
     check_schema(config, schema)
     fill_in_defaults(config, str(Path(schema).resolve()))
     extensions.load(config["extensions"])
-    validate(config)
 
 
 def validate(config: Mapping) -> list[Trunk]:
