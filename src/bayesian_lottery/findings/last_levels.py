@@ -1,7 +1,8 @@
 """The masks of whole trunks in small: of each weight the last level that keeps it.
 
 Iterative pruning brings no weight back, so these numbers are the masks of all levels. Published
-units keep them of the papers' way to a ticket, so that units of different seeds can be compared.
+units keep them of the papers' way to a ticket, so that units of different seeds can be compared:
+of sparse levels, for dense masks take most of the room and tell least of each other.
 """
 
 import lzma
@@ -19,13 +20,15 @@ from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.study import Node, Pair
 from bayesian_lottery.tickets.masks import load_arrays
 
-MOST = 300_000  # weights of a network that is kept: about 0.1 MB a trunk
+MOST = 300_000  # weights of a network that is kept: about 0.03 MB a trunk
+DENSEST = 0.12  # density of the first level that is kept; figures compare masks near 0.1 and 0.02
 
 DTYPES = {
     **COORDINATES,  # whose level is the last one there is
     "layer": "Int64",
     "name": "string",
-    "last": "object",  # uint8 of each weight, 0 for those that no level keeps, packed by lzma
+    "first": "Int64",  # level that is kept
+    "last": "object",  # uint8 of each weight, 0 for those that none of them keeps, packed by lzma
 }
 _ALIKE = ["dataset", "model", "inference", "curriculum", "layer", "name"]
 
@@ -52,12 +55,20 @@ def table(config: Mapping, trunks: Iterable[Sequence[Node]]) -> pd.DataFrame:
                 last[name] = last.get(name, np.uint8(0)) + mask.astype(np.uint8)
         if not 0 < sum(layer.size for layer in last.values()) <= MOST:
             continue
-        own = {**vars(levels[0]), "level": len(there)}
-        rows += [
-            {**own, "layer": number, "name": name, "last": lzma.compress(layer.tobytes())}
-            for number, (name, layer) in enumerate(last.items(), 1)
-        ]
+        first = _first(last.values(), len(there))
+        own = {**vars(levels[0]), "level": len(there), "first": first}
+        for number, (name, layer) in enumerate(last.items(), 1):
+            sparse = np.where(layer < first, np.uint8(0), layer)
+            packed = lzma.compress(sparse.tobytes())
+            rows.append({**own, "layer": number, "name": name, "last": packed})
     return pd.DataFrame(rows, columns=list(DTYPES)).astype(DTYPES)
+
+
+def _first(last: Iterable[np.ndarray], levels: int) -> int:
+    """The first level with a density of at most `DENSEST`; without one, the last level."""
+    every = np.concatenate([layer.ravel() for layer in last])
+    sparse = (level for level in range(1, levels) if (every >= level).mean() <= DENSEST)
+    return next(sparse, levels)
 
 
 def overlaps_of_seeds(kept: pd.DataFrame) -> pd.DataFrame:
@@ -67,7 +78,8 @@ def overlaps_of_seeds(kept: pd.DataFrame) -> pd.DataFrame:
         layers = [*zip(results.nodes(same), same.to_dict("records"), strict=True)]
         for (node, row), (other, others) in combinations(layers, 2):
             last, its = (np.frombuffer(lzma.decompress(r["last"]), np.uint8) for r in (row, others))
-            for level in range(1, min(node["level"], other["level"]) + 1):
+            levels = max(row["first"], others["first"]), min(node["level"], other["level"])
+            for level in range(levels[0], levels[1] + 1):
                 first, second = (Node(**{**each, "level": level}) for each in (node, other))
                 pair = Pair(first, second, "seed")
                 masks = last >= level, its >= level
