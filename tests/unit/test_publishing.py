@@ -185,6 +185,16 @@ def test_units_that_ran_apart_make_the_tables_of_the_whole_study(loaded, small):
     assert len(again.exports) == len(SEEDS) * 2 * 2
 
 
+def test_masks_of_units_that_kept_all_levels_are_compared(loaded, monkeypatch):
+    root, config, nodes = loaded
+    monkeypatch.setattr(last_levels, "DENSEST", 1)
+    config = {**config, "results": str(root / "whole")}
+    kept = last_levels.table(config, last_levels.trunks(config, nodes)).drop(columns="first")
+    ours = last_levels.overlaps_of_seeds(kept)
+    expected = whole(loaded).overlaps.query("compared == 'seed'")
+    assert set(ours["level"]) == {1, 2, 3} and len(ours) == len(expected)
+
+
 def test_what_is_not_there_is_told(loaded, tmp_path, monkeypatch):
     root, config, nodes = loaded
     results_there = shutil.copytree(root / "seed1", tmp_path / "results")

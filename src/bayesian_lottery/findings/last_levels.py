@@ -73,13 +73,15 @@ def _first(last: Iterable[np.ndarray], levels: int) -> int:
 
 def overlaps_of_seeds(kept: pd.DataFrame) -> pd.DataFrame:
     """The rows of the table of overlaps that compare seeds, of trunks that `table` has."""
+    # Units of before have no `first`, and all levels.
+    kept = kept.reindex(columns=list(DTYPES)).fillna({"first": 1}).astype({"first": int})
     rows: list[dict] = []
     for _, same in kept.sort_values("seed").groupby(_ALIKE, sort=False):
         layers = [*zip(results.nodes(same), same.to_dict("records"), strict=True)]
         for (node, row), (other, others) in combinations(layers, 2):
             last, its = (np.frombuffer(lzma.decompress(r["last"]), np.uint8) for r in (row, others))
-            levels = max(row["first"], others["first"]), min(node["level"], other["level"])
-            for level in range(levels[0], levels[1] + 1):
+            start, end = max(row["first"], others["first"]), min(node["level"], other["level"])
+            for level in range(start, end + 1):
                 first, second = (Node(**{**each, "level": level}) for each in (node, other))
                 pair = Pair(first, second, "seed")
                 masks = last >= level, its >= level
