@@ -149,9 +149,22 @@ def test_wrong_units_are_refused(loaded, small):
 
 
 def test_more_than_a_repository_bears_is_refused(loaded, small, monkeypatch):
+    def contents():
+        return {path: path.read_bytes() for path in small.rglob("*") if path.is_file()}
+
+    before = contents()
     monkeypatch.setattr(publishing, "LARGEST", 1000)
-    with pytest.raises(InputError, match=r"at most 1,000 are kept"):
-        publish(loaded, small / "seed0", 0)
+    for unit, seed in (("seed0", 0), ("again", 1)):
+        with pytest.raises(InputError, match=r"at most 1,000 are kept"):
+            publish(loaded, small / unit, seed)
+    assert contents() == before
+
+
+def test_a_unit_to_be_replaced_does_not_count(loaded, small, monkeypatch):
+    kept = (path for path in small.rglob("*") if path.suffix in (".parquet", ".safetensors"))
+    size = sum(path.stat().st_size for path in kept)
+    monkeypatch.setattr(publishing, "LARGEST", size)
+    publish(loaded, small / "seed0", 0)
 
 
 def reproduce(folder: Path, small: Path, *options: str) -> str:

@@ -1,6 +1,7 @@
 """Adding what a unit of a study found to `published/`; see `published` for what lies there."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -72,10 +73,7 @@ def publish(
     fed = {FIGURES[name].table for name in plans}
     unit = Unit(study.nodes(config), nodes, made.runs)
     parts = {name: make(config, unit) for name, (table, make) in MORE.items() if table in fed}
-    shutil.rmtree(folder, ignore_errors=True)
     more = {name: part.rows for name, part in parts.items() if len(part.rows)}
-    for name, table in {**made._asdict(), **more}.items():
-        _write(table, folder / f"{name}.parquet")
     own = made.runs
     told = {
         "command": command,
@@ -88,10 +86,17 @@ def publish(
         "computation": sorted(int(version) for version in own["computation"].unique()),
         "devices": sorted(own["device"].unique()),
         "seconds": round(float(own["seconds"].sum()), 1),
-        "figures": kept_files.keep(config, plans, nodes, folder),
     }
-    write_json(folder / "made.json", told)
-    _check_size(folder.parent)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as place:
+        aside = Path(place, folder.name)
+        for name, table in {**made._asdict(), **more}.items():
+            _write(table, aside / f"{name}.parquet")
+        told["figures"] = kept_files.keep(config, plans, nodes, aside)
+        write_json(aside / "made.json", told)
+        _check_size(folder.parent, without=folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        aside.rename(folder)
     return told
 
 
@@ -103,11 +108,14 @@ def _write(table: pd.DataFrame, path: Path) -> None:
         )
 
 
-def _check_size(study: Path) -> None:
+def _check_size(study: Path, without: Path) -> None:
+    """Refuse a study whose tables and masks are too large, but for a unit to be replaced."""
     kept = (path for suffix in ("parquet", "safetensors") for path in study.rglob(f"*.{suffix}"))
-    size = sum(path.stat().st_size for path in kept)
+    size = sum(path.stat().st_size for path in kept if without not in path.parents)
     if size > LARGEST:
-        raise InputError(f"{study}: its tables take {size:,} bytes; at most {LARGEST:,} are kept.")
+        raise InputError(
+            f"{study}: its tables would take {size:,} bytes; at most {LARGEST:,} are kept."
+        )
 
 
 def _tables(config: Mapping, nodes: Sequence[Node]) -> results.Tables:
