@@ -60,6 +60,17 @@ def test_a_node_is_exported_and_measured(tmp_path, capsys, inference):
     assert "packed int8 survivors" in page and "Batch of 4 (ms)" in page
 
 
+def test_a_model_that_no_graph_expresses_is_refused_and_the_others_are_made(tmp_path, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("no graph")
+
+    monkeypatch.setattr("torch.onnx.export", failing)
+    monkeypatch.setitem(SETTINGS, "formats", ["onnx", "csr"])
+    table = exported.table([measured(tmp_path, "deterministic")])
+    refused = dict(zip(table["format"], table["refused"], strict=True))
+    assert "cannot make a graph of this model" in refused["onnx"] and pd.isna(refused["csr"])
+
+
 def test_a_table_of_other_files_is_refused(tmp_path):
     path = measured(tmp_path, "deterministic")
     write_json(path, {"node": read_json(path)["node"]})

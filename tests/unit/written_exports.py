@@ -15,7 +15,8 @@ def written(tmp_path, model, inference, predicts, mask, format, batches=()):
     folder, _ = folder_of(tmp_path, model, inference, mask)
     path = tmp_path / f"network.{FORMATS[format].suffix}"
     source = sources.read(folder, tmp_path / "data", predicts, SAMPLED, multiple=1)
-    return path, export.write(source, format, path, batches, seconds=0), source
+    content = export.make(source, format)
+    return path, export.write(source, format, content, path, batches, seconds=0), source
 
 
 def logits_of(source, images):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.exports import containers, sources, speed
-from bayesian_lottery.exports.sources import Exported, Source
+from bayesian_lottery.exports.sources import Content, Exported, Source
 from bayesian_lottery.study.formats import FORMATS, Format
 from bayesian_lottery.training.engine import keep_freed_memory
 from bayesian_lottery.training.metrics import Predictions, evaluate
@@ -54,27 +54,40 @@ def export(
     if format not in FORMATS:
         raise choice("format", format, FORMATS)
     source = sources.read(folder, data_file, predicts, samples, multiple, images)
-    return write(source, format, output, batches, seconds)
+    return write(source, format, make(source, format), output, batches, seconds)
+
+
+def make(source: Source, format: str) -> Content:
+    """What a file of a format holds of a source.
+
+    Raises:
+        InputError: the format does not fit the network or the machine.
+    """
+    code = FORMATS[format].code()
+    code.check(source)
+    return code.make(source)
 
 
 def write(
-    source: Source, format: str, output: Path, batches: Sequence[int] = (), seconds: float = 1.0
+    source: Source,
+    format: str,
+    content: Content,
+    output: Path,
+    batches: Sequence[int] = (),
+    seconds: float = 1.0,
 ) -> dict:
-    """Write a source in a format; see `export`.
+    """Write what `make` has made of a source in a format; see `export`.
 
     The file is written, loaded and tried beside the dense network, and then gets its place and
     what was measured among its metadata.
     """
     entry = FORMATS[format]
-    code = entry.code()
-    code.check(source)
-    content = code.make(source)
     metadata = {**source.description, "format": format, **content.told}
     dense = sources.predictor(source.description, source.stacked)
     with tempfile.TemporaryDirectory() as place:
         trial = Path(place) / f"trial.{entry.suffix}"
         containers.write(trial, content.data, metadata)
-        exported = code.load(trial, source)
+        exported = entry.code().load(trial, source)
         metadata |= measured(source, entry, dense, exported, batches, seconds)
     metadata["weights_bytes"] = content.weights
     metadata["dense_bytes"] = sum(tensor.nbytes for tensor in source.stacked.values())

@@ -71,10 +71,10 @@ def _asked(settings: Mapping, formats: list[str]) -> Iterator[tuple[str | None, 
 
 def _exported(source: sources.Source, format: str, path: Path, settings: Mapping) -> dict:
     try:
-        FORMATS[format].code().check(source)
+        content = export.make(source, format)
     except InputError as refused:
         return {"refused": str(refused)}
-    told = export.write(source, format, path, settings["batches"], settings["seconds"])
+    told = export.write(source, format, content, path, settings["batches"], settings["seconds"])
     return {
         "bytes": path.stat().st_size,
         **{name: told[name] for name in KEPT},
