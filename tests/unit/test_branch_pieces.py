@@ -10,6 +10,7 @@ from small_study import SmallStudy
 from bayesian_lottery import study
 from bayesian_lottery.data import decoded, subsets
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.exports import tickets
 from bayesian_lottery.files import read_tensors, write_tensors
 from bayesian_lottery.running import cost, speeds, work
 from bayesian_lottery.study import configuration, datasets, node_metrics
@@ -105,6 +106,9 @@ def test_another_seeds_initial_weights_lie_under_the_mask(small):
     assert all(torch.equal(state[n], torch.where(layer, other[n], 0)) for n, layer in mask.items())
     files = [str(job.output) for job in work.jobs(small.config, [node])]
     assert initial(small, 7) in files
+    small.train(node)
+    found = tickets.load(small.path(node, "metrics.json").parent).initial
+    assert all(torch.equal(found[name], other[name]) for name in mask)
 
 
 def test_signs_stay_and_magnitudes_are_drawn_as_the_model_draws_them(small):

@@ -43,9 +43,10 @@ class Ticket:
         image_shape: (C, H, W).
         classes: number of classes K.
         mask: True where a weight is kept, by the weight's name in this package's model.
-        initial: the weights w0 that trunks of the seed start from, not masked. Weights that a
-            branch draws, and later ones that a rewind goes back to, are not in them; but a narrow
-            network's own are, and a classifier drawn anew for other classes.
+        initial: the weights w0 that trunks of the seed start from, not masked; of a branch with
+            a `seed` of its own, that seed's. Weights that a branch draws, and later ones that a
+            rewind goes back to, are not in them; but a narrow network's own are, and a classifier
+            drawn anew for other classes.
         trained: the trained network's state, pruned weights 0; a Bayesian one's has means and
             log sigmas by torch-blue's names. None where they were not kept.
     """
@@ -146,14 +147,14 @@ def load(folder: str | Path) -> Ticket:
     folder = Path(folder).resolve()
     metrics = node_metrics.read(folder / "metrics.json")
     node, settings = Node(**metrics["node"]), metrics["settings"]
-    root = Path(str(folder).removesuffix(f"/{node.folder}"))
+    root, branch = Path(str(folder).removesuffix(f"/{node.folder}")), branch_of(settings)
+    seed = node.seed if branch.seed is None else branch.seed
     initial, metadata = read_tensors(
-        root / f"initial/{node.dataset}/{node.model}/seed{node.seed}.safetensors"
+        root / f"initial/{node.dataset}/{node.model}/seed{seed}.safetensors"
     )
     shapes, _ = read_shapes(folder / "predictions.safetensors")
     image_shape, classes = tuple(metadata["image_shape"]), shapes["probabilities"][1]
     mask = _mask(root, node, initial, metrics)
-    branch = branch_of(settings)
     if branch.network or branch.dataset:
         own = _model(metrics["node"], settings, image_shape, classes, mask).state_dict()
         drawn = {k: v for k, v in own.items() if branch.network or v.shape != initial[k].shape}
