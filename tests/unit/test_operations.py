@@ -39,6 +39,19 @@ def test_a_training_counts_survivors_images_and_samples():
     assert training_flops(metrics, {}) is None
 
 
+def test_a_population_and_a_sampler_take_all_gradients_that_they_count():
+    count = {"layers": {"a": 400}, "weights": {"a": 100}, "other": 0, "images": [20, 15]}
+    shared = {"dataset": "d", "model": "m", "validation": 0.1, "curriculum": {"batch_size": 8}}
+    layers, counts = [{"name": "a", "survivors": 100, "size": 100}], {("d", "m"): count}
+    tuned = {**shared, "inference": "tuned", "tuned": {"samples": 3, "members": 4}}
+    metrics = {"settings": tuned, "layers": layers, "cost": {"epochs": 2}}
+    assert training_flops(metrics, counts) == 2 * 3 * 400 * 3 * 4 * 2 * 24
+    for images, taken in ((0, 31), (12, 12)):
+        settings = {**shared, "inference": "hmc", "hmc": {"images": images}}
+        chain = {"sampling": {"gradients": 500}, "settings": settings, "layers": layers}
+        assert training_flops({**chain, "cost": {"epochs": 9}}, counts) == 2 * 3 * 400 * 500 * taken
+
+
 def test_the_mean_share_of_gradual_pruning_is_that_of_its_schedule():
     options = {"begin": 0.1, "end": 0.7}
     steps = [min(max((t / 10_000 - 0.1) / 0.6, 0), 1) for t in range(10_000)]

@@ -57,7 +57,7 @@ RUN_DTYPES = {
     **COORDINATES,
     **{name: dtype for name, (_, dtype) in RUN_COLUMNS.items()},
     "computation": "Int64",
-    "gradients": "float64",  # of the whole training set, each weight sample's; see `rows.gradients`
+    "gradients": "float64",  # of the whole training set, each weight sample's; see `operations`
     "emptied": "Int64",  # layers without a weight
     "connected": "boolean",  # whether a path leads from input to output; null in older results
     "skipped": "boolean",  # whether it was not trained, since it had collapsed

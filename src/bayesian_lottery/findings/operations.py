@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bayesian_lottery.files import read_json
-from bayesian_lottery.inference.kinds import options_of
+from bayesian_lottery.inference.kinds import members_of, options_of
 from bayesian_lottery.tickets.searches import search_of
 
 Counts = Mapping[tuple[str, str], Mapping]  # by data set and model, as `costs.by_layer` counts them
@@ -25,8 +25,8 @@ def read(files: Iterable[str | Path]) -> dict[tuple[str, str], Mapping]:
 def training_flops(metrics: Mapping, counts: Counts) -> float | None:
     """The floating-point operations of a node's training; None of a pool, or if nothing is counted.
 
-    A multiplication and an addition each count as one. A step takes, for each image and weight
-    sample, three times the products of a forward pass; every layer's products count by the share
+    A multiplication and an addition each count as one. A gradient takes, for each image, three
+    times the products of a forward pass; every layer's products count by the share
     of its weights that survive, as on a device that spends nothing on zeros (Evci et al. 2020,
     appendix H), and those of a mask that thins out in training by its mean share. Tests, scoring,
     teachers' predictions, norms and activations are left out.
@@ -43,11 +43,29 @@ def training_flops(metrics: Mapping, counts: Counts) -> float | None:
     products = count["other"] + sum(
         products * layers.get(name, 1) for name, products in count["layers"].items()
     )
-    samples = options_of(settings).get("samples", 1)
-    batch = settings["curriculum"]["batch_size"]
     images = sum(size - held(size, settings["validation"]) for size in count["images"])
-    seen = metrics["cost"]["epochs"] * (images // batch) * batch
-    return 2.0 * _PASSES * products * samples * seen
+    if _counted(metrics) is None:
+        batch = settings["curriculum"]["batch_size"]
+        images -= images % batch
+    else:
+        images = options_of(settings).get("images") or images
+    return 2.0 * _PASSES * products * gradients(metrics) * images
+
+
+def gradients(metrics: Mapping) -> float | None:
+    """How many gradients of the whole training set a node took: those that a sampler has counted,
+    or its epochs times weight samples and members of a population. None of a pool, whose members
+    took them, unless they have counted."""
+    told = _counted(metrics)
+    if told is not None or "members" in metrics:
+        return told
+    settings = metrics["settings"]
+    epochs = metrics["cost"]["epochs"]
+    return epochs * options_of(settings).get("samples", 1) * members_of(settings)
+
+
+def _counted(metrics: Mapping) -> float | None:
+    return metrics.get("sampling", {}).get("gradients")
 
 
 def held(images: int, share: float) -> int:

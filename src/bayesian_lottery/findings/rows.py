@@ -7,7 +7,6 @@ from typing import Any
 
 from bayesian_lottery.findings import operations
 from bayesian_lottery.findings.columns import EARLY_STOPPING, MEASURED, RUN_COLUMNS
-from bayesian_lottery.inference.kinds import members_of, options_of
 from bayesian_lottery.study import node_metrics
 from bayesian_lottery.study.node_metrics import CONVERGENCE, RANKING, STATISTICS
 
@@ -52,7 +51,7 @@ def run(metrics: dict, counts: operations.Counts = MappingProxyType({})) -> dict
     return {
         **node_metrics.coordinates(metrics),
         **columns,
-        "gradients": gradients(metrics),
+        "gradients": operations.gradients(metrics),
         "computation": node_metrics.computation(metrics),
         "emptied": sum(layer["survivors"] == 0 for layer in metrics["layers"]),
         "connected": metrics.get("connected"),
@@ -63,18 +62,6 @@ def run(metrics: dict, counts: operations.Counts = MappingProxyType({})) -> dict
         **early_stopping(metrics),
         **_pooled(metrics),
     }
-
-
-def gradients(metrics: dict) -> float | None:
-    """How many gradients of the whole training set a node took: those that a sampler has counted,
-    or its epochs times weight samples and members of a population. None of a pool, whose members
-    took them, unless they have counted."""
-    told = metrics.get("sampling", {}).get("gradients")
-    if told is not None or "members" in metrics:
-        return told
-    settings = metrics["settings"]
-    epochs = metrics["cost"]["epochs"]
-    return epochs * options_of(settings).get("samples", 1) * members_of(settings)
 
 
 def early_stopping(metrics: dict) -> dict:
