@@ -12,7 +12,7 @@ from torch import nn
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import networks
 from bayesian_lottery.inference.langevin import Langevin, Schedule
-from bayesian_lottery.inference.priors import NORMAL
+from bayesian_lottery.inference.priors import NORMAL, UNIFORM
 from bayesian_lottery.models.mlp import MLP
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.training.engine import Engine, Plan
@@ -61,6 +61,16 @@ def test_a_colder_chain_is_narrower_by_the_temperature():
     cold, heats = moments(0.1, 0.02, temperature=0.25)
     assert cold == pytest.approx(stationary(0.1, 0.02) / 4, rel=0.02)
     assert heats == pytest.approx([0.25, 0.25], abs=0.03)
+
+
+@pytest.mark.parametrize("temperature", [0.25, 4.0])
+def test_a_bounded_prior_is_flat_hot_or_cold(temperature):
+    copies = nn.Parameter(torch.zeros(COPIES))
+    chain = Langevin([copies], [UNIFORM], IMAGES, temperature, 0.1, generator("noise"))
+    chain.param_groups[0]["lr"] = 0.2
+    for _ in range(300):
+        chain.step()
+    assert UNIFORM.values(copies.detach(), torch).std().item() == pytest.approx(3**-0.5, rel=0.05)
 
 
 def test_without_noise_it_is_sgd_with_momentum():

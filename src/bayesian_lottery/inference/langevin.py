@@ -116,7 +116,8 @@ class Langevin(torch.optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            momentum, slope = state["momentum"], _slope(family, parameter)
+            momentum = state["momentum"]
+            slope = _slope(family, parameter, self.temperature)
             if parameter.grad is not None:
                 slope = slope.add(parameter.grad, alpha=self.images)
             virial = (parameter * slope).sum()
@@ -133,11 +134,13 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
-def _slope(family: Family, free: Tensor) -> Tensor:
-    """The gradient of a prior's -log density in free coordinates."""
+def _slope(family: Family, free: Tensor, temperature: float) -> Tensor:
+    """The gradient of what the dynamics temper of a prior's -log density in free coordinates."""
     with torch.enable_grad():
         leaf = free.detach().requires_grad_()
-        return torch.autograd.grad(family.energy(leaf, torch).sum(), leaf)[0]
+        slope = torch.autograd.grad(family.energy(leaf, torch).sum(), leaf)[0]
+    # A bounded prior is flat, hot or cold; its energy is that of the coordinates.
+    return temperature * slope if family.bounded else slope
 
 
 class LangevinNetwork(DrawingNetwork):
