@@ -16,13 +16,13 @@ def main() -> None:
     parser.add_argument(
         "--definition", type=json.loads, help="of a model of the configuration, as JSON; or null"
     )
-    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--output", "--out", type=Path, required=True, help="JSON file to write")
     given = parser.parse_args()
     warm.delegate()
 
     from bayesian_lottery.training.counting import count  # this imports torch
 
-    count(given.data, given.dataset, given.model, given.out, given.definition)
+    count(given.data, given.dataset, given.model, given.output, given.definition)
 
 
 if __name__ == "__main__":
