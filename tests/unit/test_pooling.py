@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import read_json, read_tensors, write_tensors
+from bayesian_lottery.files import read_json, read_tensors, write_json, write_tensors
 from bayesian_lottery.findings import results
 from bayesian_lottery.findings.claims import verdicts
 from bayesian_lottery.findings.claims.subjects import series
@@ -90,6 +90,22 @@ def test_identical_members_are_the_member(pooled):
     for name in ("accuracy", "nll", "brier", "entropy", "ece"):
         assert found[name] == pytest.approx(own[name], abs=2e-3), name  # kept in float16
     assert found["mutual_information"] == pytest.approx(0, abs=1e-12)
+
+
+def test_it_is_not_known_of_a_pool_what_is_not_known_of_its_members(pooled, tmp_path):
+    node = pool_of(pooled)
+    starts, task = pooled.inputs(node), study.task(pooled.config, node)
+    members = [
+        tmp_path / member.folder / "metrics.json" for member in study.members(pooled.config, node)
+    ]
+    for told, expected in {(True, True): True, (True, False): False, (None, None): None}.items():
+        for i, connected in enumerate(told):
+            metrics = {**read_json(starts[f"metrics{i}"]), "connected": connected}
+            write_json(members[i], metrics)
+        files = Members([Path(starts[f"predictions{i}"]) for i in range(2)], members)
+        folder = tmp_path / node.folder
+        write_pool(task["node"], task["settings"], pooled.data, files, folder)
+        assert read_json(folder / "metrics.json")["connected"] is expected
 
 
 def test_members_of_other_data_are_refused(pooled, tmp_path):

@@ -61,7 +61,7 @@ def write_pool(
             "node": dict(node),
             "settings": dict(settings),
             **{key: told[0][key] for key in ("density", "survivors", "prunable", "layers")},
-            "connected": all(each.get("connected", True) for each in told),
+            "connected": _connected(told),
             # There is one epoch to select.
             "results": {**results, "selected": results["final"] if held_out else None},
             "passes": {name: None if value is None else [value] for name, value in values.items()},
@@ -122,6 +122,12 @@ def _probabilities(file: Path, images: decoded.Images) -> Tensor:
     if not ((total - 1).abs() < 0.01).all():
         raise InputError(f"{file}: its probabilities do not sum to 1 for every image.")
     return probabilities / total
+
+
+def _connected(members: Sequence[Mapping]) -> bool | None:
+    """Whether the networks of all members are connected; None where that of one is not known."""
+    told = [each.get("connected", True) for each in members]
+    return None if None in told else all(told)
 
 
 def _compared(draws: Sequence[Path], settings: Mapping) -> dict:
