@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic_claims import (
+    EQUAL,
     KINDS,
     PRUNED,
     TOLD,
@@ -137,6 +138,17 @@ def test_lowest_matching_density_is_where_the_first_level_falls():
     row = row_of("lowest_matching_density", runs)
     assert row["estimate"] == pytest.approx(0.8**2, abs=1e-6)
     assert row["verdict"] == CONTRADICTED
+
+
+def test_a_study_that_ends_above_the_limit_contradicts_only_by_a_level_that_does_not_match():
+    def judged(change):
+        runs = study("vgg11", **change)
+        return row_of("lowest_matching_density", runs[runs["level"] <= 3])
+
+    row = judged(EQUAL)
+    assert row["verdict"] == NOT_TESTED
+    assert row["reason"] == "the last level has 51.2 % density, and none is shown not to match"
+    assert judged(drop(0.05, lambda n: n.level == 3))["verdict"] == CONTRADICTED
 
 
 def test_nearest_level_is_the_one_of_ten_percent():

@@ -55,6 +55,9 @@ def lowest_matching_density(subject: Subject) -> Evidence:
     The upper limit is as far as every level is shown to match, the estimate as far as every mean
     is within the margin, the lower limit as far as no level is shown not to match. The p-value is
     that of all levels to the first below the limit matching, or of one of them not.
+
+    Raises:
+        NotTested: the study ends above the limit, and no level of it is shown not to match.
     """
     options, region = subject.options, matches(subject.options.margin)
     levels = subjects.shared_levels(subject.measured(subject.trunk("bayesian")))
@@ -81,6 +84,10 @@ def lowest_matching_density(subject: Subject) -> Evidence:
         }
         going = {name for name in going if holds[name]}
         reached.update(dict.fromkeys(going, float(ticket["density"].mean())))
+    if "low" in going and density >= limit:
+        raise NotTested(
+            f"the last level has {100 * density:.3g} % density, and none is shown not to match"
+        )
     seeds = levels.index.unique("seed").size
     caveat = "one seed; it gives no interval" if seeds == 1 else ""
     if caveat:
