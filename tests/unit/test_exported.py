@@ -174,6 +174,15 @@ def test_claims_on_exports(runs, claim, inference):
     assert nothing["verdict"] == NOT_TESTED and "is exported" in nothing["reason"]
 
 
+@pytest.mark.slow
+def test_claims_on_exports_are_of_the_tickets_chosen(runs):
+    tickets = {"ranking": "layerwise"}
+    ours = runs.assign(ranking=runs["ranking"].replace("global", "layerwise"))
+    rows = rows_of("deterministic", csr=FAST).assign(**tickets)
+    judged = claims.table(ours, no_layers(), {"tickets": tickets}, rows).set_index("claim")
+    assert judged.loc["sparse_is_faster_deterministic", "verdict"] == SUPPORTED
+
+
 def test_every_claim_on_exports_has_a_case():
     names = {f"{name}_{kind}" for name in CASES for kind in ("deterministic", "bayesian")}
     assert names == set(exports_claims.CLAIMS)

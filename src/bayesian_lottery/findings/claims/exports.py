@@ -84,12 +84,13 @@ def _exports(
         "scorer": subject.scorer(inference),
         "rewind": "imp",
         "curriculum": subject.curriculum,
-        "search": LATER["search"],
-        "ranking": LATER["ranking"],
+        **LATER,
+        **subject.options.tickets,
     }
+    own = wanted.pop("pattern")
     for name, value in wanted.items():
         rows = rows[rows[name] == value]
-    rows = rows[rows["pattern"].isin(patterns or [LATER["pattern"]]) & rows["refused"].isna()]
+    rows = rows[rows["pattern"].isin(patterns or [own]) & rows["refused"].isna()]
     rows = rows[rows["predicts"].isna() if inference == POINT else rows["predicts"] == predicts]
     if rows.empty:
         words = f" of pattern {' or '.join(patterns)}" if patterns else ""
