@@ -146,3 +146,9 @@ def test_figures_and_claims_are_told_of_ways_only_where_the_configuration_names_
         "tickets": {"ranking": "layerwise"},
         "kinds": {"search": {"rigl": "dynamic"}},
     }
+
+
+def test_claims_are_told_of_branches_whose_objectives_have_names_of_their_own(config):
+    config["objectives"] = {"soft": {"kind": "distilled", "temperature": 2}}
+    config["branch_kinds"] = {"d": {"objective": "soft"}, "plain": {"objective": "labels"}}
+    assert study.ways(config) == {"kinds": {"branch": {"d": "distilled"}}}

@@ -88,12 +88,19 @@ def ways(config: Mapping) -> dict:
         for coordinate, section in {"search": "searches", "rewind": "rewinds"}.items()
     }
     own = {name: Branch(**pieces) for name, pieces in config.get("branch_kinds", {}).items()}
-    kinds["branch"] = {name: role(kind) for name, kind in own.items() if role(kind)}
+    roles = {name: _role(config, kind) for name, kind in own.items()}
+    kinds["branch"] = {name: called for name, called in roles.items() if called}
     told = {
         "tickets": nodes.spelled(config.get("tickets", {})),
         "kinds": {coordinate: named for coordinate, named in kinds.items() if named},
     }
     return {name: value for name, value in told.items() if value}
+
+
+def _role(config: Mapping, kind: Branch) -> str | None:
+    """What claims call a kind of branch, whatever the configuration calls its objective."""
+    learnt = variants.kind_name(config, "objectives", kind.objective)
+    return role(replace(kind, objective=learnt))
 
 
 def arms(config: Mapping) -> dict:
