@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import synthetic
 from drawn import dashed, draw, ends, line_of, lines, said, tables
+from six_trunks import configuration
 
+from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import figures, results
 from bayesian_lottery.findings.figures import NothingToShow
+from bayesian_lottery.findings.figures.files import folders, shown_files
 from bayesian_lottery.tickets import masks as torch_masks
 
 pytestmark = pytest.mark.slow
@@ -89,6 +92,26 @@ def test_figure3_draws_the_masks_of_the_run(whole, files):
         if panel.get_title(loc="left").startswith("ticket")
     }
     assert other.endswith("of 36 kept")
+
+
+def test_figures_are_planned_of_the_tickets_chosen():
+    config = configuration()
+    config["trunks"][0]["ranking"] = ["global", "layerwise"]
+    config["tickets"] = {"ranking": "layerwise"}
+    config["branches"] = [
+        {"branch": "shuffle_even", "inference": "deterministic", "levels": [2], "replicates": 1}
+    ]
+    nodes = [node.coordinates() for node in study.nodes(config)]
+    plan = figures.plan("figure3", nodes, figures.options_of("figure3", config))
+    trunk = "deterministic/short/seed0/magnitude_imp_layerwise"
+    wanted = [f"runs/digits/lenet5/{trunk}/level02{end}" for end in ("", "/shuffle_even_0")]
+    assert [*folders(plan).values()] == wanted
+    assert f"/{trunk}/level01/" in shown_files(plan, config)["ticket"]
+
+    others = [node for node in nodes if not (node["branch"] and "ranking" in node)]
+    for name in ("figure3", "figure4"):
+        with pytest.raises(NothingToShow, match="no branch"):
+            figures.plan(name, others, figures.options_of(name, config))
 
 
 def test_figure3_refuses_what_it_cannot_read(whole, files, tmp_path):

@@ -135,6 +135,9 @@ def test_a_later_coordinate_is_absent_where_it_means_what_was_done_before(config
     assert both.folder.endswith("/snr_imp_layerwise_units/level02")
     assert both.dense == DENSE and study.previous(config, both) == replace(both, level=1)
     assert study.is_shown(level(2).coordinates()) and not study.is_shown(both.coordinates())
+    layerwise = {"ranking": "layerwise"}
+    assert study.is_shown(DENSE.coordinates(), layerwise)
+    assert not study.is_shown(level(2).coordinates(), layerwise)
 
 
 def test_figures_and_claims_are_told_of_ways_only_where_the_configuration_names_some(config):

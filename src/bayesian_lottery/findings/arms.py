@@ -14,7 +14,7 @@ from typing import Any
 from bayesian_lottery.errors import choice
 from bayesian_lottery.findings.columns import COORDINATES
 from bayesian_lottery.inference.kinds import KINDS, Kind
-from bayesian_lottery.study.nodes import LATER, Node, is_shown
+from bayesian_lottery.study.nodes import LATER, Node, filled, is_shown
 from bayesian_lottery.tickets.branches import BRANCHES, SEEDS, Branch
 
 _PLAIN = Branch()
@@ -166,7 +166,7 @@ def compared(nodes: Iterable[Mapping[str, Any]], told: Mapping) -> list[tuple[Ma
     """
     groups: dict[tuple, list[Mapping]] = {}
     for node in nodes:
-        own = {**(LATER if node["level"] else dict.fromkeys(LATER)), **node}
+        own = filled(node)
         if own["inference"] == SOURCE:
             groups.setdefault(tuple(own[name] for name in _TICKET), []).append(own)
     known = {arm.branch: arm for arm in arms(told, SOURCE) if arm.mask == KEPT}

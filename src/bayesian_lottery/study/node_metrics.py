@@ -13,7 +13,7 @@ from typing import Any
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import read_json
 from bayesian_lottery.inference.kinds import kind_name, options_of
-from bayesian_lottery.study import LATER, Node
+from bayesian_lottery.study import LATER, Node, filled
 
 # The names in `metrics.METRICS`, whose module needs torch; a test keeps the two equal.
 METRICS = ("accuracy", "nll", "brier", "ece", "mace", "entropy", "mutual_information")
@@ -178,8 +178,7 @@ def check(metrics: Any) -> None:
 
 def coordinates(metrics: Mapping) -> dict:
     """The node's coordinates, those that came later filled in; null where all trunks share it."""
-    node = metrics["node"]
-    return {**(LATER if node["level"] else dict.fromkeys(LATER)), **node}
+    return filled(metrics["node"])
 
 
 def computation(metrics: Mapping) -> int:

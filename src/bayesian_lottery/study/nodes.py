@@ -28,6 +28,11 @@ def spelled(coordinates: Mapping) -> dict:
     return {k: v for k, v in coordinates.items() if k not in LATER or v != LATER[k]}
 
 
+def filled(coordinates: Mapping) -> dict:
+    """The coordinates with all of `LATER`, as tables have them: null in dense networks."""
+    return {**(LATER if coordinates["level"] else dict.fromkeys(LATER)), **coordinates}
+
+
 def suffix(coordinates: Mapping) -> str:
     """What a trunk's folder spells of `LATER`, after scorer and rewind: "" or "_one_shot_units"."""
     later = spelled({name: coordinates[name] for name in LATER if name in coordinates})
@@ -37,13 +42,13 @@ def suffix(coordinates: Mapping) -> str:
 def is_shown(coordinates: Mapping, tickets: Mapping = MappingProxyType({})) -> bool:
     """Whether figures and claims are of a node: of tickets found as the papers find theirs.
 
-    Those of `LATER` that are not given, or null as in the tables' dense networks, say nothing else.
+    Dense networks are of all tickets.
 
     Args:
         tickets: other values of `LATER`, as the configuration's section of that name has them.
     """
-    wanted = {**LATER, **tickets}
-    return all(coordinates.get(name) in (None, value) for name, value in wanted.items())
+    own, wanted = filled(coordinates), {**LATER, **tickets}
+    return all(own[name] in (None, value) for name, value in wanted.items())
 
 
 @dataclass(frozen=True)

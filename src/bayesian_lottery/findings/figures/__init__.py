@@ -121,12 +121,13 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
     own = dict(options)
     tickets, searches = own.pop("tickets", {}), own.pop("kinds", {}).get("search", {})
     told = own.pop("arms", {})
-    if FIGURES[name].arms:
-        ours = [{**study.LATER, **node} for node in nodes if study.is_shown(node, tickets)]
-        return FIGURES[name].plan(ours, own, told)
+    every = [study.filled(node) for node in nodes]
     if FIGURES[name].ways:
-        return FIGURES[name].plan([{**study.LATER, **node} for node in nodes], own, searches)
-    return FIGURES[name].plan([node for node in nodes if study.is_shown(node, tickets)], own)
+        return FIGURES[name].plan(every, own, searches)
+    ours = [node for node in every if study.is_shown(node, tickets)]
+    if FIGURES[name].arms:
+        return FIGURES[name].plan(ours, own, told)
+    return FIGURES[name].plan(ours, own)
 
 
 def draw(name: str, tables: Mapping, options: Mapping, files: Mapping[str, Path] | None = None):

@@ -6,6 +6,7 @@ from bayesian_lottery.findings.figures import selection
 from bayesian_lottery.findings.figures.plans import parts
 from bayesian_lottery.findings.figures.selection import Node, NothingToShow, Where, scorers
 from bayesian_lottery.findings.figures.shown import Cell, Curve, Grid, Masks, Row
+from bayesian_lottery.study.nodes import LATER
 
 ABLATIONS = ("reinit", "shuffle_layerwise", "shuffle_even", "shuffle_global")
 TRANSPLANTS = ("transplant_initial", "transplant_trained")
@@ -38,6 +39,7 @@ def randomisations(nodes: Sequence[Node], options: Mapping) -> Masks:
             raise NothingToShow(
                 f"No mask of {column} {wanted} was shuffled; there is {parts.listed(present)}."
             )
+    where |= {name: left[0][name] for name in LATER}  # the same in all that figures show
     own = {"ticket": {**where, "branch": None, "replicate": None}}
     masks = {name: {**where, "branch": name} for name in ABLATIONS}
     shuffles = {name: its for name, its in masks.items() if selection.matching(nodes, its)}
