@@ -90,6 +90,18 @@ def test_nodes_and_columns_of_one_table_are_said(ours, tmp_path):
 def test_claims_need_all_coordinates_and_pairing_unique_ones(ours, tmp_path):
     runs = pd.read_csv(ours / "runs.csv")
     runs.drop(columns="curriculum").to_csv(tmp_path / "less.csv", index=False)
+def test_a_level_that_one_table_skipped_is_a_node_of_both(ours, tmp_path):
+    runs = pd.read_csv(ours / "runs.csv")
+    measured = [name for name in runs if name.startswith("peak_")]
+    runs.loc[runs["level"] == 3, measured] = None
+    runs.to_csv(tmp_path / "skipped.csv", index=False)
+    sides = comparison.read(tmp_path / "skipped.csv"), comparison.read(ours)
+    nodes = comparison.compare(*sides, "peak")
+    assert set(nodes["finding"]) == {"same", "b only"}
+    page = comparison.page(*sides, nodes, None, "peak")
+    assert "0 in a only, 0 in b only" in page and "Kinds of node" not in page
+
+
     assert (
         "Claims are not compared: a table lacks curriculum."
         in found(ours, tmp_path / "less.csv")[1]

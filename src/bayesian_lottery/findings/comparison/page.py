@@ -15,6 +15,7 @@ from bayesian_lottery.findings.comparison.nodes import (
 from bayesian_lottery.findings.comparison.tables import Side, shared
 
 _MOST = 10  # of what is listed; the CSV has all
+_BOTH = FINDINGS[:4]  # of what both tables have
 
 
 def page(
@@ -71,7 +72,9 @@ def _nodes(first: Side, second: Side, nodes: pd.DataFrame) -> Iterable[str]:
 
 def _only(nodes: pd.DataFrame, finding: str) -> list[str]:
     """The kinds of node that one table lacks, in words, with their levels."""
-    kinds = nodes[nodes["finding"] == finding]
+    kind = [nodes[name] for name in COORDINATES if name in nodes]
+    found = nodes["finding"].isin(_BOTH).groupby(kind, dropna=False).transform("any")
+    kinds = nodes[(nodes["finding"] == finding) & ~found]
     names = [name for name in _varied(nodes) if name != "level"]
     if not names or kinds.empty:
         return [f"level {level}" for level in sorted(kinds["level"].unique())]
@@ -95,22 +98,21 @@ def _values(column: pd.Series) -> str:
 
 
 def _metrics(nodes: pd.DataFrame) -> Iterable[str]:
-    findings = FINDINGS[:4]
-    both = nodes[nodes["finding"].isin(findings)]
+    both = nodes[nodes["finding"].isin(_BOTH)]
     rows = []
     for metric, own in both.groupby("metric", sort=False):
         counts = own["finding"].value_counts()
         ratio = (own["difference"] / own["spread"]).abs().median()
         largest = own["difference"].iloc[int(own["difference"].abs().argmax())]
         rows.append(
-            [metric, len(own), *(counts.get(name, 0) for name in findings),
+            [metric, len(own), *(counts.get(name, 0) for name in _BOTH),
              f"{own['difference'].mean():.3g}", f"{largest:.3g}", f"{ratio:.2g}"]
         )  # fmt: skip
     if not rows:
         yield "No kind of node is in both tables."
         return
     sizes = ["mean of b - a", "largest", "median size / s"]
-    yield _table(["metric", "kinds of node", *findings, *sizes], rows)
+    yield _table(["metric", "kinds of node", *_BOTH, *sizes], rows)
     yield (
         "*Same*: equal to nine digits, node by node. *Beyond seeds*: another draw of seeds would "
         "hardly differ as much (false discovery rate 5 %); s is the standard deviation over seeds."
