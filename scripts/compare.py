@@ -15,8 +15,8 @@ def main() -> None:
         parser.add_argument(
             name,
             type=Path,
-            help="a table of runs (Parquet or CSV, that of layers beside it), a folder of tables, "
-            "or the folder of a published study",
+            help="a table of runs (Parquet or CSV, those of layers and of exports beside it), a "
+            "folder of tables, or the folder of a published study",
         )
     parser.add_argument(
         "--options",

@@ -1,9 +1,11 @@
 """Two tables of results against each other: what differs beyond seeds, and what is only in one."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -11,7 +13,8 @@ import synthetic
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import write_json
-from bayesian_lottery.findings import comparison, published, results
+from bayesian_lottery.findings import claims, comparison, exported, published, results
+from bayesian_lottery.study import LATER
 
 pytestmark = pytest.mark.slow
 
@@ -87,9 +90,6 @@ def test_nodes_and_columns_of_one_table_are_said(ours, tmp_path):
     assert "| device | cpu | not said |" in page
 
 
-def test_claims_need_all_coordinates_and_pairing_unique_ones(ours, tmp_path):
-    runs = pd.read_csv(ours / "runs.csv")
-    runs.drop(columns="curriculum").to_csv(tmp_path / "less.csv", index=False)
 def test_a_level_that_one_table_skipped_is_a_node_of_both(ours, tmp_path):
     runs = pd.read_csv(ours / "runs.csv")
     measured = [name for name in runs if name.startswith("peak_")]
@@ -102,6 +102,9 @@ def test_a_level_that_one_table_skipped_is_a_node_of_both(ours, tmp_path):
     assert "0 in a only, 0 in b only" in page and "Kinds of node" not in page
 
 
+def test_claims_need_all_coordinates_and_pairing_unique_ones(ours, tmp_path):
+    runs = pd.read_csv(ours / "runs.csv")
+    runs.drop(columns="curriculum").to_csv(tmp_path / "less.csv", index=False)
     assert (
         "Claims are not compared: a table lacks curriculum."
         in found(ours, tmp_path / "less.csv")[1]
@@ -131,3 +134,26 @@ def test_the_script_compares_with_a_published_study(ours, tmp_path):
     assert set(nodes["seeds_a"]) == {3} and set(nodes["seeds_b"]) == {1}
     assert not (nodes["finding"] == "beyond seeds").any()
     assert "50 nodes are in both tables, 100 in a only" in (tmp_path / "page.md").read_text()
+
+
+def test_claims_on_exports_are_compared_where_they_lie_beside(ours, tmp_path):
+    at_10 = {**LATER, "dataset": "digits", "model": "resnet20", "inference": "deterministic"}
+    at_10 |= {"scorer": "magnitude", "rewind": "imp", "curriculum": "paper", "level": 10}
+    told = {"density": 0.107, "format": "packed", "times_smaller": 50.0, "batch": 1}
+    rows = pd.DataFrame([{**at_10, **told, "seed": seed} for seed in range(3)])
+    exports = rows.reindex(columns=list(exported.DTYPES)).astype(exported.DTYPES)
+    for name in ("runs", "layers"):
+        shutil.copyfile(ours / f"{name}.csv", tmp_path / f"{name}.csv")
+    results.write(exports, tmp_path / "exports.parquet", tmp_path / "exports.csv")
+    first, second = comparison.read(ours), comparison.read(tmp_path / "runs.csv")
+    assert first.exports.empty
+    pd.testing.assert_frame_equal(second.exports, exports)
+    unit = tmp_path / "published/whole"
+    shutil.copytree(ours, unit, ignore=shutil.ignore_patterns("runs", "*.csv"))
+    shutil.copyfile(tmp_path / "exports.parquet", unit / "exports.parquet")
+    write_json(unit / "made.json", {"command": "snakemake"})
+    pd.testing.assert_frame_equal(comparison.read(unit.parent).exports, exports)
+    name = "forty_times_smaller_deterministic"
+    with mock.patch.object(claims, "CLAIMS", {name: claims.CLAIMS[name]}):  # others cost time
+        judged = comparison.verdicts(first, second, {})
+    assert judged["verdict_a"].tolist() == ["not tested"] and judged["estimate_b"].tolist() == [50]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.findings import published, results
+from bayesian_lottery.findings import exported, published, results
 from bayesian_lottery.findings.columns import COORDINATES, LAYER_DTYPES, RUN_DTYPES
 
 _NEEDED = ("dataset", "model", "inference", "seed", "level")
@@ -23,25 +23,26 @@ class Side(NamedTuple):
     columns: frozenset[str]
     runs: pd.DataFrame
     layers: pd.DataFrame
+    exports: pd.DataFrame
 
 
 def read(path: Path) -> Side:
     """The tables of a study.
 
     Args:
-        path: a table of runs (Parquet or CSV), with the table of layers beside it if there is one;
-            a folder of such tables; or the folder of a published study.
+        path: a table of runs (Parquet or CSV), with the tables of layers and of exports beside it
+            if there are any; a folder of such tables; or the folder of a published study.
 
     Raises:
         InputError: there is none, or it lacks a column that pairing needs.
     """
     if path.is_dir() and published.units(path):
-        runs, layers = published.read(path)[:2]
+        tables = published.read(path)
+        runs, layers, exports = tables.runs, tables.layers, tables.exports
     else:
         file = path / "runs.parquet" if path.is_dir() else path
-        beside = file.with_name(f"layers{file.suffix}")
         runs = results.read(file)
-        layers = results.read(beside) if beside.exists() else pd.DataFrame()
+        layers, exports = (_beside(file, name) for name in ("layers", "exports"))
     for name in _NEEDED:
         if name not in runs:
             raise InputError(f"{path}: the table of runs has no column {name}.")
@@ -51,11 +52,18 @@ def read(path: Path) -> Side:
         columns,
         _whole(runs, RUN_DTYPES, path),
         _whole(layers, LAYER_DTYPES, path),
+        _whole(exports, exported.DTYPES, path),
     )
 
 
-def _whole(frame: pd.DataFrame, dtypes: dict, path: Path) -> pd.DataFrame:
+def _beside(runs: Path, name: str) -> pd.DataFrame | None:
+    file = runs.with_name(f"{name}{runs.suffix}")
+    return results.read(file) if file.exists() else None
+
+
+def _whole(frame: pd.DataFrame | None, dtypes: dict, path: Path) -> pd.DataFrame:
     """The table with all of its columns and no others; those that it lacks are null."""
+    frame = pd.DataFrame() if frame is None else frame
     try:
         return frame.reindex(columns=list(dtypes)).astype(dtypes)
     except (TypeError, ValueError) as error:

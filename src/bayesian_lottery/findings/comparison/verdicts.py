@@ -23,7 +23,7 @@ def verdicts(first: Side, second: Side, options: Mapping) -> pd.DataFrame | None
     if not COORDINATES.keys() <= first.columns & second.columns:
         return None
     a, b = (
-        claims.table(side.runs, side.layers, options)[[*_CLAIM, *_JUDGED]]
+        claims.table(side.runs, side.layers, options, side.exports)[[*_CLAIM, *_JUDGED]]
         for side in (first, second)
     )
     both = a.merge(b, "outer", _CLAIM, suffixes=("_a", "_b"))
