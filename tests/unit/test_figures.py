@@ -117,7 +117,7 @@ def test_nothing_to_show_says_why(trunks, whole, tmp_path):
     for name in ("figure2", "figure4", "figure5", "figure6", "figure7", "figure8"):
         assert "scorer nosuch; there is" in missing(name, every, {"scorer": "nosuch"})
     unsplit = [synthetic.metrics(level, selected=False) for level in (0, 1)]
-    runs = results.table(synthetic.write(tmp_path, unsplit))
+    runs = results.tables(synthetic.write(tmp_path, unsplit)).runs
     with pytest.raises(NothingToShow, match="chosen on validation"):
         draw("figure1", {"runs": runs}, statistic="selected")
 

@@ -79,7 +79,7 @@ def test_numbers_are_those_of_the_mean(pooled):
     assert metrics["layers"] == members[0]["layers"]
     kept, _ = read_tensors(pooled.path(node, "predictions.safetensors"))
     assert np.abs(kept["probabilities"].numpy() - mean).max() < 1e-3
-    row = results.table([pooled.path(node, "metrics.json")]).iloc[0]
+    row = results.tables([pooled.path(node, "metrics.json")]).runs.iloc[0]
     assert row["members"] == 2 and np.isnan(row["rhat_max"])
 
 
@@ -179,7 +179,7 @@ def test_pool_tells_what_its_chains_do_and_claims_say_so(pooled, tmp_path):
     members = Members(*files, paths)
     folder = tmp_path / node.folder
     write_pool(task["node"], {**task["settings"], **limits}, pooled.data, members, folder)
-    row = results.table([folder / "metrics.json"])
+    row = results.tables([folder / "metrics.json"]).runs
     assert results.disagreeing(row).all() and row["rhat_log_likelihood"].iloc[0] > 1.05
     values = series(row.assign(level=1), "final_accuracy")
     assert not values["converged"].any()

@@ -29,7 +29,7 @@ def nodes():
 def made(tmp_path_factory):
     """A folder of results with predictions and draws, and the table of runs."""
     root = tmp_path_factory.mktemp("results")
-    runs = results.table(synthetic.write(root, nodes()))
+    runs = results.tables(synthetic.write(root, nodes())).runs
     posteriors.write(root, results.nodes(runs))
     return root, runs
 

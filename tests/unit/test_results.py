@@ -62,15 +62,15 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     cut.write_text('{"node": {')
     for path in (tmp_path / "absent.json", cut, tmp_path):
         with pytest.raises(InputError, match=str(path)):
-            results.table([path])
+            results.tables([path])
     with pytest.raises(InputError, match="empty"):
-        results.table([])
+        results.tables([])
 
 
 def test_duplicates_are_refused(tmp_path):
     [path] = synthetic.write(tmp_path, [synthetic.metrics(2)])
     with pytest.raises(InputError, match=f"{path}: the same node as {path}"):
-        results.table([path, path])
+        results.tables([path, path])
 
 
 def test_order_and_types_do_not_depend_on_the_files(tmp_path):
@@ -87,18 +87,18 @@ def test_order_and_types_do_not_depend_on_the_files(tmp_path):
     assert {runs[name].dtype.name for name in ("scorer", "branch", "git_commit")} == {"string"}
     assert runs["passes_sd_mutual_information"].dtype == "float64"
 
-    alone = results.table([paths[0]])  # every nullable column is null, and keeps its type
+    alone = results.tables([paths[0]]).runs  # every nullable column is null, and keeps its type
     pd.testing.assert_series_equal(alone.dtypes, runs.dtypes)
 
 
 def test_no_validation_split(tmp_path):
-    runs = results.table(synthetic.write(tmp_path, [synthetic.metrics(selected=False)]))
+    runs = results.tables(synthetic.write(tmp_path, [synthetic.metrics(selected=False)])).runs
     assert runs[["selected_epoch", "selected_accuracy"]].isna().all(axis=None)
     assert runs["peak_accuracy"].notna().all()
 
 
 def test_files_keep_the_table(tmp_path):
-    runs = results.table(synthetic.write(tmp_path, synthetic.study(seeds=(0,), levels=1)))
+    runs = results.tables(synthetic.write(tmp_path, synthetic.study(seeds=(0,), levels=1))).runs
     parquet, csv = tmp_path / "runs.parquet", tmp_path / "runs.csv"
     results.write(runs, parquet, csv)
     pd.testing.assert_frame_equal(results.read(parquet), runs)
@@ -132,7 +132,7 @@ def test_searches_share_their_dense_row_and_are_not_mixed(tmp_path):
 
 def test_a_table_of_before_has_no_later_columns_and_is_read(tmp_path):
     made = [synthetic.metrics(level) for level in (0, 1)]
-    table = results.table(synthetic.write(tmp_path, made))
+    table = results.tables(synthetic.write(tmp_path, made)).runs
     results.write(table.drop(columns=["ranking", "pattern"]), tmp_path / "old", tmp_path / "csv")
     old = results.read(tmp_path / "old")
     assert results.nodes(old) == results.nodes(table)
@@ -182,7 +182,7 @@ def test_branches_share_their_dense_row_where_their_trunks_have_it_deeper(tmp_pa
             for rewind in ("imp", "lrr")
         ),
     ]  # fmt: skip
-    rows = results.branch_rows(results.table(synthetic.write(tmp_path, nodes)))
+    rows = results.branch_rows(results.tables(synthetic.write(tmp_path, nodes)).runs)
     own = rows[rows["branch"] == "transplant_initial"]
     assert own[["rewind", "level"]].values.tolist() == [
         ["imp", 0],

@@ -191,7 +191,7 @@ def test_a_ticket_is_found_and_auc_is_in_metrics_and_tables(tmp_path):
         scores = predicted["probabilities"][:, 1].float()
         assert metrics["results"]["final"]["auc"] > 0.9
         assert metrics["passes"]["auc"][0] == pytest.approx(roc_auc_score(labels, scores), abs=2e-3)
-    runs = results.table([study.node_outputs(config, node)["metrics"] for node in nodes])
+    runs = results.tables([study.node_outputs(config, node)["metrics"] for node in nodes]).runs
     assert runs["peak_auc"].between(0.9, 1).all()
     assert runs["passes_mean_average_precision"].between(0.9, 1).all()
 

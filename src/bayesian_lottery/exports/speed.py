@@ -10,7 +10,6 @@ from torch import Tensor
 Logits = Callable[[Tensor], Tensor]
 
 LEAST_TURNS, WARM = 9, 2
-BATCHES = (1, 32, 256)
 EVEN = 0.9  # of the dense network's speed: what is below is slower, and what is above may be noise
 
 

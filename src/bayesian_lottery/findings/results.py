@@ -91,16 +91,6 @@ def tables(
     )
 
 
-def table(metrics_files: Iterable[str | Path]) -> pd.DataFrame:
-    """The table of runs: a row a node. See `tables`."""
-    return tables(metrics_files).runs
-
-
-def layers(metrics_files: Iterable[str | Path]) -> pd.DataFrame:
-    """The table of layers: a row a node and prunable layer, in network order. See `tables`."""
-    return tables(metrics_files).layers
-
-
 def write(frame: pd.DataFrame, parquet: str | Path, csv: str | Path | None = None) -> None:
     """Write a table as Parquet (keeps the types) and as CSV (opens anywhere), each atomically."""
     with atomic(parquet) as temporary:
