@@ -9,6 +9,8 @@ from bayesian_lottery import study
 from bayesian_lottery.running import progress, reports, work
 from bayesian_lottery.running.progress import State
 
+DRAWING = "draw 340/1600, potential 812.4, acceptance 0.86, 1m30s left\n"
+
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch) -> Tree:
@@ -47,6 +49,9 @@ def test_a_result_of_other_settings_is_left(tree):
         ("UserWarning: not deterministic\n", 5, State.RUNNING),
         (HALFWAY, progress.QUIET_SECONDS + 1, State.STOPPED),
         (HALFWAY + "stopped after step 41 of 80\n", 5, State.STOPPED),
+        (DRAWING, 5, State.RUNNING),
+        (DRAWING, progress.QUIET_SECONDS + 1, State.STOPPED),
+        (DRAWING + "stopped after draw 341 of 1600\n", 5, State.STOPPED),
         (HALFWAY + "Traceback (most recent call last):\nKeyboardInterrupt\n", 5, State.STOPPED),
     ],
 )
@@ -81,6 +86,8 @@ def test_queued_until_its_log_begins(tree):
         (HALFWAY, True, 5, State.FAILED),  # killed, for its memory perhaps
         ("", True, 5, State.FAILED),
         (HALFWAY + "stopped after step 41 of 80\n", True, 5, State.STOPPED),
+        (DRAWING, False, 600, State.STOPPED),
+        (DRAWING + "stopped after draw 341 of 1600\n", True, 5, State.STOPPED),
         (HALFWAY, False, 5, State.RUNNING),  # by hand, or another folder's Snakemake
         (HALFWAY, False, 600, State.STOPPED),
         ("", False, 5, State.LEFT),

@@ -27,11 +27,11 @@ QUIET_SECONDS = 1800
 # The same for a job that Snakemake does not list as started, such as one started by hand.
 QUIET_SECONDS_UNLISTED = 60
 
-_PROGRESS = re.compile(  # by meter.py and loop.py
-    r"(?:step|file|MB) (\d+)(?:/| of )(\d+).*?(?:(\d+)m(\d+)s left)?$"
+_PROGRESS = re.compile(  # by meter.py, loop.py and sampler.py
+    r"(?:step|draw|file|MB) (\d+)(?:/| of )(\d+).*?(?:(\d+)m(\d+)s left)?$"
 )
 _STARTED = re.compile(r"training on ")  # by devices.py, before the first step
-_STOPPED = re.compile(r"stopped after step|KeyboardInterrupt")
+_STOPPED = re.compile(r"stopped after (?:step|draw)|KeyboardInterrupt")
 _FAILED = re.compile(r"^    log: (\S+) \(check log file", re.MULTILINE)  # by Snakemake
 
 
