@@ -1,12 +1,14 @@
 """Which jobs a study has, and the state of each by its files, its log and Snakemake's notes."""
 
+import logging
 from pathlib import Path
 
 import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
 from study_on_disk import HALFWAY, NOW, Tree
 
 from bayesian_lottery import study
-from bayesian_lottery.running import progress, reports, work
+from bayesian_lottery.running import failures, progress, reports, work
 from bayesian_lottery.running.progress import State
 
 DRAWING = "draw 340/1600, potential 812.4, acceptance 0.86, 1m30s left\n"
@@ -115,6 +117,23 @@ def test_only_the_last_snakemakes_failures_count(tree):
     tree.failed(node)
     tree.write(".snakemake/log/2033-05-19T033320.000000.snakemake.log", "Building DAG of jobs...\n")
     assert progress.failed_logs(Path(".snakemake")) == set()
+
+
+@pytest.mark.parametrize("more", [[], ["slurm_logs/7.log"]])
+def test_a_failure_is_read_as_the_shortened_report_names_it(tmp_path, more):
+    job = tmp_path / "my results/logs/x.log"
+    job.parent.mkdir(parents=True)
+    job.write_text(HALFWAY)
+    record = logging.LogRecord("snakemake", logging.ERROR, "", 0, "Error in rule", (), None)
+    vars(record).update(
+        {"event": LogEvent.JOB_ERROR, "rule_name": "train_level", "output": ["x/metrics.json"]},
+        rule_msg=None, aux={}, log=[str(job), *more],
+    )  # fmt: skip
+    assert failures.shorten(record)
+    notes = tmp_path / "log/2033-05-18T033320.000000.snakemake.log"
+    notes.parent.mkdir()
+    notes.write_text(f"Building DAG of jobs...\n{record.getMessage()}\nShutting down\n")
+    assert progress.failed_logs(tmp_path) == {str(job)}
 
 
 def test_a_checkpoint_alone_is_stopped(tree):

@@ -32,7 +32,9 @@ _PROGRESS = re.compile(  # by meter.py, loop.py and sampler.py
 )
 _STARTED = re.compile(r"training on ")  # by devices.py, before the first step
 _STOPPED = re.compile(r"stopped after (?:step|draw)|KeyboardInterrupt")
-_FAILED = re.compile(r"^    log: (\S+) \(check log file", re.MULTILINE)  # by Snakemake
+_FAILED = re.compile(  # by failures.py, or by Snakemake itself with --show-failed-logs
+    r"^(?:\w+ failed.* Logs|    log): (.+?\.log)(?:, .+)?(?:\.| \(check log file.*)$", re.MULTILINE
+)
 
 
 class State(Enum):
