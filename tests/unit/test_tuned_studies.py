@@ -1,16 +1,19 @@
 """Population-based training in a study: trunks and branches, files, refusals, costs."""
 
 import json
+from pathlib import Path
 
 import pytest
 from small_study import STUDY, SmallStudy, interrupted
 
 from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.files import read_tensors
 from bayesian_lottery.running import speeds
 from bayesian_lottery.study import node_metrics
 from bayesian_lottery.study.datasets import Images
 from bayesian_lottery.tickets import masks
+from bayesian_lottery.training import early, jobs, watching
 
 TUNED = {"kind": "tuned", "members": 3, "samples": 2}
 TRUNK = {
@@ -55,6 +58,40 @@ def test_trunks_prune_by_the_best_member_and_branches_train_tickets_so(tmp_path,
     broken["population"][0]["heats"]["classifier"] = -1.0
     with pytest.raises(InputError, match=r"population entry 1\.heats\.classifier"):
         node_metrics.check(broken)
+
+
+def test_jobs_that_train_the_dense_population_again_select_as_its_own_does(tmp_path):
+    trunk = {**CHANGES["trunks"][0], "rewind": ["imp", "end"], "search": ["iterative", "last"]}
+    changes = {
+        "rewinds": {"end": {"kind": "late", "share": 1.0}},
+        "searches": {"last": {"kind": "early", "window": 9, "latest": 1.0}},
+        "inferences": CHANGES["inferences"],
+    }
+    small = SmallStudy(tmp_path, trunks=[trunk], branches=[], **changes)
+    dense = small.node("lenet_100_50", "population")
+    small.train(dense)
+    inputs = small.task(dense).inputs
+
+    asked = study.Early(dense, "end")
+    told = study.early_task(small.config, asked)
+    written = Path(study.early_file(small.config, asked))
+    early.write_early(
+        told["node"], told["settings"], told["rewinding"], jobs.Inputs(inputs.data, inputs.initial),
+        written, "cpu",
+    )  # fmt: skip
+    weights, trained = (
+        read_tensors(path)[0] for path in (written, small.task(dense).outputs.weights)
+    )
+    assert all(tensor.equal(weights[name]) for name, tensor in trained.items())
+
+    level = small.node("lenet_100_50", "population", level=1, search="last")
+    told, mask = study.watching_task(small.config, level), Path(small.inputs(level)["mask"])
+    watching.watch_dense(
+        told["node"], told["settings"], inputs.data, inputs.initial, [mask],
+        mask.with_name("distances.csv"), device="cpu",
+    )  # fmt: skip
+    drawn, pruned = (masks.load(p) for p in (mask, small.path(dense, "next_mask_snr.safetensors")))
+    assert all(layer.equal(drawn[name]) for name, layer in pruned.items())
 
 
 def refusal(tmp_path, **changes):

@@ -13,6 +13,7 @@ ABSENT: Mapping[str, Mapping] = {
     "evaluation": {"every_steps": None, "shifts": [], "out_of_distribution": []},
 }
 
+SELECTED_BY = ("samples", "batch_size", "bins")  # of `evaluation`, the members of a population
 
 # What settings say of where a node's ticket comes from, and not of how it is trained.
 TICKET = (
@@ -120,6 +121,12 @@ def _told(section: str, values: Mapping) -> dict:
 
 def training_settings(config: Mapping, node: Node) -> dict:
     """A node's settings without those that its training does not depend on, of tests and of what
-    it is pruned by, for jobs that train it again for another end."""
+    it is pruned by, for jobs that train it again for another end.
+
+    What a population is selected by stays of the section of tests.
+    """
     settings = node_settings(config, node)
-    return {key: settings[key] for key in settings if key not in ("scorers", "evaluation")}
+    told = {key: settings[key] for key in settings if key not in ("scorers", "evaluation")}
+    if not choices.kind(config, settings["inference"]).held_out:
+        return told
+    return {**told, "evaluation": {key: settings["evaluation"][key] for key in SELECTED_BY}}

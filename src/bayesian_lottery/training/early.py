@@ -13,7 +13,7 @@ from bayesian_lottery.tickets import rewinds
 from bayesian_lottery.training import checkpoints
 from bayesian_lottery.training.batches import divide
 from bayesian_lottery.training.checkpoints import Checkpointing
-from bayesian_lottery.training.evaluation import UNTESTED
+from bayesian_lottery.training.evaluation import untested
 from bayesian_lottery.training.starts import start
 from bayesian_lottery.training.tasks import Inputs, alone, prepare, stream_of
 
@@ -62,7 +62,7 @@ def write_early(
         train(
             [network],
             images,
-            {**settings, "evaluation": UNTESTED},
+            untested(settings),
             [stream],
             Checkpointing(path, checkpoint_seconds, digest),
             until=step,

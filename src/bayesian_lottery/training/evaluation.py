@@ -74,7 +74,9 @@ def measure_at_step(
     return measure(engine, images, validation, settings, (*stream, "step"), step)
 
 
-UNTESTED = {"every": None}  # the section `evaluation` of a training without any test
+def untested(settings: Mapping) -> dict:
+    """The settings of a training without any test; how a population is selected stays."""
+    return {**settings, "evaluation": {**settings.get("evaluation", {}), "every": None}}
 
 
 def due(settings: Mapping, epoch: int) -> bool:

@@ -24,7 +24,7 @@ from bayesian_lottery.tickets import masks, patterns
 from bayesian_lottery.tickets.searches import SEARCHES
 from bayesian_lottery.training import checkpoints, pruning
 from bayesian_lottery.training.checkpoints import Checkpointing
-from bayesian_lottery.training.evaluation import UNTESTED
+from bayesian_lottery.training.evaluation import untested
 from bayesian_lottery.training.jobs import as_csv
 from bayesian_lottery.training.starts import start
 from bayesian_lottery.training.tasks import Inputs, alone, prepare, stream_of
@@ -195,7 +195,7 @@ def watch_dense(
     folder = table.parent
     with alone(folder):
         # Tests would change nothing of what is seen.
-        settings = {**settings, "evaluation": UNTESTED}
+        settings = untested(settings)
         place = prepare(device, settings)
         images, stream = decoded.load(data, place), stream_of(node)
         network = start(images, settings, Inputs(data, initial), stream, place)
