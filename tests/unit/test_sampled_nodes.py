@@ -122,6 +122,23 @@ def test_images_are_the_same_for_every_chain_and_of_every_class(small):
             choose(images.train, count, images, "nuts")
 
 
+def test_rewinds_to_an_early_step_are_refused_before_any_job(tmp_path):
+    trunk = {
+        "dataset": "digits", "model": "lenet_100_50", "inference": "few", "scorer": "snr",
+        "rewind": ["imp", "soon"], "curriculum": "adam", "seeds": [0], "levels": 1,
+    }  # fmt: skip
+    changes = {
+        "inferences": {"few": {"kind": "hmc", **SHORT}},
+        "rewinds": {"soon": {"kind": "late", "steps": 3}},
+    }
+    sentence = (
+        "trunks entry 1.rewind: 'soon' goes back to an early step of training, and few networks "
+        "have none; use imp, lrr there."
+    )
+    with pytest.raises(InputError, match=sentence):
+        SmallStudy(tmp_path, prepare=False, trunks=[trunk], branches=[], **changes)
+
+
 def test_models_with_norms_are_refused_before_any_job(tmp_path):
     def study(**changes):
         return SmallStudy(tmp_path, prepare=False, **changes)

@@ -102,6 +102,7 @@ class Kind:
         draws: whether it keeps predictions of every draw, in the file `draws` (`training.draws`).
         held_out: whether it needs held-out images.
         plain: whether it takes plain models only (`models.Spec.plain`).
+        early: whether its training has early steps, to whose weights a rewind can go back.
         gradients: of one that takes whole data, from its options how many gradients it takes at
             most.
     """
@@ -120,6 +121,7 @@ class Kind:
     keeps: str = ""
     held_out: bool = False
     plain: bool = False
+    early: bool = True
     gradients: Callable[[Mapping], int] | None = None
     why: str = ""
     narrower: Mapping[tuple[str, str], tuple[Offers, str]] = field(default_factory=dict)
@@ -160,6 +162,7 @@ def _exact(words: str, options: type[Exact]) -> Kind:
         moves=False,
         keeps="keep",
         plain=True,
+        early=False,
         gradients=lambda told: options(**told).gradients,
     )
 

@@ -112,6 +112,12 @@ def _check(entry: str, coordinates: Mapping[str, str], config: Mapping) -> None:
                 f"use {LATER[name]} there."
             )
     origins = {name: choices.rewind(config, name).origin for name in choices.rewinds(config)}
+    if origins[rewind] == "early" and not kind.early:
+        others = ", ".join(name for name, origin in origins.items() if origin != "early")
+        raise InputError(
+            f"{entry}.rewind: {rewind!r} goes back to an early step of training, and {inference} "
+            f"networks have none; use {others} there."
+        )
     if kind_of_search.scored in ("own", "watched") and origins[rewind] == "previous":
         others = ", ".join(name for name, origin in origins.items() if origin != "previous")
         raise InputError(
