@@ -79,6 +79,27 @@ def test_every_node_is_trained_once(checkout):
     }
 
 
+def level_rules(checkout: Path, **changes) -> dict[str, int]:
+    """How many jobs of each rule train levels and branches, in the study with other keys."""
+    (checkout / "changed.yaml").write_text(yaml.safe_dump({**STUDY, **changes}))
+    found = jobs(checkout, "--configfile", "changed.yaml", "trunks")
+    return {rule: count for rule, count in found.items() if rule.startswith("train_")}
+
+
+def test_a_branch_without_draws_from_a_samplers_dense_network_keeps_none(checkout):
+    trunk = {**STUDY["trunks"][0], "inference": "sgld", "scorer": "snr", "rewind": "imp"}
+    assert level_rules(
+        checkout,
+        trunks=[{**trunk, "seeds": [0], "levels": 1}],
+        branch_kinds={"plain": {"inference": "deterministic"}},
+        branches=[{"branch": "plain", "levels": [0, 1]}],
+    ) == {
+        "train_dense_sgld_and_keep_draws": 1,
+        "train_level_and_keep_draws": 1,
+        "train_branch": 2,
+    }
+
+
 def test_a_level_is_asked_for_by_its_path_and_needs_the_levels_before_it(checkout):
     target = f"{SEED}/snr_lrr/level02/metrics.json"
     found = jobs(checkout, target, "--configfile", "study.yaml")

@@ -114,7 +114,7 @@ def keeping_draws(shapes):
             yield shape
             continue
         for suffix, ahead in {"": "!", "_and_keep_draws": "="}.items():
-            pattern = f"(?{ahead}(?:{folders})/){shape.constraints['node']}"
+            pattern = f"(?{ahead}(?:{folders})/[^/]+$){shape.constraints['node']}"
             outputs = {**shape.outputs, "draws": draws} if suffix else shape.outputs
             yield shape._replace(
                 name=shape.name + suffix, outputs=outputs, constraints={"node": pattern}
