@@ -100,6 +100,24 @@ def test_a_branch_without_draws_from_a_samplers_dense_network_keeps_none(checkou
     }
 
 
+def test_names_may_end_as_a_rewind_is_called(checkout):
+    trunk = {**STUDY["trunks"][0], "scorer": "snr", "seeds": [0], "levels": 1}
+    assert level_rules(
+        checkout,
+        rewinds={"my_imp": {"kind": "lrr"}},
+        searches={"set_late": {"kind": "dynamic"}},
+        trunks=[
+            {**trunk, "rewind": ["imp", "my_imp"]},
+            {**trunk, "rewind": "imp", "search": "set_late"},
+        ],
+    ) == {
+        "train_dense_bayesian": 1,
+        "train_level": 1,
+        "train_level_my_imp": 1,
+        "train_level_alone": 1,
+    }
+
+
 def test_a_level_is_asked_for_by_its_path_and_needs_the_levels_before_it(checkout):
     target = f"{SEED}/snr_lrr/level02/metrics.json"
     found = jobs(checkout, target, "--configfile", "study.yaml")

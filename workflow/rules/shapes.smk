@@ -4,6 +4,7 @@ from typing import Callable, NamedTuple
 
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.tickets.patterns import PATTERNS
+from bayesian_lottery.tickets.scores import SCORERS
 from bayesian_lottery.tickets.searches import SEARCHES
 
 
@@ -101,7 +102,8 @@ def levels_of(rewinds, *scored):
     later = {"search": searches, "ranking": study.rankings(config), "pattern": PATTERNS}
     named = (dict(zip(later, values)) for values in product(*later.values()))
     suffixes = "|".join(study.suffix(coordinates) for coordinates in named)
-    return rf"runs/.+_({'|'.join(rewinds)})({suffixes})/level\d+"
+    # Scorers are named, since names of searches and rewinds may end as a rewind is called.
+    return rf"runs/.+/({'|'.join(SCORERS)})_({'|'.join(rewinds)})({suffixes})/level\d+"
 
 
 def keeping_draws(shapes):
