@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,24 @@ def test_names_may_end_as_a_rewind_is_called(checkout):
         "train_level_my_imp": 1,
         "train_level_alone": 1,
     }
+
+
+def test_a_pool_writes_into_a_folder_whose_name_has_a_space(checkout):
+    study = {
+        **STUDY,
+        "results": "my results",
+        "trunks": [{**STUDY["trunks"][0], "scorer": "snr", "rewind": "imp"}],
+        "branch_kinds": {"both": {"pool": "seeds", "members": 2}},
+        "branches": [{"branch": "both", "levels": [0], "seeds": [0]}],
+    }
+    (checkout / "pooled.yaml").write_text(yaml.safe_dump(study))
+    folder = f"{SEED.replace('results', 'my results')}/dense/both_0"
+    target = f"{folder}/metrics.json"
+    run = snakemake(checkout, target, "--configfile", "pooled.yaml", "-n", "--printshellcmds")
+    assert run.returncode == 0, run.stdout
+    (command,) = (line for line in run.stdout.splitlines() if "pool.py" in line)
+    words = shlex.split(command)
+    assert words[words.index("--folder") + 1] == folder
 
 
 def test_a_level_is_asked_for_by_its_path_and_needs_the_levels_before_it(checkout):

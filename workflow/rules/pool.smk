@@ -21,10 +21,11 @@ if any(study.members(config, node) for node in NODES.values()):
         conda:
             "../envs/lottery.yaml"
         params:
+            folder=lambda wildcards, output: os.path.dirname(output.metrics),
             task=lambda wildcards: json.dumps(study.task(config, node_of(wildcards))),
         message:
             "Pool {wildcards.node}"
         shell:
             program("pool") + " --task {params.task:q} --data {input.data:q}"
             " --predictions {input.predictions:q} --metrics {input.metrics:q}"
-            " --draws {input.draws:q} --folder $(dirname {output.metrics:q}) > {log:q} 2>&1"
+            " --draws {input.draws:q} --folder {params.folder:q} > {log:q} 2>&1"
