@@ -92,7 +92,7 @@ def test_our_own_configurations_fit_the_schema(name):
         ("evaluation.bins", 10**9, "of at most 1000, for of more bins most are empty."),
         ("evaluation.passes", 10**9, "of at most 10000, for metrics hold them all."),
         ("bayesian.samples", 10**9, "of at most 10000, for a step takes so many times as long."),
-        ("networks_per_job", 17, "of at most 16, for the settings and files of all must fit the com"),
+        ("networks_per_job", 17, "of at most 16, for the settings and files of all must fit"),
         ("checkpoint_seconds", 10**9, "for no job runs for more than a year."),
         ("bayesian.prior_std", 1e-300, "for its square must fit float32."),
         ("prune_fraction", 1e-17, "for less prunes nothing of a small network, and more all of it"),
