@@ -17,7 +17,7 @@ import torch
 from bayesian_lottery import models
 from bayesian_lottery.data import decoded
 from bayesian_lottery.exports import speed
-from bayesian_lottery.exports.export import write
+from bayesian_lottery.exports.export import make, write
 from bayesian_lottery.exports.sources import POINT, Source
 from bayesian_lottery.inference.deterministic import DeterministicNetwork
 from bayesian_lottery.inference.survivors import Survivors
@@ -85,7 +85,8 @@ def random_source(model: str, density: float) -> Source:
 def written(source: Source, format: str, given: argparse.Namespace) -> dict:
     """The metadata of a file that goes at once."""
     with tempfile.TemporaryDirectory() as folder:
-        return write(source, format, Path(folder) / "network", given.batches, given.seconds)
+        path, content = Path(folder) / "network", make(source, format)
+        return write(source, format, content, path, given.batches, given.seconds)
 
 
 def training(source: Source, batch: int, seconds: float) -> float:

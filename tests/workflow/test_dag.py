@@ -83,7 +83,7 @@ def test_every_node_is_trained_once(checkout):
 def level_rules(checkout: Path, **changes) -> dict[str, int]:
     """How many jobs of each rule train levels and branches, in the study with other keys."""
     (checkout / "changed.yaml").write_text(yaml.safe_dump({**STUDY, **changes}))
-    found = jobs(checkout, "--configfile", "changed.yaml", "trunks")
+    found = jobs(checkout, "trunks", "--configfile", "changed.yaml")
     return {rule: count for rule, count in found.items() if rule.startswith("train_")}
 
 

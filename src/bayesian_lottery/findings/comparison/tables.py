@@ -36,6 +36,7 @@ def read(path: Path) -> Side:
     Raises:
         InputError: there is none, or it lacks a column that pairing needs.
     """
+    layers: pd.DataFrame | None
     if path.is_dir() and published.units(path):
         tables = published.read(path)
         runs, layers, exports = tables.runs, tables.layers, tables.exports
