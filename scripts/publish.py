@@ -7,6 +7,7 @@ adds the nodes of seed 0 that are done to published/mnist/seed0.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 from bayesian_lottery import arguments, errors
@@ -34,6 +35,11 @@ def main() -> None:
     given = parser.parse_args()
     if not (given.configfile or given.study):
         parser.error("name the study by --configfile or by --study")
+    if given.unit and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", given.unit):
+        raise InputError(
+            f"--unit: {given.unit!r} is not allowed; it must be letters, digits, '_' and '-', "
+            "for it is a folder's name."
+        )
     files = given.configfile or [f"config/studies/{given.study.name}.yaml"]
     study = given.study or Path("published", Path(files[-1]).stem)
     config, nodes = configuration.load(files, given.config, SCHEMA)
@@ -42,7 +48,7 @@ def main() -> None:
     own = [node for node in nodes if node.seed in given.seeds]
     if absent := set(given.seeds) - {node.seed for node in own}:
         raise InputError(f"--seeds: the configuration has no seed {min(absent)}.")
-    unit = study / (given.unit or "_".join(f"seed{seed}" for seed in sorted(given.seeds)))
+    unit = study / (given.unit or "_".join(f"seed{seed}" for seed in sorted({*given.seeds})))
     made = publishing.publish(config, own, unit, given.command, files)
     print(f"{unit}: {made['networks']} networks; {made['left']} are not done.")
     for name, count in made["lacking"].items():

@@ -73,6 +73,11 @@ def main() -> None:
     studies = sorted(path for path in given.published.iterdir() if path.is_dir())
     style = None if given.no_figures else given.style
     page = given.page.read_text()
+    if not studies:
+        raise InputError(f"{given.published}: no study is published there.")
+    for study in studies:  # what a person wrote, before minutes are spent on it
+        renew(page, f"study {study.name}", "")
+        reproduction.words(study)
     verdicts = {}
     # A process each, fresh, for a study's extensions are of no other.
     with ProcessPoolExecutor(

@@ -61,8 +61,9 @@ class Damaged(InputError):
 
     def __init__(self, path: str | Path, fault: str):
         self.fault = fault
-        remedy = f"`rm -r {shlex.quote(str(path))}`, and the same command makes it again"
-        super().__init__(f"{path}: {fault}; {remedy}.")
+        command = f"`rm {shlex.quote(str(path))}`"
+        remedy = f"; if the workflow made it, {command}, and the same command makes it again"
+        super().__init__(f"{path}: {fault}{remedy if Path(path).is_file() else ''}.")
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -66,6 +66,18 @@ def test_nothing_is_written_if_predictions_differ(tmp_path, monkeypatch):
     assert not (tmp_path / "compact").exists()
 
 
+def test_only_exports_are_written_over(tmp_path):
+    folder, _ = folder_of(tmp_path, "lenet_100_50", "deterministic", channels("lenet_100_50"))
+    data, output = tmp_path / "data", tmp_path / "compact.safetensors"
+    for _ in range(2):
+        export.export(folder, data, output, images=8)
+    for own in (data, folder / "metrics.json", folder / "weights.safetensors", folder):
+        before = own.is_file() and own.read_bytes()
+        with pytest.raises(InputError, match="is no network exported so; name another file"):
+            export.export(folder, data, own, images=8)
+        assert own.is_dir() or own.read_bytes() == before
+
+
 def test_files_that_do_not_fit_are_refused(tmp_path):
     def export_it():
         export.export(folder, tmp_path / "data", tmp_path / "compact")

@@ -75,9 +75,15 @@ def test_the_sentence_names_the_file_and_the_command_that_makes_it_again(tmp_pat
     with pytest.raises(Damaged) as caught:
         files.read_tensors(path)
     assert str(caught.value) == (
-        f"{path}: damaged (its checksum is that of another content); `rm -r '{path}'`, and the same"
-        " command makes it again."
+        f"{path}: damaged (its checksum is that of another content); if the workflow made it, "
+        f"`rm '{path}'`, and the same command makes it again."
     )
+
+
+def test_nobody_is_told_to_remove_a_folder(tmp_path):
+    with pytest.raises(Damaged) as caught:
+        files.read_tensors(tmp_path)
+    assert str(caught.value) == f"{tmp_path}: not a file."
 
 
 def test_files_from_before_there_were_checksums_are_read(tmp_path):
@@ -161,7 +167,7 @@ def test_a_node_does_not_train_from_a_damaged_file(small, name):
         path.write_bytes(flipped(whole, place, forger.randrange(8)))
         with pytest.raises(InputError, match=str(path)) as caught:
             small.train(node)
-        assert f"`rm -r {path}`" in str(caught.value)
+        assert f"`rm {path}`" in str(caught.value)
         assert not metrics.exists()
 
 

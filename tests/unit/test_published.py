@@ -141,11 +141,28 @@ def test_wrong_units_are_refused(loaded, small):
     elsewhere = {**config, "results": "nowhere"}
     with pytest.raises(InputError, match="no node of seed 0 is done"):
         publishing.publish(elsewhere, nodes, small / "seed0", "x", [])
-    publish(loaded, small / "again", 1)
+    with pytest.raises(InputError, match=r"the unit seed1 has the node .* already; publish other"):
+        publish(loaded, small / "again", 1)
+    shutil.copytree(small / "seed1", small / "again")
     with pytest.raises(InputError, match="two units have the node"):
         published.read(small)
+    (small / "again/made.json").unlink()
+    with pytest.raises(InputError, match="again: it is there and is no unit"):
+        publish(loaded, small / "again", 1)
+    assert (small / "again/runs.parquet").exists()
     with pytest.raises(InputError, match="no unit is published"):
         published.read(small.parent / "other")
+
+
+@pytest.mark.parametrize("unit", ["..", ".", "a/b", "/elsewhere"])
+def test_a_unit_is_no_path(tmp_path, unit):
+    kept = tmp_path / "kept.txt"
+    kept.write_text("here before")
+    command = [sys.executable, ROOT / "scripts/publish.py", "--seeds", "0", "--command", "x"]
+    command += ["--study", tmp_path / "study", "--unit", unit]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 1 and f"error: --unit: '{unit}' is not allowed" in run.stderr
+    assert kept.exists()
 
 
 def test_more_than_a_repository_bears_is_refused(loaded, small, monkeypatch):
@@ -154,9 +171,8 @@ def test_more_than_a_repository_bears_is_refused(loaded, small, monkeypatch):
 
     before = contents()
     monkeypatch.setattr(publishing, "LARGEST", 1000)
-    for unit, seed in (("seed0", 0), ("again", 1)):
-        with pytest.raises(InputError, match=r"at most 1,000 are kept"):
-            publish(loaded, small / unit, seed)
+    with pytest.raises(InputError, match=r"at most 1,000 are kept"):
+        publish(loaded, small / "seed0", 0)
     assert contents() == before
 
 

@@ -183,7 +183,7 @@ def test_a_damaged_mask_is_noticed_and_not_used(study):
     sentence = log.read_text().splitlines()[-1]
     path = mask.relative_to(study.folder)
     assert sentence.startswith(f"error: {path}: damaged")
-    assert f"`rm -r {shlex.quote(str(path))}`" in sentence
+    assert f"`rm {shlex.quote(str(path))}`" in sentence
     assert not (study.folder / TRUNK / "level02/metrics.json").exists()
     mask.unlink()
     study.snakemake()

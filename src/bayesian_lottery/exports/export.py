@@ -10,6 +10,7 @@ from torch import Tensor
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.exports import containers, sources, speed
 from bayesian_lottery.exports.sources import Content, Exported, Source
+from bayesian_lottery.files import read_shapes
 from bayesian_lottery.study.formats import FORMATS, Format
 from bayesian_lottery.training.engine import keep_freed_memory
 from bayesian_lottery.training.metrics import Predictions, evaluate
@@ -49,12 +50,27 @@ def export(
 
     Raises:
         InputError: the format is not known or does not fit; a file is missing, truncated or of
-            another network or data set; or predictions differ. Nothing is written then.
+            another network or data set; predictions differ; or `output` is there and is no
+            exported network. Nothing is written then.
     """
     if format not in FORMATS:
         raise choice("format", format, FORMATS)
+    _check_output(output, FORMATS[format])
     source = sources.read(folder, data_file, predicts, samples, multiple, images)
     return write(source, format, make(source, format), output, batches, seconds)
+
+
+def _check_output(output: Path, entry: Format) -> None:
+    """Refuse to write over anything but a network that was exported before."""
+    if not output.exists():
+        return
+    read = containers.read_graph if entry.suffix == "onnx" else read_shapes
+    try:
+        told = read(output)[1]
+    except InputError:
+        told = {}
+    if "format" not in told:
+        raise InputError(f"{output}: it is there and is no network exported so; name another file.")
 
 
 def make(source: Source, format: str) -> Content:

@@ -1,5 +1,6 @@
 """Adding what a unit of a study found to `published/`; see `published` for what lies there."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from bayesian_lottery.findings import (
     last_levels,
     operations,
     overlaps,
+    published,
     results,
 )
 from bayesian_lottery.findings.figures import FIGURES, NothingToShow
@@ -62,13 +64,17 @@ def publish(
         nodes of the figures that show more than tables.
 
     Raises:
-        InputError: no node of a seed is done, or the study would be too large.
+        InputError: no node of a seed is done, another unit has one of the nodes, the study would be
+            too large, or what is there is no unit.
     """
+    if folder.exists() and not (folder / "made.json").exists():
+        raise InputError(f"{folder}: it is there and is no unit; give the unit another name.")
     seeds = sorted({node.seed for node in nodes})
     made = _tables(config, nodes)
     for seed in seeds:
         if seed not in set(made.runs["seed"]):
             raise InputError(f"{config['results']}: no node of seed {seed} is done.")
+    _check_others(made.runs, folder)
     plans = _plans(config)
     fed = {FIGURES[name].table for name in plans}
     unit = Unit(study.nodes(config), nodes, made.runs)
@@ -106,6 +112,18 @@ def _write(table: pd.DataFrame, path: Path) -> None:
         table.to_parquet(
             temporary, index=False, compression="zstd", write_statistics=False, store_schema=False
         )
+
+
+def _check_others(runs: pd.DataFrame, folder: Path) -> None:
+    """Refuse nodes that another unit of the study has."""
+    for name in published.units(folder.parent).keys() - {folder.name}:
+        theirs = results.nodes(published.tables_of(folder.parent / name)["runs"])
+        both = [node for node in results.nodes(runs) if node in theirs]
+        if both:
+            raise InputError(
+                f"{folder}: the unit {name} has the node {json.dumps(both[0])} already; publish "
+                "other seeds, or delete that unit."
+            )
 
 
 def _check_size(study: Path, without: Path) -> None:
