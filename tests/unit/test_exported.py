@@ -107,7 +107,8 @@ def test_an_entry_names_levels_of_the_trunks_that_it_matches(tmp_path):
     [
         ([{"formats": ["cbor"]}], r"exports entry 1\.formats: 'cbor' is not known; choose from"),
         ([{"levels": [2]}], r"exports entry 1\.levels: 2 lies beyond level 1, the last of"),
-        ([{"model": "resnet20"}], r"exports entry 1: it matches no trunk"),
+        ([{"model": ["vit_nano", "vit"]}], r"exports entry 1\.model: 'vit' is not known; choose"),
+        ([{"seeds": [0, 7]}], r"exports entry 1\.seeds: 7 is not known; choose from 0"),
         ([{}, {"levels": [0]}], r"exports: runs/\S+/dense is listed twice \(entries 1 and 2\)"),
         ([{"batches": [0]}], r"exports\[0\]\.batches\[0\]|exports entry 1|exports"),
     ],

@@ -68,7 +68,16 @@ def test_a_kind_of_branch_of_ones_own(config):
     ("entry", "sentence"),
     [
         ({"branch": "shuffle"}, "branches entry 1.branch: 'shuffle' is not known; choose from"),
-        ({"branch": "reinit", "model": "vgg11"}, "branches entry 1: it matches no trunk"),
+        (
+            {"branch": "reinit", "inference": "deterministic", "scorer": "snr"},
+            "branches entry 1: it matches no trunk",
+        ),
+        (
+            {"branch": "reinit", "inference": ["deterministic", "baysian"]},
+            "branches entry 1.inference: 'baysian' is not known; choose from bayesian, determin",
+        ),
+        ({"branch": "reinit", "model": "vgg11"}, "branches entry 1.model: 'vgg11' is not known; "),
+        ({"branch": "reinit", "seeds": [0, 7]}, "branches entry 1.seeds: 7 is not known; choose"),
         ({"branch": "reinit", "levels": [3]}, "branches entry 1.levels: 3 lies beyond level 2"),
         ({"branch": "transplant_initial"}, "add 'inference: deterministic'"),
     ],
@@ -77,6 +86,13 @@ def test_branches_that_make_no_sense_are_refused(config, entry, sentence):
     with pytest.raises(InputError) as refused:
         study.nodes(with_branches(config, **entry))
     assert sentence in str(refused.value)
+
+
+def test_values_of_an_entry_need_not_all_go_together(config):
+    both = {"inference": ["deterministic", "bayesian"], "scorer": ["magnitude", "snr"]}
+    config = with_branches(config, branch="reinit", levels=[1], **both)
+    found = {(n.inference, n.scorer) for n in study.nodes(config) if n.branch}
+    assert found == {("deterministic", "magnitude"), ("bayesian", "snr")}
 
 
 def test_branches_count_too(config):

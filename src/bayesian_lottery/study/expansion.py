@@ -161,7 +161,8 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
 
     Raises:
         InputError: a branch is not known or does not fit the trunks' inference, a level lies beyond
-            a trunk, an entry matches no trunk, a node is listed twice, or there are too many.
+            a trunk, an entry matches no trunk or names a value that none has, a node is listed
+            twice, or there are too many.
     """
     trunks = list(trunks)
     total = sum(trunk.levels + 1 for trunk in trunks)
@@ -169,9 +170,7 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
     entries: dict[Node, int] = {}  # of each node the entry that lists it
     for number, entry in enumerate(config["branches"], 1):
         key = f"branches entry {number}"
-        matched = [trunk for trunk in trunks if matches(trunk, entry)]
-        if not matched:
-            raise InputError(f"{key}: it matches no trunk; see its coordinates.")
+        matched = matching(key, entry, trunks)
         for name in _as_list(entry["branch"]):
             if name not in kinds:
                 raise choice(f"{key}.branch", name, kinds)
@@ -197,11 +196,24 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
     return list(entries)
 
 
-def matches(trunk: Trunk, entry: Mapping) -> bool:
-    """Whether a trunk has the coordinates and seeds that an entry names."""
-    wanted = {name: _as_list(entry[name]) for name in COORDINATES if name in entry}
-    seeds = entry.get("seeds", [trunk.seed])
-    return trunk.seed in seeds and all(getattr(trunk, k) in v for k, v in wanted.items())
+def matching(key: str, entry: Mapping, trunks: Collection[Trunk]) -> list[Trunk]:
+    """The trunks that have the coordinates and seeds that the entry `key` names.
+
+    Raises:
+        InputError: it names a value that no trunk has, or no trunk has all that it names.
+    """
+    matched, attributes = list(trunks), {name: name for name in COORDINATES} | {"seeds": "seed"}
+    for name, attribute in attributes.items():
+        if name not in entry:
+            continue
+        values, present = _as_list(entry[name]), {getattr(trunk, attribute) for trunk in trunks}
+        for value in values:
+            if value not in present:
+                raise choice(f"{key}.{name}", value, present)
+        matched = [trunk for trunk in matched if getattr(trunk, attribute) in values]
+    if not matched:
+        raise InputError(f"{key}: it matches no trunk; see its coordinates.")
+    return matched
 
 
 def _levels(

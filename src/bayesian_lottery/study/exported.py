@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from bayesian_lottery.errors import InputError, choice
-from bayesian_lottery.study.expansion import matches
+from bayesian_lottery.study.expansion import matching
 from bayesian_lottery.study.formats import FORMATS
 from bayesian_lottery.study.nodes import Node, Trunk
 
@@ -17,8 +17,8 @@ def exported(config: Mapping, trunks: Iterable[Trunk]) -> dict[Node, dict]:
         Of each node the `SETTINGS` of its entry.
 
     Raises:
-        InputError: a format is not known, a level lies beyond a trunk, an entry matches no trunk,
-            or a node is listed twice.
+        InputError: a format is not known, a level lies beyond a trunk, an entry matches no trunk
+            or names a value that none has, or a node is listed twice.
     """
     trunks = list(trunks)
     entries: dict[Node, int] = {}
@@ -28,9 +28,7 @@ def exported(config: Mapping, trunks: Iterable[Trunk]) -> dict[Node, dict]:
         for name in entry["formats"]:
             if name not in FORMATS:
                 raise choice(f"{key}.formats", name, FORMATS)
-        matched = [trunk for trunk in trunks if matches(trunk, entry)]
-        if not matched:
-            raise InputError(f"{key}: it matches no trunk; see its coordinates.")
+        matched = matching(key, entry, trunks)
         for trunk in matched:
             if max(entry["levels"]) > trunk.levels:
                 raise InputError(
