@@ -42,7 +42,7 @@ def load_file(key: str, file: str | Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise InputError(
             f"{key}: {short(str(file))} fails as it is imported ({reason(error)})."
@@ -62,7 +62,7 @@ def load(key: str, code: str) -> object:
     else:
         try:
             module = importlib.import_module(where)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(
                 f"{key}: the module {short(where)} cannot be imported ({reason(error)})."
             ) from error
@@ -72,7 +72,7 @@ def load(key: str, code: str) -> object:
         raise InputError(f"{key}: {short(where)} has no {short(name)}.") from None
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """An exception's kind and message on one line."""
     return short(f"{type(error).__name__}: {error}")
 

@@ -49,6 +49,7 @@ def test_an_entry_is_known_with_its_file_and_imported_once(tmp_path):
     ("text", "sentence"),
     [
         ("1 / 0", r"bad\.py' fails as it is imported \('ZeroDivisionError: division by zero'\)"),
+        ("import sys; sys.exit()", r"bad\.py' fails as it is imported \('SystemExit: '\)"),
         ("def (", r"fails as it is imported \('SyntaxError: "),
         (REGISTERS.replace('"mine"', '"snr"'), r"bad\.py' replaces the scorer 'snr'"),
     ],
@@ -58,6 +59,13 @@ def test_a_file_that_fails_or_replaces_is_refused(tmp_path, text, sentence):
     with pytest.raises(InputError, match=sentence) as refused:
         extensions.load([file])
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
+
+
+def test_a_file_that_fails_fails_again(tmp_path):
+    file = write(tmp_path / "bad.py", "raise SystemExit(2)")
+    for _ in range(2):
+        with pytest.raises(InputError, match="'SystemExit: 2'"):
+            extensions.load([file])
 
 
 def test_a_missing_file_is_refused(tmp_path):

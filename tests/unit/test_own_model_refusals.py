@@ -68,3 +68,31 @@ def test_what_cannot_be_built_is_refused(code, arguments, sentence):
     with pytest.raises(InputError, match=sentence) as refused:
         models.build(Definition(code, arguments), GREY, CLASSES)
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 600
+
+
+EXITS = """
+import sys
+
+from torch import nn
+
+
+def at_once(num_classes):
+    sys.exit(2)
+
+
+class Later(nn.Linear):
+    def __init__(self, num_classes):
+        super().__init__(64, num_classes)
+
+    def forward(self, images):
+        sys.exit(2)
+"""
+
+
+def test_a_model_that_exits_is_refused(tmp_path):
+    file = tmp_path / "exits.py"
+    file.write_text(EXITS)
+    said = {"at_once": "cannot be built with num_classes", "Later": "takes no images of 1 x 8 x 8"}
+    for name, words in said.items():
+        with pytest.raises(InputError, match=rf"{words} \('SystemExit: 2'\)"):
+            models.build(Definition(f"{file}:{name}"), GREY, CLASSES)

@@ -61,7 +61,7 @@ def plain(definition: Definition, image_shape: tuple[int, int, int], classes: in
     given = definition.given(image_shape, classes)
     try:
         model = make(**given)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"models: {definition.code} cannot be built with {few(map(str, given))} "
             f"({imports.reason(error)})."

@@ -118,7 +118,7 @@ def outputs(
                 output = model.train(training)(images)
             except InputError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 size, at = " x ".join(map(str, images.shape[1:])), place()
                 raise InputError(
                     f"models: {code} takes no images of {size}{at and f', at layer {at}'} "
