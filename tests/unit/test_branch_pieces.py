@@ -189,6 +189,12 @@ def test_pieces_that_make_no_sense_are_refused(small, pieces, entry, sentence):
     assert sentence in str(refused.value)
 
 
+def test_a_name_of_a_papers_branch_is_refused(small):
+    config = {**small.config, "branch_kinds": {"reinit": {"mask": "shuffle_global"}}}
+    with pytest.raises(InputError, match=r"branch_kinds\.reinit: the package has a branch reinit"):
+        configuration.validate(config)
+
+
 def test_a_pruned_classifier_fits_one_number_of_classes(small):
     trunk = {**small.config["trunks"][0], "pattern": "units"}
     branches = [{"branch": "transfer", "levels": [1], "replicates": 1}]

@@ -8,7 +8,7 @@ from bayesian_lottery.study import choices
 from bayesian_lottery.study.datasets import Images, Undecoded
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.study.schema import check_variants
-from bayesian_lottery.tickets.branches import MASKS, NETWORKS, SEEDS, WEIGHTS, Branch
+from bayesian_lottery.tickets.branches import BRANCHES, MASKS, NETWORKS, SEEDS, WEIGHTS, Branch
 from bayesian_lottery.tickets.objectives import OBJECTIVES
 from bayesian_lottery.tickets.patterns import PATTERNS
 
@@ -28,6 +28,8 @@ def check_kinds(config: Mapping) -> None:
     }
     for name, pieces in config.get("branch_kinds", {}).items():
         key = f"branch_kinds.{name}"
+        if name in BRANCHES:
+            raise InputError(f"{key}: the package has a branch {name}; take another name.")
         for piece, value in pieces.items():
             if piece in allowed and value not in allowed[piece]:
                 raise choice(f"{key}.{piece}", value, allowed[piece])
