@@ -131,9 +131,15 @@ def test_an_override_is_checked_as_a_file_is(monkeypatch):
         ("inferences", {"kind": "deterministic", "heat": 1}, "inferences.x: 'heat' is not a key"),
         ("branch_kinds", {"mask": "mixed"}, "branch_kinds.x.mask: 'mixed' is not known; choose"),
         ("branch_kinds", {"inference": "y"}, "branch_kinds.x.inference: 'y' is not known; choose"),
+        ("searches", {"kind": "gradual", "begin": 0.9}, "searches.x.begin: 0.9 is not allowed; it"),
+        (
+            "searches",
+            {"kind": "gradual", "begin": 0.3, "end": 0.3},
+            "searches.x.begin: 0.3 is not allowed; it must be below end, which is 0.3.",
+        ),
     ],
 )
-def test_inferences_and_kinds_of_branches_are_checked(config, section, entry, sentence):
+def test_inferences_searches_and_kinds_of_branches_are_checked(config, section, entry, sentence):
     with pytest.raises(InputError) as refused:
         configuration.validate({**config, section: {"x": entry}})
     assert sentence in str(refused.value)

@@ -33,6 +33,7 @@ from bayesian_lottery.study import (
 )
 from bayesian_lottery.study.datasets import Images, Undecoded, images_of
 from bayesian_lottery.study.schema import check_schema, check_variants
+from bayesian_lottery.study.variants import given
 from bayesian_lottery.tickets.searches import SEARCHES
 
 # The figures' options that name coordinates of trunks.
@@ -126,7 +127,7 @@ def validate(config: Mapping) -> list[Trunk]:
     """
     paths.check_results(config["results"])
     _check_inferences(config)
-    check_variants(config, "searches", SEARCHES)
+    _check_searches(config)
     rewind_checks.check_names(config)
     folder_names.check(config)
     branch_checks.check_kinds(config)
@@ -178,6 +179,16 @@ def _check_foreign(config: Mapping) -> None:
         if name not in config["datasets"]:
             raise choice("evaluation.out_of_distribution", name, config["datasets"])
         datasets.check_shifts(config, name, images_of(config, name).shape)
+
+
+def _check_searches(config: Mapping) -> None:
+    """Refuse searches that are not known, or whose options do not fit one another."""
+    check_variants(config, "searches", SEARCHES)
+    for name, entry in config.get("searches", {}).items():
+        try:
+            SEARCHES[entry["kind"]].options(**given(config, "searches", name))
+        except InputError as error:
+            raise InputError(f"searches.{name}.{error}") from None
 
 
 def _check_inferences(config: Mapping) -> None:

@@ -61,6 +61,12 @@ class Gradual(Moving):
         0.0, "The share of training after which pruning begins.", minimum=0, exclusiveMaximum=1
     )
 
+    def __post_init__(self):
+        if self.begin >= self.end:
+            raise InputError(
+                f"begin: {self.begin} is not allowed; it must be below end, which is {self.end}."
+            )
+
 
 @dataclass(frozen=True)
 class AtInit:
