@@ -1,5 +1,6 @@
 """Tables: what becomes of their columns, and the sentences that meet those that are unfit."""
 
+import gzip
 import json
 
 import numpy as np
@@ -126,6 +127,24 @@ def test_a_column_of_too_many_categories_and_a_broken_file_are_refused(tmp_path,
         (tmp_path / f"table{suffix}").write_bytes(b"\xff\xfe\x00")
         with pytest.raises(InputError, match="is no table that can be read"):
             sources.check("cards", given)
+
+
+def test_a_damaged_archive_of_a_table_is_refused(tmp_path):
+    given = written(tmp_path, frame(), ".csv.gz")
+    path = tmp_path / "table.csv.gz"
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], gzip.compress(b"a,b")[:10] + b"\xff" * 50):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="is no table that can be read"):
+            sources.check("cards", given)
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"a": 1}])
+@pytest.mark.parametrize("column", ["country", "fraud"])
+def test_a_column_of_lists_or_mappings_is_refused(tmp_path, column, value):
+    given = written(tmp_path, frame().assign(**{column: [value] * 40}), ".parquet")
+    with pytest.raises(InputError, match=f"has lists or mappings in the column '{column}'"):
+        sources.check("cards", given)
 
 
 def test_breast_cancer_is_as_the_registry_says(tmp_path):

@@ -5,6 +5,7 @@ What is learnt of the columns, means, deviations and categories, is learnt of th
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,7 +114,7 @@ def _columns(name: str, root: Path, settings: Mapping) -> tuple[pd.DataFrame, li
     Raises:
         InputError: a column is not there, or is not what it is to be, or lacks values.
     """
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+    from pandas.api.types import is_bool_dtype, is_list_like, is_numeric_dtype
 
     key, target = f"datasets.{name}", settings.get("target")
     frame = _read(key, root)
@@ -138,6 +139,12 @@ def _columns(name: str, root: Path, settings: Mapping) -> tuple[pd.DataFrame, li
         if column in categorical or not is_number[column]:
             fault = "is categorical too" if column in categorical else "holds more than numbers"
             raise InputError(f"{key}.numeric: the column {short(column)} {fault}.")
+    for column in [target, *categorical]:
+        if frame[column].map(is_list_like).any():
+            raise InputError(
+                f"{key}.root: '{root}' has lists or mappings in the column {short(column)}; "
+                "each row must have a single value there."
+            )
     for column in categorical:
         if (count := frame[column].nunique()) > MOST:
             raise InputError(
@@ -164,7 +171,12 @@ def _read(key: str, root: Path) -> pd.DataFrame:
             return pd.read_parquet(root)
         if root.name.endswith(SUFFIXES):
             return pd.read_csv(root)
-    except (OSError, ValueError) as error:  # those of pandas and of pyarrow are ValueErrors
+    except (
+        EOFError,
+        OSError,
+        ValueError,
+        zlib.error,
+    ) as error:  # those of pandas and of pyarrow are ValueErrors
         fault = " ".join(str(error).split())
         raise InputError(f"{key}.root: '{root}' is no table that can be read ({fault}).") from None
     raise InputError(f"{key}.root: '{root}' is not of a known kind; give {ROOT}.")
