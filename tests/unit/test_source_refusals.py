@@ -145,6 +145,14 @@ def make_damaged_image(root):
     (root / "train" / "cat" / "0.png").write_bytes(b"\x89PNG and no more")
 
 
+def make_header_without_numbers(root):
+    (root / "train" / "cat" / "0.png").write_bytes(b"P5\nabc")
+
+
+def make_header_that_ends(root):
+    (root / "train" / "cat" / "0.png").write_bytes(b"P6\n# comment only")
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
 @pytest.mark.parametrize(
     ("damage", "words"),
@@ -158,6 +166,8 @@ def make_damaged_image(root):
         (make_wrong_size, "test/dog/0.png 9x5"),
         (make_deep_colour, "more than 8 bits"),
         (make_damaged_image, "train/cat/0.png cannot be decoded"),
+        (make_header_without_numbers, "train/cat/0.png cannot be decoded"),
+        (make_header_that_ends, "train/cat/0.png cannot be decoded"),
     ],
 )
 def test_faults_inside_are_named(tmp_path, damage, words, packed):

@@ -38,7 +38,9 @@ def opened(name: str, parts: Parts, file: File):
             if image.mode in ("I", "F") or image.mode.startswith("I;"):  # Pillow would clip these
                 raise InputError(f"{where} has pixels of more than 8 bits; convert it to 8.")
             yield image
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{where} cannot be decoded ({error}).") from None
 
 
