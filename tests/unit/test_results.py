@@ -67,6 +67,12 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
         results.tables([])
 
 
+@pytest.mark.parametrize("name", ["nope", "nope.csv", "nope/runs.parquet"])
+def test_a_table_that_is_not_there_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=rf"{name}: there is no such file\.$"):
+        results.read(tmp_path / name)
+
+
 def test_duplicates_are_refused(tmp_path):
     [path] = synthetic.write(tmp_path, [synthetic.metrics(2)])
     with pytest.raises(InputError, match=f"{path}: the same node as {path}"):

@@ -110,6 +110,8 @@ def read(path: str | Path) -> pd.DataFrame:
             frame = pd.read_csv(path, dtype=RUN_DTYPES | LAYER_DTYPES)
         else:
             frame = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file.") from None
     except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
         raise InputError(f"{path}: not a readable table ({error}).") from None
     if "level" not in frame:
