@@ -171,12 +171,7 @@ def _read(key: str, root: Path) -> pd.DataFrame:
             return pd.read_parquet(root)
         if root.name.endswith(SUFFIXES):
             return pd.read_csv(root)
-    except (
-        EOFError,
-        OSError,
-        ValueError,
-        zlib.error,
-    ) as error:  # those of pandas and of pyarrow are ValueErrors
+    except (EOFError, OSError, ValueError, zlib.error) as error:
         fault = " ".join(str(error).split())
         raise InputError(f"{key}.root: '{root}' is no table that can be read ({fault}).") from None
     raise InputError(f"{key}.root: '{root}' is not of a known kind; give {ROOT}.")
