@@ -102,8 +102,11 @@ def levels_of(rewinds, *scored):
     later = {"search": searches, "ranking": study.rankings(config), "pattern": PATTERNS}
     named = (dict(zip(later, values)) for values in product(*later.values()))
     suffixes = "|".join(study.suffix(coordinates) for coordinates in named)
-    # Scorers are named, since names of searches and rewinds may end as a rewind is called.
-    return rf"runs/.+/({'|'.join(SCORERS)})_({'|'.join(rewinds)})({suffixes})/level\d+"
+    # Scorers are named, since names of searches and rewinds may end as a rewind is called; what
+    # begins as none does is one that is spelled wrongly, for which `node_of` has a sentence.
+    known = "|".join(SCORERS)
+    scorer = rf"(?:{known}|(?!(?:{known})_)[^/]+)"
+    return rf"runs/.+/{scorer}_({'|'.join(rewinds)})({suffixes})/level\d+"
 
 
 def keeping_draws(shapes):
