@@ -33,7 +33,7 @@ def study(tmp_path_factory) -> Study:
     study = Study(folder)
     study.config["trunks"] = [TRUNK]
     study.config["branches"] = [
-        {"branch": "reinit", "rewind": "imp", "search": ["iterative", "one_shot"], "levels": [2]}
+        {"branch": "reinit", "rewind": "imp", "search": "iterative", "levels": [2]}
     ]
     study.snakemake()
     before = written(folder)
@@ -42,6 +42,7 @@ def study(tmp_path_factory) -> Study:
         {**TRUNK, "search": "one_shot"},
         {**TRUNK, "search": "again", "rewind": "imp", "levels": 1},
     ]
+    study.config["branches"][0]["search"] = ["iterative", "one_shot"]
     planned = study.planned()
     # Two rewinds, three levels, and a branch; both rewinds share the masks below level 1.
     assert planned["train_level_apart"] == 6 and planned["prune_deterministic"] == 2, planned
