@@ -31,7 +31,7 @@ LARGEST = 1_000_000  # bytes of a study's tables and masks: what one may add to 
 
 
 class Unit(NamedTuple):
-    """A part of a study that was run: the study's nodes, the unit's, and its table of runs."""
+    """A part of a study that was run: the study's nodes, the unit's done ones, their table."""
 
     every: Sequence[Node]
     nodes: Sequence[Node]
@@ -59,7 +59,7 @@ def publish(
 
     Returns:
         What `made.json` says: the command, the configuration's files, the seeds, the networks that
-        are done and how many are not, what else is not there by table, the commits of the code, its
+        are done and how many are not, what else of them is not there by table, the commits of the code, its
         computation's version, the devices, the seconds that training and tests took in all, and the
         nodes of the figures that show more than tables.
 
@@ -77,7 +77,8 @@ def publish(
     _check_others(made.runs, folder)
     plans = _plans(config)
     fed = {FIGURES[name].table for name in plans}
-    unit = Unit(study.nodes(config), nodes, made.runs)
+    done = [node for node in nodes if Path(config["results"], node.folder, "metrics.json").exists()]
+    unit = Unit(study.nodes(config), done, made.runs)
     parts = {name: make(config, unit) for name, (table, make) in MORE.items() if table in fed}
     more = {name: part.rows for name, part in parts.items() if len(part.rows)}
     own = made.runs
