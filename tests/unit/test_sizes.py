@@ -8,6 +8,8 @@ import torch
 from timed_study import DIGITS, load, node
 
 from bayesian_lottery import models, study
+from bayesian_lottery.data import sources
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import networks
 from bayesian_lottery.inference.kinds import KINDS
 from bayesian_lottery.running import cost
@@ -67,12 +69,23 @@ def test_images_are_read_from_the_decoded_file_where_there_is_one(loaded):
     config, _ = loaded
     assert datasets.images_of(config, "digits") == DIGITS
     pytest.importorskip("sklearn")
-    from bayesian_lottery.data import sources
-
     sources.prepare("digits", {"source": "digits"}, study.data_file(config, "digits"))
     assert datasets.images_of(config, "digits") == DIGITS
     stored = Path(study.data_file(config, "digits")).stat().st_size
     assert stored == pytest.approx(DIGITS.stored_bytes, rel=0.01)
+
+
+def test_a_decoded_file_of_other_settings_says_nothing(loaded):
+    config, _ = loaded
+    given, file = config["datasets"]["digits"], Path(study.data_file(config, "digits"))
+    sources.prepare("digits", given, file)
+    given["images"] = 500
+    assert datasets.images_of(config, "digits").train == 450
+    given["images"] = 5000
+    with pytest.raises(InputError, match=r"images: 5000 is not fewer than the 1438"):
+        datasets.images_of(config, "digits")
+    sources.note_of(file).unlink()  # as files of before
+    assert datasets.images_of(config, "digits") == DIGITS
 
 
 def test_weights_that_stay(loaded):

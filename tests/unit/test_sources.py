@@ -120,7 +120,9 @@ def test_files_are_byte_for_byte_those_of_before(tmp_path, workers, monkeypatch)
     packed = settings(pack(folder, tmp_path / "pets.tar.gz", backwards=True))
     sources.prepare("pets", packed, tmp_path / "packed", workers)
     assert (tmp_path / "packed").read_bytes() == (tmp_path / "folder").read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {*"ab", "pets.tar.gz", "packed", *BYTES}
+    made = {"packed", *BYTES}
+    notes = {f"{name}.json" for name in made}
+    assert {path.name for path in tmp_path.iterdir()} == {*"ab", "pets.tar.gz", *made, *notes}
 
 
 # The program

@@ -14,6 +14,7 @@ from bayesian_lottery.study import configuration
 from bayesian_lottery.study import datasets
 from bayesian_lottery.study import definitions
 from bayesian_lottery.study import owners
+from bayesian_lottery.data import sources
 from bayesian_lottery.running import failures
 from bayesian_lottery.findings import arms
 from bayesian_lottery.findings import figures
@@ -186,19 +187,7 @@ def extension_files(node):
 
 def prepare_settings(wildcards):
     """The settings of a data set that its decoded file depends on."""
-    settings = config["datasets"][wildcards.dataset]
-    used = (
-        "source",
-        "root",
-        "size",
-        "test_fraction",
-        "target",
-        "numeric",
-        "categorical",
-        "classes",
-        "images",
-    )
-    return json.dumps({name: settings[name] for name in used if name in settings})
+    return json.dumps(sources.decoded_by(config["datasets"][wildcards.dataset]))
 
 
 def decoding_threads(wildcards):

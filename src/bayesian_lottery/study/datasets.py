@@ -11,7 +11,7 @@ from pathlib import Path
 from bayesian_lottery import study
 from bayesian_lottery.data import sources
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.files import Damaged, read_shapes
+from bayesian_lottery.files import Damaged, read_json, read_shapes
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,15 @@ class Undecoded:
 
 
 def images_of(config: Mapping, name: str) -> Images | Undecoded:
-    """What is known of the data set `name`.
+    """What is known of the data set `name`: of a decoded file only while it is of its settings, for
+    of others the workflow makes it again.
 
     Raises:
         InputError: its settings are wrong, or its decoded file is damaged.
     """
     settings, prepared = config["datasets"][name], Path(study.data_file(config, name))
     source = sources.SOURCES.get(settings["source"], sources.Source())
-    if prepared.exists():
+    if _is_of(prepared, settings):
         (train, test), shape, classes = _prepared(prepared)
     else:
         seen, count = sources.check(name, settings)
@@ -85,6 +86,13 @@ def check_augment(name: str, augment: Mapping, shape: tuple[int, int, int]) -> N
             f"datasets.{name}.augment.flip: true, but a single column of pixels, or a row of a "
             "table, has no sides to swap."
         )
+
+
+def _is_of(path: Path, settings: Mapping) -> bool:
+    """Whether a decoded file is there, made by these settings; one without a note, from before
+    there were any, counts as such."""
+    note = sources.note_of(path)
+    return path.exists() and (not note.exists() or read_json(note) == sources.decoded_by(settings))
 
 
 def _prepared(path: Path) -> tuple[tuple[int, int], tuple[int, int, int], int]:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bayesian_lottery import files
 from bayesian_lottery.data import subsets
 from bayesian_lottery.data.sources import folders, published, tables
 from bayesian_lottery.errors import InputError, choice, short
@@ -137,6 +138,22 @@ SOURCES = {
 }
 TEST_FRACTION = 0.2
 
+# The settings that a decoded file depends on, in the order in which jobs have ever been told them.
+DECODED_BY = (
+    *("source", "root", "size", "test_fraction", "target", "numeric", "categorical"),
+    *("classes", "images"),
+)
+
+
+def decoded_by(settings: Mapping) -> dict:
+    """Those of a data set's settings that its decoded file depends on."""
+    return {name: settings[name] for name in DECODED_BY if settings.get(name) is not None}
+
+
+def note_of(decoded: str | Path) -> Path:
+    """The file beside a decoded one that says by which settings it was made."""
+    return Path(decoded).with_suffix(".json")
+
 
 def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, int | None]:
     """Check the settings of the data set `name` before any job starts.
@@ -167,7 +184,8 @@ def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, in
 
 
 def prepare(name: str, settings: Mapping, out: str | Path, workers: int = 1) -> None:
-    """Decode the data set `name` into the file `out`, downloading it if its root lacks it.
+    """Decode the data set `name` into the file `out`, downloading it if its root lacks it, and note
+    beside it by which settings.
 
     Args:
         settings: as for `check`.
@@ -207,6 +225,7 @@ def prepare(name: str, settings: Mapping, out: str | Path, workers: int = 1) -> 
     if count := settings.get("images"):
         images = subsets.of_images(images, count)
     decoded.save(out, images, str(settings["source"]))
+    files.write_json(note_of(out), decoded_by(settings))
 
 
 def _test_fraction(settings: Mapping) -> float:
