@@ -67,6 +67,31 @@ def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path, content, words):
     assert words in refusal(tmp_path, content)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "a: [{seeds: [0, 010]}]",
+            ", line 1: a entry 1.seeds entry 2: YAML reads 010 as 8, in bas",
+        ),
+        (
+            "a:\n  epochs: 1:40",
+            ", line 2: a.epochs: YAML reads 1:40 as 100, in base 60; write it i",
+        ),
+        ("a: -1:40.5", "a: YAML reads -1:40.5 as -100.5, in base 60"),
+        ("a: &x +0_7\nb: *x", "a: YAML reads +0_7 as 7, in base 8"),
+    ],
+)
+def test_a_number_of_another_base_than_it_seems_is_refused(tmp_path, text, words):
+    assert words in refusal(tmp_path, text)
+
+
+def test_other_ways_to_write_numbers_are_read(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: [0, 0.5, -1, 1_000, 0x1f, '010', '1:40', 08, 00.5]\n")
+    read = configfiles.read(tmp_path / "a.yaml")["a"]
+    assert read == [0, 0.5, -1, 1000, 31, "010", "1:40", "08", 0.5]
+
+
 def test_aliases_that_stand_for_a_thousand_million_values_are_refused_at_once(tmp_path):
     lines = ["b0: &b0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"b{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 10)}]" for n in range(1, 9)]

@@ -6,6 +6,7 @@ a traceback. The Snakefile imports this module; it needs no torch.
 
 import contextlib
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,14 +21,17 @@ DEEPEST = 20  # mappings and lists inside one another; the schema has five
 MOST = 10_000  # values in all; the paper's study has two hundred
 
 _MERGE = "tag:yaml.org,2002:merge"
+# What YAML 1.1 has and nobody means: 010 is 8, and 1:40 is 100.
+_OTHER_BASES = re.compile(r"[-+]?(0[0-7_]+|[0-9_]+(:[0-9]+)+(\.[0-9_]*)?)")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read(path: str | Path) -> dict:
     """The content of a YAML or JSON file, as Snakemake reads it.
 
     Raises:
-        InputError: the file is missing or unreadable, a mapping has a key twice, or the content is
-            not plain (see `check_plain`).
+        InputError: the file is missing or unreadable, a mapping has a key twice, a number is of
+            another base than it seems, or the content is not plain (see `check_plain`).
     """
     from snakemake.common.configfile import load_configfile
     from snakemake.exceptions import WorkflowError
@@ -37,7 +41,7 @@ def read(path: str | Path) -> dict:
             raise InputError(f"{path}: no such file; start in the folder that Snakemake runs in.")
         text = Path(path).read_text(encoding="utf-8")
         with contextlib.suppress(yaml.YAMLError):  # it may be JSON with tabs
-            _check_keys(path, yaml.compose(text))
+            _check_nodes(path, yaml.compose(text))
         content = load_configfile(str(path))
     except InputError:
         raise
@@ -55,19 +59,33 @@ def read(path: str | Path) -> dict:
     return content
 
 
-def _check_keys(path: str | Path, root: yaml.Node | None) -> None:
-    """Refuse a key that one mapping of the document has twice."""
-    left, seen = [root], set()  # aliases lead to a node again
+def _check_nodes(path: str | Path, root: yaml.Node | None) -> None:
+    """Refuse a key that one mapping of the document has twice, and numbers of other bases."""
+    left: list[tuple[tuple, yaml.Node | None]] = [((), root)]
+    seen = set()  # aliases lead to a node again
     while left:
-        node = left.pop()
+        steps, node = left.pop()
         if id(node) in seen:
             continue
         seen.add(id(node))
+        inside: list[tuple[tuple, yaml.Node]] = []
         if isinstance(node, yaml.SequenceNode):
-            left += node.value
+            inside = [((*steps, index), item) for index, item in enumerate(node.value)]
         elif isinstance(node, yaml.MappingNode):
-            left += [value for _, value in node.value]
+            inside = [((*steps, str(key.value)), value) for key, value in node.value]
             _check_mapping(path, [key for key, _ in node.value])
+        elif isinstance(node, yaml.ScalarNode):
+            _check_number(path, steps, node)
+        left += reversed(inside)  # so that an anchor comes before its aliases, by its own key
+
+
+def _check_number(path: str | Path, steps: tuple, node: yaml.ScalarNode) -> None:
+    if node.tag in _NUMBERS and _OTHER_BASES.fullmatch(node.value):
+        raise InputError(
+            f"{path}, line {node.start_mark.line + 1}: {place(steps)}: YAML reads "
+            f"{_cut(node.value)} as {_shown(yaml.safe_load(node.value))}, in base "
+            f"{60 if ':' in node.value else 8}; write it in base 10, or in quotes if it is text."
+        )
 
 
 def _check_mapping(path: str | Path, keys: Iterable[yaml.Node]) -> None:
