@@ -130,7 +130,7 @@ def test_a_data_set_of_unknown_size_is_refused(loaded):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 8)).save(path)
     config["datasets"]["digits"] = {"source": "imagefolder", "root": "pets", "validation": 0.1}
-    assert datasets.images_of(config, "digits") == Undecoded((1, 8, 8), 2)
+    assert datasets.images_of(config, "digits") == Undecoded((1, 8, 8), 2, train=8)
     with pytest.raises(InputError, match=r"snakemake --cores 1 results/data/digits\.safetensors"):
         cost.estimate(config, nodes)
 

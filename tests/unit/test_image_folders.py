@@ -19,7 +19,7 @@ def test_an_image_folder_keeps_pixels_classes_and_the_order_of_names(tmp_path):
     root = write_folder(tmp_path / "root")
     (root / "train" / "cat" / "notes.txt").write_text("not an image")
     (root / "train" / "cat" / "._1.png").write_bytes(b"left by macOS")
-    assert sources.check("pets", settings(root)) == ((3, 5, 6), 2)
+    assert sources.check("pets", settings(root)) == ((3, 5, 6), [3, 3])
     images = prepared(tmp_path, settings(root))
     assert images.classes == ("cat", "dog") and images.image_shape == (3, 5, 6)
     assert images.train.labels.tolist() == images.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -51,7 +51,7 @@ def test_a_validation_folder_beside_test_is_left_alone(tmp_path):
     write_image(root / "val" / "lion" / "0.png", 0, size=(2, 2))
     images = prepared(tmp_path, settings(root))
     assert images.classes == ("cat", "dog") and len(images.test) == 6
-    assert sources.check("pets", settings(root)) == ((3, 5, 6), 2)
+    assert sources.check("pets", settings(root)) == ((3, 5, 6), [3, 3])
 
 
 def test_classes_alone_are_divided(tmp_path):
@@ -59,7 +59,7 @@ def test_classes_alone_are_divided(tmp_path):
     first, second = (prepared(tmp_path, settings(root, test_fraction=0.34)) for _ in range(2))
     assert first.train.labels.tolist() == [0, 0, 1, 1] and first.test.labels.tolist() == [0, 1]
     assert same(first.train, second.train) and same(first.test, second.test)
-    assert sources.check("pets", settings(root, test_fraction=0.34)) == ((3, 5, 6), 2)
+    assert sources.check("pets", settings(root, test_fraction=0.34)) == ((3, 5, 6), [2, 2])
     few = refusals(tmp_path, settings(root, test_fraction=0.1))
     assert all("too few images of the class cat to test on 0.1 of it" in each for each in few)
 
@@ -67,7 +67,7 @@ def test_classes_alone_are_divided(tmp_path):
 def test_size_resizes_to_a_square(tmp_path):
     root = write_folder(tmp_path / "root", size=(12, 8))
     write_image(root / "train" / "cat" / "0.png", 0, size=(40, 40))
-    assert sources.check("pets", settings(root, size=4)) == ((3, 4, 4), 2)
+    assert sources.check("pets", settings(root, size=4)) == ((3, 4, 4), [4, 3])
     images = prepared(tmp_path, settings(root, size=4))
     assert images.image_shape == (3, 4, 4)
     with Image.open(root / "train" / "cat" / "0.png") as original:
@@ -78,7 +78,7 @@ def test_size_resizes_to_a_square(tmp_path):
 
 def test_grey_images_stay_grey_unless_one_is_coloured(tmp_path):
     root = write_folder(tmp_path / "root", mode="L")
-    assert sources.check("pets", settings(root)) == ((1, 5, 6), 2)
+    assert sources.check("pets", settings(root)) == ((1, 5, 6), [3, 3])
     grey = prepared(tmp_path, settings(root))
     assert grey.image_shape == (1, 5, 6)
     write_image(root / "train" / "dog" / "z.png", 0, mode="RGBA")

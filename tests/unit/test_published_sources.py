@@ -25,7 +25,7 @@ def no_network(monkeypatch):
 def test_mnist_is_read_from_a_local_root(tmp_path, no_network):
     pixels, labels = write_mnist(tmp_path)
     given = {"source": "mnist", "root": str(tmp_path)}
-    assert sources.check("pets", given) == ((1, 28, 28), 10)
+    assert sources.check("pets", given) == ((1, 28, 28), [6000] * 10)
     images = prepared(tmp_path, given)
     assert images.image_shape == (1, 28, 28) and len(images.classes) == 10
     for part in (images.train, images.test):
@@ -36,7 +36,7 @@ def test_mnist_is_read_from_a_local_root(tmp_path, no_network):
 @pytest.mark.parametrize("source", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
 def test_without_a_network_the_missing_files_are_named(tmp_path, no_network, source):
     given = {"source": source, "root": str(tmp_path / "nothing")}
-    assert sources.check("pets", given)[1] == sources.SOURCES[source].classes
+    assert len(sources.check("pets", given)[1]) == sources.SOURCES[source].classes
     sentence = refusal(given, sources.prepare, tmp_path / "out")
     assert str(tmp_path / "nothing") in sentence and sources.SOURCES[source].needs in sentence
 

@@ -17,6 +17,12 @@ from bayesian_lottery.errors import InputError
         ({"source": "svhn"}, ["source: 'svhn'", "cifar10", "imagefolder"]),
         ({}, ["source: None"]),
         ({"source": "digits", "size": 8}, ["size: 8", "imagefolder"]),
+        ({"source": "digits", "root": "data"}, ["root: 'data' given, but the source digits takes"]),
+        (
+            {"source": "breast_cancer", "test_fraction": 0.5},
+            ["test_fraction: 0.5", "folder, table"],
+        ),
+        ({"source": "mnist", "root": "data", "test_fraction": 0.5}, ["test_fraction: 0.5 given"]),
         ({"source": "imagefolder"}, ["root: missing"]),
         ({"source": "mnist"}, ["root: missing"]),
         ({"source": "imagefolder", "root": "nowhere/at/all"}, ["root: 'nowhere/at/all'", "exist"]),

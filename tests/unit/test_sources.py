@@ -27,7 +27,7 @@ def test_digits_are_whole_and_divided_class_by_class(tmp_path):
     from sklearn.datasets import load_digits
 
     given = {"source": "digits", "augment": {}, "root": None, "size": None}
-    assert sources.check("digits", given) == ((1, 8, 8), 10)
+    assert sources.check("digits", given) == ((1, 8, 8), [144] * 8 + [143] * 2)
     images = prepared(tmp_path, given)
     assert images.image_shape == (1, 8, 8) and images.classes == tuple("0123456789")
     assert (len(images.train), len(images.test)) == (1438, 359)
@@ -56,7 +56,7 @@ def test_some_classes_are_those_images_of_the_whole_and_count_anew(tmp_path):
         for label, was in enumerate((7, 2)):
             assert torch.equal(to.images[to.labels == label], of.images[of.labels == was])
     assert torch.equal(part.mean, decoded.channel_statistics(part.train.images)[0])
-    assert sources.check("pets", {**digits, "classes": [7, 2]}) == ((1, 8, 8), 2)
+    assert sources.check("pets", {**digits, "classes": [7, 2]}) == ((1, 8, 8), [144, 144])
 
 
 def test_classes_that_the_source_lacks_are_refused(tmp_path):
@@ -81,6 +81,12 @@ def test_some_images_are_of_each_class_its_share_and_the_same_whatever_they_are_
 def test_more_images_than_there_are_are_refused(tmp_path):
     for sentence in refusals(tmp_path, {"source": "digits", "images": 5000}):
         assert "images: 5000 is not fewer than the 1438 training images" in sentence
+
+
+def test_so_few_images_that_a_class_has_none_are_refused(tmp_path):
+    for sentence in refusals(tmp_path, {"source": "digits", "images": 2}):
+        assert "images: 2 of the 1438 training images would leave none of the small" in sentence
+    assert len(prepared(tmp_path, {"source": "digits", "images": 10}).train) == 10
 
 
 # Bytes

@@ -46,7 +46,7 @@ def prepared(folder, given: dict) -> decoded.Images:
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
 def test_numbers_are_standardised_and_categories_one_hot_by_the_training_rows(tmp_path, suffix):
     given = written(tmp_path, frame(), suffix)
-    assert sources.check("cards", given) == ((7, 1, 1), 2)
+    assert sources.check("cards", given) == ((7, 1, 1), [24, 8])
     images = prepared(tmp_path, given)
     assert images.classes == ("False", "True") and images.image_shape == (7, 1, 1)
     words = ["country=FR", "country=IT", "country=NL", "night=False", "night=True"]
@@ -100,10 +100,20 @@ def test_a_category_that_no_training_row_has_is_zero_in_all_columns(tmp_path):
         ({"amount": [np.nan, np.nan] + [0.0] * 38}, {}, "lacks values, 2 in amount"),
         ({"fraud": [None] + [True, False] * 19 + [True]}, {}, "lacks values, 1 in fraud"),
         ({"amount": [np.inf] + [0.0] * 39}, {}, "numbers beyond 1e30 in amount"),
-        ({}, {"size": 3}, "size: 3 given, but only the source imagefolder has it"),
-        ({}, {"source": "digits"}, "target: 'fraud' given, but only the source table has it"),
+        (
+            {},
+            {"size": 3},
+            "size: 3 given, but the source table takes none; it goes with imagefolder",
+        ),
+        (
+            {},
+            {"source": "digits", "root": None},
+            "target: 'fraud' given, but the source digits takes none;",
+        ),
         ({}, {"root": __file__}, "is not of a known kind; give a table, .csv, .csv.gz or .parquet"),
         ({}, {"root": "nowhere.csv"}, "root: 'nowhere.csv' does not exist; give a table"),
+        ({}, {"images": 32}, "images: 32 is not fewer than the 32 training images; leave it"),
+        ({}, {"images": 2}, "images: 2 of the 32 training images would leave none of the small"),
     ],
 )
 def test_what_is_unfit_is_refused_in_one_sentence(tmp_path, change, given, words):
@@ -149,10 +159,10 @@ def test_a_column_of_lists_or_mappings_is_refused(tmp_path, column, value):
 
 def test_breast_cancer_is_as_the_registry_says(tmp_path):
     given = {"source": "breast_cancer"}
-    shape, classes = sources.check("cancer", given)
+    shape, counts = sources.check("cancer", given)
     images = prepared(tmp_path, given)
     assert (len(images.train), len(images.test)) == sources.SOURCES["breast_cancer"].sizes
-    assert images.image_shape == shape and len(images.classes) == classes
+    assert images.image_shape == shape and len(images.classes) == len(counts)
     assert images.classes == ("benign", "malignant") and images.ranked
     counts = torch.cat([images.train.labels, images.test.labels]).bincount().tolist()
     assert counts == [357, 212]
@@ -178,6 +188,17 @@ STUDY = {
 def load(folder, **changes):
     (folder / "study.yaml").write_text(json.dumps({**STUDY, "results": str(folder), **changes}))
     return configuration.load([folder / "study.yaml"], [], SCHEMA)
+
+
+def test_a_batch_of_more_than_the_training_rows_is_refused_before_any_job(tmp_path):
+    cards = {**written(tmp_path, frame()), "validation": 0.2}
+    short = {**STUDY["curricula"]["short"], "batch_size": 25}
+    load(tmp_path, datasets={"cancer": cards}, curricula={"short": short})
+    short["batch_size"] = 26
+    with pytest.raises(
+        InputError, match=r"batch_size: 26 is more than the 25 training images of c"
+    ):
+        load(tmp_path, datasets={"cancer": cards}, curricula={"short": short})
 
 
 @pytest.mark.slow

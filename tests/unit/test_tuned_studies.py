@@ -104,8 +104,10 @@ def test_what_a_population_cannot_do_is_refused_before_any_job(tmp_path):
     whole = {"digits": {**STUDY["datasets"]["digits"], "validation": 0}}
     assert refusal(tmp_path, datasets=whole) == (
         "datasets.digits.validation: 0 holds out no images, and the inference 'population' selects "
-        "by them; give a share above 0."
+        "by them; give a larger share."
     )
+    none = {"digits": {**STUDY["datasets"]["digits"], "validation": 0.003}}
+    assert "validation: 0.003 holds out no images" in refusal(tmp_path, datasets=none)
     turned = {"population": {**TUNED, "lowest_heat": 2.0}}
     assert refusal(tmp_path, inferences=turned).startswith(
         "inferences.population.highest_heat: 1 must be at least lowest_heat, 2."

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from bayesian_lottery import files
+from bayesian_lottery.data import subsets
 from bayesian_lottery.errors import InputError
 
 # The share of a GPU's free memory that a data set may take; training copies its part of it.
@@ -232,7 +233,7 @@ def hold_out(split: Split, fraction: float, generator: torch.Generator) -> tuple
     held = torch.zeros(len(split), dtype=torch.bool, device=generator.device)
     for label in labels.unique():
         members = shuffled[labels[shuffled] == label]
-        held[members[: min(round(fraction * len(members)), len(members) - 1)]] = True
+        held[members[: subsets.held(len(members), fraction)]] = True
     held = held.to(split.labels.device)
     return split[~held], split[held]
 

@@ -51,12 +51,24 @@ def of_classes(images: Images, chosen: Sequence[int]) -> Images:
     return replace(images, classes=names, train=train, test=test, mean=mean, std=std)
 
 
-def check_count(name: str, count: int, available: int) -> None:
-    """Raise an `InputError` unless the data set `name` has more training images than `count`."""
+def held(images: int, fraction: float) -> int:
+    """How many of a class's images `decoded.hold_out` holds out: its share, but never the last."""
+    return min(round(fraction * images), images - 1)
+
+
+def check_count(name: str, count: int, counts: Sequence[int]) -> None:
+    """Raise an `InputError` unless the data set `name`, of so many training images of each class,
+    has more of them than `count`, and some of each class are among so few."""
+    available = sum(counts)
     if count >= available:
         raise InputError(
             f"datasets.{name}.images: {count} is not fewer than the {available} training images; "
             "leave it out for all of them."
+        )
+    if not held(min(counts), count / available):
+        raise InputError(
+            f"datasets.{name}.images: {count} of the {available} training images would leave none "
+            "of the smallest class; give more."
         )
 
 
@@ -67,14 +79,14 @@ def of_images(images: Images, count: int) -> Images:
     channels are those of what is left; a table's rows stay standardised as they were.
 
     Raises:
-        InputError: there are not more.
+        InputError: there are not more, or a class would have none.
     """
     from bayesian_lottery.data.decoded import channel_statistics, hold_out
     from bayesian_lottery.randomness import generator
 
-    available = len(images.train)
-    check_count(images.name, count, available)
-    _, train = hold_out(images.train, count / available, generator("sources", "images"))
+    check_count(images.name, count, images.train.labels.bincount().tolist())
+    share = count / len(images.train)
+    _, train = hold_out(images.train, share, generator("sources", "images"))
     mean, std = images.mean, images.std
     if not images.columns:
         mean, std = channel_statistics(train.images)

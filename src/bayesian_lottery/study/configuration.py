@@ -166,7 +166,7 @@ def _check_training(
         datasets.check_augment(name, config["datasets"][name]["augment"], images.shape)
         datasets.check_shifts(config, name, images.shape)
     batch_size = config["curricula"][curriculum]["batch_size"]
-    if isinstance(images, Images) and batch_size > images.train:
+    if images.train is not None and batch_size > images.train:
         raise InputError(
             f"curricula.{curriculum}.batch_size: {batch_size} is more than the "
             f"{images.train} training images of {name}."

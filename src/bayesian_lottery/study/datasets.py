@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bayesian_lottery import study
-from bayesian_lottery.data import sources
+from bayesian_lottery.data import sources, subsets
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.files import Damaged, read_json, read_shapes
 
@@ -35,10 +35,12 @@ class Images:
 
 @dataclass(frozen=True)
 class Undecoded:
-    """A data set whose numbers of images only decoding can tell; the others, None, may be such."""
+    """A data set whose numbers of images only decoding can tell, but for those to train with; what
+    is None is not known either."""
 
     shape: tuple[int, int, int] | None
     classes: int | None
+    train: int | None = None
 
 
 def images_of(config: Mapping, name: str) -> Images | Undecoded:
@@ -53,13 +55,14 @@ def images_of(config: Mapping, name: str) -> Images | Undecoded:
     if _is_of(prepared, settings):
         (train, test), shape, classes = _prepared(prepared)
     else:
-        seen, count = sources.check(name, settings)
-        if source.sizes is None or seen is None or count is None:
-            return Undecoded(seen, count)
+        shape, counts = sources.check(name, settings)
+        classes = len(counts)
+        if source.sizes is None:
+            held = (subsets.held(count, settings["validation"]) for count in counts)
+            return Undecoded(shape, classes, sum(counts) - sum(held))
         # Of some classes alone: about as many images as if all classes had the same number.
-        train, test = (round(size * count / (source.classes or count)) for size in source.sizes)
+        train, test = (round(size * classes / (source.classes or classes)) for size in source.sizes)
         train = min(train, settings.get("images") or train)
-        shape, classes = seen, count
     held_out = round(train * settings["validation"])
     return Images(train - held_out, held_out, test, shape, classes, source.value_bytes)
 

@@ -1,6 +1,7 @@
 """Checks of what inferences need of the models and data that they train; each error is one
 sentence."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 from bayesian_lottery import models
@@ -43,12 +44,16 @@ def check_range(config: Mapping, inference: str) -> None:
 
 
 def _check_held_out(config: Mapping, inference: str, dataset: str) -> None:
-    """Refuse data without held-out images for an inference that needs them."""
-    held_out = config["datasets"][dataset]["validation"]
-    if choices.kind(config, inference).held_out and not held_out:
+    """Refuse data of which a class of the mean size has no held-out image for an inference that
+    needs them."""
+    if not choices.kind(config, inference).held_out:
+        return
+    held_out, images = config["datasets"][dataset]["validation"], images_of(config, dataset)
+    a_class = images.train / images.classes if images.train and images.classes else math.inf
+    if not held_out or held_out * a_class <= 0.5:
         raise InputError(
             f"datasets.{dataset}.validation: {held_out:g} holds out no images, and the inference "
-            f"{inference!r} selects by them; give a share above 0."
+            f"{inference!r} selects by them; give a larger share."
         )
 
 

@@ -24,7 +24,7 @@ def check_names(config: Mapping) -> None:
 def check_step(config: Mapping, trunk: Trunk, images: Images | Undecoded) -> None:
     """Refuse a rewind to a step beyond training, as far as the number of images is known."""
     early_weights = early_of(config, trunk.nodes()[-1])
-    if early_weights is None or not isinstance(images, Images):
+    if early_weights is None or images.train is None:
         return
     told = early_task(config, early_weights)["rewinding"]
     curriculum = config["curricula"][trunk.curriculum]

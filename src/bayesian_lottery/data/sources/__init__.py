@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bayesian_lottery import files
 from bayesian_lottery.data import subsets
 from bayesian_lottery.data.sources import folders, published, tables
-from bayesian_lottery.errors import InputError, choice, short
+from bayesian_lottery.errors import InputError, choice, few, short
 
 if TYPE_CHECKING:
     from bayesian_lottery.data.decoded import Images, Split
@@ -35,9 +35,10 @@ class Source:
         decode: takes `root`; gives the classes' names and [training, test] images, or one part
             that is still to be divided. None: `read` does it, with more than a root.
         read: gives the whole data set.
-        look: gives the shape and number of classes that `read` will find, where only the data tell.
+        look: gives the shape, and the training images of each class, that `read` will find, where
+            only the data tell.
         root: what `root` has to be, of data that cannot be downloaded.
-        options: the settings that this source has besides `root` and `test_fraction`.
+        options: the settings that not all sources have, of those that this one has.
         value_bytes: what a pixel and channel, or a column, takes.
     """
 
@@ -47,10 +48,20 @@ class Source:
     needs: str | None = None
     decode: Callable[[Path], tuple[tuple[str, ...], list]] | None = None
     read: Callable[[Request, Means], Images] | None = None
-    look: Callable[[Request], tuple[Shape, int]] | None = None
+    look: Callable[[Request], tuple[Shape, list[int]]] | None = None
     root: str | None = None
     options: tuple[str, ...] = ()
     value_bytes: int = 1
+
+    def seen(self, given: Request) -> tuple[Shape, list[int]]:
+        """The shape, and the training images of each class: where the size is known about so many,
+        as if all classes had the same number."""
+        if self.look:
+            return self.look(given)
+        assert self.sizes and self.image_shape and self.classes  # as all without `look`
+        return self.image_shape, [
+            len(range(n, self.sizes[0], self.classes)) for n in range(self.classes)
+        ]
 
 
 class Request(NamedTuple):
@@ -98,7 +109,12 @@ CIFAR10, CIFAR100 = published.CIFAR10, published.CIFAR100
 SOURCES = {
     "digits": Source((1438, 359), (1, 8, 8), 10, None, _digits),
     "mnist": Source(
-        (60_000, 10_000), (1, 28, 28), 10, "MNIST/raw/*-ubyte", partial(published.mnist, "MNIST")
+        (60_000, 10_000),
+        (1, 28, 28),
+        10,
+        "MNIST/raw/*-ubyte",
+        partial(published.mnist, "MNIST"),
+        options=("root",),
     ),
     "fashion_mnist": Source(
         (60_000, 10_000),
@@ -106,12 +122,23 @@ SOURCES = {
         10,
         "FashionMNIST/raw/*-ubyte",
         partial(published.mnist, "FashionMNIST"),
+        options=("root",),
     ),
     "cifar10": Source(
-        (50_000, 10_000), (3, 32, 32), 10, CIFAR10.archive, partial(published.cifar, CIFAR10)
+        (50_000, 10_000),
+        (3, 32, 32),
+        10,
+        CIFAR10.archive,
+        partial(published.cifar, CIFAR10),
+        options=("root",),
     ),
     "cifar100": Source(
-        (50_000, 10_000), (3, 32, 32), 100, CIFAR100.archive, partial(published.cifar, CIFAR100)
+        (50_000, 10_000),
+        (3, 32, 32),
+        100,
+        CIFAR100.archive,
+        partial(published.cifar, CIFAR100),
+        options=("root",),
     ),
     "imagefolder": Source(
         read=_folder,
@@ -119,13 +146,13 @@ SOURCES = {
             given.name, given.root, given.settings.get("size"), given.fraction
         ),
         root=f"a folder or tar archive of {folders.LAYOUTS}",
-        options=("size",),
+        options=("root", "test_fraction", "size"),
     ),
     "table": Source(
         read=lambda given, means: tables.decode(*given, means.divide),
         look=lambda given: tables.look(*given),
         root=tables.ROOT,
-        options=("target", "numeric", "categorical"),
+        options=("root", "test_fraction", "target", "numeric", "categorical"),
         value_bytes=4,
     ),
     "breast_cancer": Source(
@@ -155,7 +182,7 @@ def note_of(decoded: str | Path) -> Path:
     return Path(decoded).with_suffix(".json")
 
 
-def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, int | None]:
+def check(name: str, settings: Mapping) -> tuple[Shape, list[int]]:
     """Check the settings of the data set `name` before any job starts.
 
     Nothing is downloaded. Of an image folder the names of all files and the header of one image a
@@ -167,20 +194,22 @@ def check(name: str, settings: Mapping) -> tuple[tuple[int, int, int] | None, in
             None counts as absent.
 
     Returns:
-        The shape (C, H, W) and the number of classes; either is None where it is not known.
+        The shape (C, H, W), and the training images of each class; of sources of known size these
+        are about so many, as if all classes had the same number.
 
     Raises:
         InputError: one sentence that names the key, its value and what is allowed.
     """
     source, root = _validated(name, settings)
-    shape, classes = source.image_shape, source.classes
-    if source.look:
-        shape, classes = source.look(Request(name, root, settings, _test_fraction(settings)))
-    if (chosen := settings.get("classes")) and classes is not None:
-        subsets.check(name, chosen, classes)
-    if (count := settings.get("images")) and source.sizes and not chosen:
-        subsets.check_count(name, count, source.sizes[0])
-    return shape, len(chosen) if chosen else classes
+    shape, counts = source.seen(Request(name, root, settings, _test_fraction(settings)))
+    if chosen := settings.get("classes"):
+        subsets.check(name, chosen, len(counts))
+        counts = [counts[each] for each in chosen]
+    if count := settings.get("images"):
+        if source.look or not chosen:  # of some classes of the others the sum is not known
+            subsets.check_count(name, count, counts)
+        counts = [subsets.held(images, count / sum(counts)) for images in counts]
+    return shape, counts
 
 
 def prepare(name: str, settings: Mapping, out: str | Path, workers: int = 1) -> None:
@@ -241,19 +270,19 @@ def _validated(name: str, settings: Mapping) -> tuple[Source, Path]:
     if chosen not in SOURCES:
         raise choice(f"{key}.source", chosen, SOURCES)
     size, fraction = settings.get("size"), settings.get("test_fraction")
-    for owner, source in SOURCES.items():
-        for option in source.options:
-            if settings.get(option) is not None and option not in SOURCES[chosen].options:
-                raise InputError(
-                    f"{key}.{option}: {short(settings[option])} given, but only the source {owner}"
-                    " has it."
-                )
+    for option in dict.fromkeys(each for source in SOURCES.values() for each in source.options):
+        if settings.get(option) is not None and option not in SOURCES[chosen].options:
+            owners = few(owner for owner, source in SOURCES.items() if option in source.options)
+            raise InputError(
+                f"{key}.{option}: {short(settings[option])} given, but the source {chosen} takes "
+                f"none; it goes with {owners}."
+            )
     if size is not None and not (type(size) is int and size > 0):
         raise InputError(f"{key}.size: {size!r} is not a whole number of pixels above 0.")
     if fraction is not None and not (isinstance(fraction, float) and 0 < fraction < 1):
         raise InputError(f"{key}.test_fraction: {fraction!r} is not a number between 0 and 1.")
     source = SOURCES[chosen]
-    if not (source.needs or source.root or settings.get("root")):
+    if "root" not in source.options:
         return source, Path()
     if not isinstance(settings.get("root"), str):
         raise InputError(f"{key}.root: missing; the source {chosen} needs a path here.")

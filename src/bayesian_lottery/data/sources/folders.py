@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from bayesian_lottery.data import subsets
 from bayesian_lottery.data.sources import archives, pictures
 from bayesian_lottery.data.sources.archives import File, Parts
 from bayesian_lottery.errors import InputError, few
@@ -24,8 +26,11 @@ LAYOUTS = "train/<class>/* and test/<class>/* (or val/, valid/), or <class>/* al
 TEST_FOLDERS = ("test", "val", "valid")  # the first that is there is used
 
 
-def look(name: str, root: Path, size: int | None, fraction: float) -> tuple[pictures.Shape, int]:
-    """The shape (C, H, W) and the number of classes that `decode` will find, by one image a class.
+def look(
+    name: str, root: Path, size: int | None, fraction: float
+) -> tuple[pictures.Shape, list[int]]:
+    """The shape (C, H, W), by one image a class, and the training images of each class that
+    `decode` will find.
 
     Args:
         name: the data set's.
@@ -46,7 +51,11 @@ def look(name: str, root: Path, size: int | None, fraction: float) -> tuple[pict
     classes, halves = _arrange(name, root, fraction, files, folders)
     used = shapes.keys() & {parts for half in halves for parts in half}
     shape = pictures.common_shape(name, {parts: shapes[parts] for parts in sorted(used)})
-    return shape, len(classes)
+    images = Counter(parts[-2] for parts in halves[0])
+    tested = {
+        label: subsets.held(images[label], fraction) if len(halves) == 1 else 0 for label in classes
+    }
+    return shape, [images[label] - tested[label] for label in classes]
 
 
 def decode(

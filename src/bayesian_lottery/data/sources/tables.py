@@ -6,10 +6,12 @@ What is learnt of the columns, means, deviations and categories, is learnt of th
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bayesian_lottery.data import subsets
 from bayesian_lottery.errors import InputError, choice, few, short
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ ROOT = f"a table, {few(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 MOST = 1000  # categories of a column, each of which becomes a column
 
 
-def look(name: str, root: Path, settings: Mapping, fraction: float) -> tuple[tuple, int]:
-    """The shape (columns, 1, 1) and the number of classes that `decode` will find.
+def look(name: str, root: Path, settings: Mapping, fraction: float) -> tuple[tuple, list]:
+    """The shape (columns, 1, 1) and the training rows of each class that `decode` will find.
 
     There may be fewer columns: categories that no training row has are counted here.
 
@@ -34,9 +36,12 @@ def look(name: str, root: Path, settings: Mapping, fraction: float) -> tuple[tup
         fraction: the share of each class to test on.
     """
     frame, numeric, categorical = _columns(name, root, settings)
-    _classes(name, frame[settings["target"]], fraction)
+    target = frame[settings["target"]]
+    _classes(name, target, fraction)
+    rows = Counter(target)
+    train = [rows[each] - subsets.held(rows[each], fraction) for each in sorted(rows)]
     columns = len(numeric) + sum(frame[column].nunique() for column in categorical)
-    return (columns, 1, 1), frame[settings["target"]].nunique()
+    return (columns, 1, 1), train
 
 
 def decode(
