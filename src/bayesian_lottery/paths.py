@@ -6,7 +6,13 @@ The Snakefile imports this module; it needs no torch.
 import os
 from pathlib import Path
 
-from bayesian_lottery.errors import InputError, short
+from bayesian_lottery.errors import InputError, few, short
+
+PROJECT = Path(__file__).resolve().parents[2]  # a clone, where this is one's
+OWN = (
+    *("src", "scripts", "workflow", "config", "profiles", "slurm", "tests", "docs", "benchmarks"),
+    *("published", ".git"),
+)
 
 
 def check_results(results: str) -> None:
@@ -42,7 +48,8 @@ def check_results(results: str) -> None:
 
 
 def _check_folder(results: str) -> None:
-    """Refuse what the file system has no room for: long names, and files in the way."""
+    """Refuse what the file system has no room for: long names, and files in the way; and folders of
+    the project itself."""
     longest = max(len(os.fsencode(name)) for name in Path(results).parts)
     if longest > 200 or len(os.fsencode(results)) > 1000:
         raise InputError(
@@ -52,3 +59,9 @@ def _check_folder(results: str) -> None:
     above = next(path for path in (Path(results), *Path(results).parents) if path.exists())
     if not above.is_dir():
         raise InputError(f"results: '{above}' is a file; {short(results)} cannot be a folder.")
+    place = Path(os.path.realpath(results))
+    if any(place.is_relative_to(PROJECT / own) for own in OWN):
+        raise InputError(
+            f"results: {short(results)} is one of the project's own folders, {few(OWN)}, or in "
+            "one; give another, such as 'results'."
+        )

@@ -100,12 +100,26 @@ def test_results_may_lie_in_folders_of_most_names(config, folder):
         ("/".join("x" * 600), "is too long"),
         (f"{__file__}/x", f"'{__file__}' is a file; "),
         (__file__, f"'{__file__}' is a file; "),
+        (
+            str(ROOT / "src"),
+            f"'{ROOT / 'src'}' is one of the project's own folders, src, scripts, ",
+        ),
+        (str(ROOT / ".git"), "is one of the project's own folders"),
+        (str(ROOT / "config/mine"), "is one of the project's own folders, src, scripts,"),
     ],
 )
 def test_results_that_cannot_be_a_folder_are_refused(config, folder, words):
     with pytest.raises(InputError) as refused:
         configuration.validate(config | {"results": folder})
     assert str(refused.value).startswith("results: ") and words in str(refused.value)
+
+
+def test_results_may_lie_in_a_folder_elsewhere_of_the_same_name(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert configuration.validate(config | {"results": "src"})
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(InputError, match=r"^results: 'src' is one of the project's own folders"):
+        configuration.validate(config | {"results": "src"})
 
 
 @pytest.mark.parametrize("override", ["x=1", "results", "results= ", "=1", "a b=1"])
