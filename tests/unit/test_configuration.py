@@ -159,6 +159,17 @@ def test_inferences_searches_and_kinds_of_branches_are_checked(config, section, 
     assert sentence in str(refused.value)
 
 
+def test_a_mask_that_would_never_move_is_refused(config):
+    config["searches"] = {"rare": {"kind": "dynamic", "every": 134}}  # 9 epochs of 20 steps
+    config["trunks"][0]["search"] = "rare"
+    configuration.validate(config)
+    config["searches"]["rare"]["every"] = 135
+    with pytest.raises(InputError, match=r"^searches\.rare: on .* every: 135 must be below 135, t"):
+        configuration.validate(config)
+    config["searches"]["rare"]["kind"] = "gradual"  # prunes once, in the end
+    configuration.validate(config)
+
+
 def test_factors_of_layers_name_layers_of_the_models_that_are_trained(config):
     config["bayesian"]["heats"] = {"classifier": 0.5, "first": 1.0}
     with pytest.raises(InputError, match=r"^bayesian\.heats, a layer of .*: 'first' is not known;"):

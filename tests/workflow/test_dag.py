@@ -106,7 +106,7 @@ def test_names_may_end_as_a_rewind_is_called(checkout):
     assert level_rules(
         checkout,
         rewinds={"my_imp": {"kind": "lrr"}},
-        searches={"set_late": {"kind": "dynamic"}},
+        searches={"set_late": {"kind": "dynamic", "every": 5}},
         trunks=[
             {**trunk, "rewind": ["imp", "my_imp"]},
             {**trunk, "rewind": "imp", "search": "set_late"},

@@ -34,7 +34,7 @@ from bayesian_lottery.study import (
 from bayesian_lottery.study.datasets import Images, Undecoded, images_of
 from bayesian_lottery.study.schema import check_schema, check_variants
 from bayesian_lottery.study.variants import given
-from bayesian_lottery.tickets.searches import SEARCHES
+from bayesian_lottery.tickets.searches import SEARCHES, Moving
 
 # The figures' options that name coordinates of trunks.
 _SHOWN = {
@@ -149,6 +149,7 @@ def validate(config: Mapping) -> list[Trunk]:
         branch_checks.check_network(config, node)
     for trunk in trunks:
         rewind_checks.check_step(config, trunk, known[trunk.dataset])
+        _check_moves(config, trunk, known[trunk.dataset])
     _check_foreign(config)
     inference_checks.check(config, [*(n for trunk in trunks for n in trunk.nodes()), *branched])
     ranking_checks.check(config, trunks)
@@ -189,6 +190,22 @@ def _check_searches(config: Mapping) -> None:
             SEARCHES[entry["kind"]].options(**given(config, "searches", name))
         except InputError as error:
             raise InputError(f"searches.{name}.{error}") from None
+
+
+def _check_moves(config: Mapping, trunk: Trunk, images: Images | Undecoded) -> None:
+    """Refuse a search whose masks would not move in training, as far as its steps are known."""
+    kind = SEARCHES[choices.search_kind(config, trunk.search)]
+    if not (trunk.levels and images.train and issubclass(kind.options, Moving)):
+        return
+    curriculum = config["curricula"][trunk.curriculum]
+    steps = curriculum["epochs"] * (images.train // curriculum["batch_size"])
+    try:
+        kind.options(**given(config, "searches", trunk.search)).check_steps(steps)
+    except InputError as error:
+        raise InputError(
+            f"searches.{trunk.search}: on {trunk.dataset}, with the curriculum {trunk.curriculum}, "
+            f"{error}"
+        ) from None
 
 
 def _check_inferences(config: Mapping) -> None:

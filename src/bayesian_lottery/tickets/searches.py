@@ -15,6 +15,11 @@ from bayesian_lottery.options import Nothing, option
 SCORED = ("previous", "dense", "watched", "own")
 
 
+def last_move(end: float, steps: int) -> int:
+    """After how many of the steps of a training its mask moves no more."""
+    return max(1, int(end * steps))
+
+
 @dataclass(frozen=True)
 class Moving:
     """When a mask moves in training: what all kinds whose mask moves have in common."""
@@ -29,6 +34,10 @@ class Moving:
     end: float = option(
         0.75, "The share of training after which the mask stays.", exclusiveMinimum=0, maximum=1
     )
+
+    def check_steps(self, steps: int) -> None:
+        """Raise an `InputError` if the mask would not move in so many steps; by default it does, at
+        the last of them if at no other."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,13 @@ class Dynamic(Moving):
         "How survivors are shared out; erdos_renyi makes small layers denser, uniform does not.",
         enum=["erdos_renyi", "uniform"],
     )
+
+    def check_steps(self, steps: int) -> None:
+        if self.every >= (last := last_move(self.end, steps)):
+            raise InputError(
+                f"every: {self.every} must be below {last}, the steps of training after which the "
+                "mask stays, for it would never move."
+            )
 
 
 @dataclass(frozen=True)

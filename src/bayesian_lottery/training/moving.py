@@ -19,7 +19,7 @@ from bayesian_lottery.inference.networks import Network, State
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.tickets import masks, moves, patterns, rankings
 from bayesian_lottery.tickets.masks import Mask
-from bayesian_lottery.tickets.searches import search_of
+from bayesian_lottery.tickets.searches import last_move, search_of
 from bayesian_lottery.training import pruning
 
 
@@ -85,7 +85,7 @@ class Course:
     @property
     def last(self) -> int:
         """After how many steps the mask moves no more."""
-        return max(1, int(self.options["end"] * self.steps))
+        return last_move(self.options["end"], self.steps)
 
     @property
     def present(self) -> Mask:
