@@ -190,10 +190,14 @@ def load(folder, **changes):
     return configuration.load([folder / "study.yaml"], [], SCHEMA)
 
 
-def test_a_batch_of_more_than_the_training_rows_is_refused_before_any_job(tmp_path):
+def test_batches_and_rewinds_beyond_the_training_rows_are_refused_before_any_job(tmp_path):
     cards = {**written(tmp_path, frame()), "validation": 0.2}
     short = {**STUDY["curricula"]["short"], "batch_size": 25}
     load(tmp_path, datasets={"cancer": cards}, curricula={"short": short})
+    late = [{**STUDY["trunks"][0], "rewind": "late_step"}]
+    own = {"rewinds": {"late_step": {"kind": "late", "steps": 4}}, "trunks": late}
+    with pytest.raises(InputError, match=r"step 4 lies beyond 3, the last step of training"):
+        load(tmp_path, datasets={"cancer": cards}, curricula={"short": short}, **own)
     short["batch_size"] = 26
     with pytest.raises(
         InputError, match=r"batch_size: 26 is more than the 25 training images of c"
