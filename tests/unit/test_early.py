@@ -203,7 +203,7 @@ def test_names_by_which_two_trunks_would_share_a_folder_are_refused(small, names
         ({"x": {"kind": "late", "steps": 0}}, "rewinds.x.steps: 0 is not allowed; it must be"),
         (
             {"x": {"kind": "late", "steps": 1, "share": 0.5}},
-            "rewinds.x: it names steps and share; of these one says the step.",
+            "rewinds.x.share: steps says the step already; leave one of the two out.",
         ),
         ({"imp": {"kind": "late"}}, "rewinds.imp.kind: imp is a kind of its own"),
         ({"x_one_shot": {"kind": "late"}}, "rewinds.x_one_shot: a folder's name would not tell it"),

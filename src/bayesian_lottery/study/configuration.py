@@ -34,6 +34,7 @@ from bayesian_lottery.study import (
 from bayesian_lottery.study.datasets import Images, Undecoded, images_of
 from bayesian_lottery.study.schema import check_schema, check_variants
 from bayesian_lottery.study.variants import given
+from bayesian_lottery.tickets.rewinds import REWINDS
 from bayesian_lottery.tickets.searches import SEARCHES, Moving
 
 # The figures' options that name coordinates of trunks.
@@ -127,8 +128,8 @@ def validate(config: Mapping) -> list[Trunk]:
     """
     paths.check_results(config["results"])
     _check_inferences(config)
-    _check_searches(config)
-    rewind_checks.check_names(config)
+    check_variants(config, "searches", SEARCHES)
+    check_variants(config, "rewinds", REWINDS)
     folder_names.check(config)
     branch_checks.check_kinds(config)
     definitions.check(config)
@@ -180,16 +181,6 @@ def _check_foreign(config: Mapping) -> None:
         if name not in config["datasets"]:
             raise choice("evaluation.out_of_distribution", name, config["datasets"])
         datasets.check_shifts(config, name, images_of(config, name).shape)
-
-
-def _check_searches(config: Mapping) -> None:
-    """Refuse searches that are not known, or whose options do not fit one another."""
-    check_variants(config, "searches", SEARCHES)
-    for name, entry in config.get("searches", {}).items():
-        try:
-            SEARCHES[entry["kind"]].options(**given(config, "searches", name))
-        except InputError as error:
-            raise InputError(f"searches.{name}.{error}") from None
 
 
 def _check_moves(config: Mapping, trunk: Trunk, images: Images | Undecoded) -> None:

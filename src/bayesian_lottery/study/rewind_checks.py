@@ -1,4 +1,4 @@
-"""Checks of the rewinds of a configuration; each error is one sentence."""
+"""Checks of the steps that rewinds go back to; each error is one sentence."""
 
 from collections.abc import Mapping
 
@@ -6,19 +6,7 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.study import early_of, early_task
 from bayesian_lottery.study.datasets import Images, Undecoded
 from bayesian_lottery.study.nodes import Trunk
-from bayesian_lottery.study.schema import check_variants
-from bayesian_lottery.study.variants import given
-from bayesian_lottery.tickets.rewinds import REWINDS, early
-
-
-def check_names(config: Mapping) -> None:
-    """Refuse rewinds that are not known, or name more than one step."""
-    check_variants(config, "rewinds", REWINDS)
-    for name, entry in config.get("rewinds", {}).items():
-        try:
-            REWINDS[entry["kind"]].options(**given(config, "rewinds", name))
-        except InputError as error:
-            raise InputError(f"rewinds.{name}: {error}") from None
+from bayesian_lottery.tickets.rewinds import early
 
 
 def check_step(config: Mapping, trunk: Trunk, images: Images | Undecoded) -> None:

@@ -69,7 +69,7 @@ def check_options(key: str, values: Mapping, schema: Mapping) -> None:
 
 
 def check_variants(config: Mapping, section: str, registry: Mapping) -> None:
-    """Refuse variants whose kind is not known, or whose options do not fit it."""
+    """Refuse variants whose kind is not known, or whose options do not fit it or one another."""
     for name, entry in config.get(section, {}).items():
         key = f"{section}.{name}"
         if entry["kind"] not in registry:
@@ -79,8 +79,12 @@ def check_variants(config: Mapping, section: str, registry: Mapping) -> None:
                 f"{key}.kind: {name} is a kind of its own, and {entry['kind']!r} is another; "
                 f"use another name than {name}."
             )
-        allowed = options.schema(registry[entry["kind"]].options)
-        check_options(key, given(config, section, name), allowed)
+        own, values = registry[entry["kind"]].options, given(config, section, name)
+        check_options(key, values, options.schema(own))
+        try:
+            own(**values)
+        except InputError as error:  # begins with an option's name
+            raise InputError(f"{key}.{error}") from None
 
 
 def _sentence(error: ValidationError, root: str = "") -> str:

@@ -56,7 +56,9 @@ class Early:
     def __post_init__(self):
         given = [name for name, value in vars(self).items() if value is not None]
         if len(given) > 1:
-            raise InputError(f"it names {' and '.join(given)}; of these one says the step.")
+            raise InputError(
+                f"{given[1]}: {given[0]} says the step already; leave one of the two out."
+            )
 
     def step(self, epochs: int, per_epoch: int) -> int:
         """The step, at least 1, of a training of `epochs` with `per_epoch` steps each.
