@@ -11,7 +11,8 @@ from torch import nn
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import networks
-from bayesian_lottery.inference.langevin import Langevin, Schedule
+from bayesian_lottery.inference.langevin import Langevin
+from bayesian_lottery.inference.monte_carlo import Schedule
 from bayesian_lottery.inference.priors import NORMAL, UNIFORM
 from bayesian_lottery.models.mlp import MLP
 from bayesian_lottery.randomness import generator
@@ -182,7 +183,7 @@ def test_weights_outside_of_a_priors_support_start_within_it(capsys):
 @pytest.mark.parametrize(
     ("options", "steps", "sentence"),
     [
-        ({"burn_in": 0.9}, 10, "sghmc.burn_in: it leaves 1 steps"),
+        ({"burn_in": 0.9}, 10, "sghmc.burn_in: 0.9 leaves 1 of 10 steps"),
         ({"cycles": 20}, 10, "sghmc.cycles: 20 is more than the 10 steps"),
     ],
 )

@@ -156,3 +156,29 @@ def test_models_with_norms_are_refused_before_any_job(tmp_path):
             branch_kinds={"sampled": {"inference": "nuts"}},
             branches=[{"branch": "sampled", "levels": [1]}],
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"kind": "swag", "share": 0.01}, "few.share: 0.01 leaves 1 of 70 steps of training"),
+        ({"kind": "sghmc", "burn_in": 0.99}, "few.burn_in: 0.99 leaves 1 of 70 steps of training"),
+        (
+            {"kind": "sgld", "cycles": 71},
+            "few.cycles: 71 is more than the 70 steps of training (on digits, with the curriculum "
+            "adam).",
+        ),
+    ],
+)
+def test_what_a_sampler_cannot_draw_is_refused_before_any_job(tmp_path, given, sentence):
+    branches = [{"branch": "sampled", "model": "lenet_100_50", "levels": [1]}]
+
+    def study(**pieces):
+        kinds = {"sampled": {"inference": "few", **pieces}}
+        changes = {"inferences": {"few": given}, "branch_kinds": kinds, "branches": branches}
+        SmallStudy(tmp_path, prepare=False, **changes)
+
+    with pytest.raises(InputError) as refused:
+        study()
+    assert f"inferences.{sentence}" in str(refused.value)
+    study(train=False)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import norms
 from bayesian_lottery.inference.networks import (
     Batches,
@@ -252,13 +251,3 @@ class DrawingNetwork(Network):
 
     def sampling(self) -> dict[str, float | None]:
         return {"draws": int(self.kept)}
-
-
-def check_points(kind: str, option: str, points: int) -> None:
-    """Raise `InputError` unless so many points, of which the `option` of a kind tells, have a
-    spread."""
-    if points < 2:
-        raise InputError(
-            f"{kind}.{option}: it leaves {points} steps of training to draw from; two at least "
-            "are needed."
-        )

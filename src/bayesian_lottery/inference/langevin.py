@@ -9,63 +9,15 @@ but that of the prior's scale (see `LangevinNetwork`).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from bayesian_lottery.errors import InputError
-from bayesian_lottery.inference.draws import DrawingNetwork, check_points, place
-from bayesian_lottery.inference.monte_carlo import Sghmc, Sgld
+from bayesian_lottery.inference.draws import DrawingNetwork, place
+from bayesian_lottery.inference.monte_carlo import Sghmc, Sgld, check_steps
 from bayesian_lottery.inference.networks import Training, trained
 from bayesian_lottery.inference.priors import NORMAL, Family, Prior, prior_of
 from bayesian_lottery.inference.survivors import State
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Which of a training's steps draw, and how large they are; steps count from 1.
-
-    steps: of the whole training.
-    burn_in: the share of training, or of each cycle, before draws.
-    cycles: of the step size; 0 is none.
-    """
-
-    steps: int
-    burn_in: float
-    cycles: int
-
-    @property
-    def length(self) -> int:
-        """Steps of a cycle; the last one may have fewer."""
-        return math.ceil(self.steps / self.cycles) if self.cycles else self.steps
-
-    @property
-    def first(self) -> int:
-        """Steps of a cycle before draws."""
-        return int(self.burn_in * self.length)
-
-    @property
-    def drawing(self) -> int:
-        """How many steps draw."""
-        whole, last = divmod(self.steps, max(self.length, 1))
-        return whole * (self.length - self.first) + max(last - self.first, 0)
-
-    def index(self, step: int) -> int | None:
-        """Which of the steps that draw it is, from 1; None if it does not."""
-        whole, within = divmod(step - 1, self.length)
-        drawn = within + 1 - self.first
-        return whole * (self.length - self.first) + drawn if drawn > 0 else None
-
-    def factor(self, step: int) -> float:
-        """What the learning rate is multiplied by (Zhang et al. 2020, equation 1)."""
-        if not self.cycles:
-            return 1.0
-        return (math.cos(math.pi * ((step - 1) % self.length) / self.length) + 1) / 2
-
-    def explores(self, step: int) -> bool:
-        """Whether the step is one without noise, as before the draws of a cycle (section 3)."""
-        return self.cycles > 0 and self.index(step) is None
 
 
 class Langevin(torch.optim.Optimizer):
@@ -187,14 +139,7 @@ class LangevinNetwork(DrawingNetwork):
         return {**super().tensors(), "sampling.heat": self.heat}
 
     def optimizer(self, training: Training) -> torch.optim.Optimizer:
-        schedule = self._schedule(training.steps)
-        if training.steps and self.options.cycles > training.steps:
-            raise InputError(
-                f"{self.kind}.cycles: {self.options.cycles} is more than the {training.steps} "
-                "steps of training."
-            )
-        if training.steps:
-            check_points(self.kind, "burn_in", schedule.drawing)
+        check_steps(self.kind, self.options, training.steps)
         if self.clipped:
             print(
                 f"{self.clipped} weights lay outside of the prior's support and start within it",
@@ -210,16 +155,13 @@ class LangevinNetwork(DrawingNetwork):
         )
         return self.dynamics
 
-    def _schedule(self, steps: int) -> Schedule:
-        return Schedule(steps, self.options.burn_in, self.options.cycles)
-
     def rate(self, given: float, step: int, steps: int) -> float:
-        schedule = self._schedule(steps)
+        schedule = self.options.schedule(steps)
         self.dynamics.quiet = schedule.explores(step + 1)
         return given * schedule.factor(step + 1)
 
     def after_step(self, step: int, steps: int) -> None:
-        schedule = self._schedule(steps)
+        schedule = self.options.schedule(steps)
         index = schedule.index(step)
         if index is None:
             return

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from bayesian_lottery.inference.draws import DrawingNetwork, check_points, place
-from bayesian_lottery.inference.monte_carlo import Swag
+from bayesian_lottery.inference.draws import DrawingNetwork, place
+from bayesian_lottery.inference.monte_carlo import Swag, check_steps
 from bayesian_lottery.inference.networks import Batches, Training
 from bayesian_lottery.inference.survivors import State
 
@@ -40,21 +40,16 @@ class SwagNetwork(DrawingNetwork):
         return {**super().tensors(), "sampling.deviations": self.deviations}
 
     def optimizer(self, training: Training) -> torch.optim.Optimizer:
-        if training.steps:
-            check_points("swag", "share", training.steps - self._first(training.steps))
+        check_steps("swag", self.options, training.steps)
         (self.generator,) = training.generators
         return super().optimizer(training)
 
-    def _first(self, steps: int) -> int:
-        """After how many steps of training iterates are taken."""
-        return int((1 - self.options.share) * steps)
-
     def rate(self, given: float, step: int, steps: int) -> float:
         own = self.options.learning_rate
-        return given if own is None or step < self._first(steps) else own
+        return given if own is None or step < self.options.first(steps) else own
 
     def after_step(self, step: int, steps: int) -> None:
-        first = self._first(steps)
+        first = self.options.first(steps)
         if step <= first:
             return
         index = place(step - first, steps - first, self.options.iterates)

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inference import kinds
+from bayesian_lottery.inference.monte_carlo import Sgld, Swag, check_steps
 from bayesian_lottery.study import choices
-from bayesian_lottery.study.datasets import images_of
+from bayesian_lottery.study.choices import Training
+from bayesian_lottery.study.datasets import Images, images_of
 from bayesian_lottery.study.nodes import Node
 
 
@@ -24,6 +26,7 @@ def check(config: Mapping, nodes: Iterable[Node]) -> None:
         _check_layers(config, training.inference, model, training.dataset)
         _check_classifier(config, training.inference, model, training.dataset)
         _check_held_out(config, training.inference, training.dataset)
+        _check_steps(config, training)
 
 
 def key_of(config: Mapping, inference: str) -> str:
@@ -55,6 +58,22 @@ def _check_held_out(config: Mapping, inference: str, dataset: str) -> None:
             f"datasets.{dataset}.validation: {held_out:g} holds out no images, and the inference "
             f"{inference!r} selects by them; give a larger share."
         )
+
+
+def _check_steps(config: Mapping, training: Training) -> None:
+    """Refuse a training that leaves too few steps to draw from, as far as these are known."""
+    own = choices.kind(config, training.inference).options
+    images = images_of(config, training.dataset)
+    if not (training.train and issubclass(own, Swag | Sgld) and isinstance(images, Images)):
+        return
+    curriculum = config["curricula"][training.curriculum]
+    steps = curriculum["epochs"] * (images.train // curriculum["batch_size"])
+    options = own(**choices.options(config, training.inference))
+    try:
+        check_steps(key_of(config, training.inference), options, steps)
+    except InputError as error:
+        where = f"on {training.dataset}, with the curriculum {training.curriculum}"
+        raise InputError(f"{str(error).removesuffix('.')} ({where}).") from None
 
 
 def _check_layers(config: Mapping, inference: str, name: str, dataset: str) -> None:
