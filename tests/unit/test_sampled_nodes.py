@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 import torch
-from small_study import SmallStudy, interrupted
+from small_study import STUDY, SmallStudy, interrupted
 
 from bayesian_lottery.data import decoded
 from bayesian_lottery.errors import InputError
@@ -158,27 +158,56 @@ def test_models_with_norms_are_refused_before_any_job(tmp_path):
         )
 
 
+def sampled(tmp_path, options, **pieces):
+    """A study with a branch of a sampler of these options, of four epochs."""
+    long = {**STUDY["curricula"]["adam"], "epochs": 4}
+    SmallStudy(
+        tmp_path,
+        prepare=False,
+        curricula={**STUDY["curricula"], "long": long},
+        inferences={"few": options},
+        branch_kinds={"sampled": {"inference": "few", **pieces}},
+        branches=[{"branch": "sampled", "model": "lenet_100_50", "levels": [1]}],
+    )
+
+
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("options", "sentence"),
     [
-        ({"kind": "swag", "share": 0.01}, "few.share: 0.01 leaves 1 of 70 steps of training"),
-        ({"kind": "sghmc", "burn_in": 0.99}, "few.burn_in: 0.99 leaves 1 of 70 steps of training"),
+        ({"kind": "swag", "share": 0.005}, "few.share: 0.005 leaves 1 of 140 steps of training"),
+        ({"kind": "sghmc", "burn_in": 0.995}, "few.burn_in: 0.995 leaves 1 of 140 steps of train"),
         (
-            {"kind": "sgld", "cycles": 71},
-            "few.cycles: 71 is more than the 70 steps of training (on digits, with the curriculum "
-            "adam).",
+            {"kind": "sgld", "cycles": 141},
+            "few.cycles: 141 is more than the 140 steps of training (on digits, with the "
+            "curriculum long).",
+        ),
+        (
+            {"kind": "nuts", "warmup": 1, "draws": 2},
+            "few.draws: 4 epochs are more rows of history than the 3 draws, warm-up included.",
         ),
     ],
 )
-def test_what_a_sampler_cannot_draw_is_refused_before_any_job(tmp_path, given, sentence):
-    branches = [{"branch": "sampled", "model": "lenet_100_50", "levels": [1]}]
-
-    def study(**pieces):
-        kinds = {"sampled": {"inference": "few", **pieces}}
-        changes = {"inferences": {"few": given}, "branch_kinds": kinds, "branches": branches}
-        SmallStudy(tmp_path, prepare=False, **changes)
-
+def test_too_few_draws_are_refused_before_any_job(tmp_path, options, sentence):
     with pytest.raises(InputError) as refused:
-        study()
+        sampled(tmp_path, options, curriculum="long")
     assert f"inferences.{sentence}" in str(refused.value)
-    study(train=False)
+    sampled(tmp_path, options, train=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "pieces", "sentence"),
+    [
+        ({"images": 1437}, {}, "inferences.few.images: 1437 is more than the 1150 training images"),
+        ({"images": 9}, {}, "inferences.few.images: 9 is fewer than the 10 classes of digits; giv"),
+        (
+            {},
+            {"objective": "distilled"},
+            "branch_kinds.sampled.objective: 'distilled' does not go with the inference 'few', "
+            "which samples what labels say",
+        ),
+    ],
+)
+def test_what_an_exact_sampler_cannot_take_is_refused(tmp_path, options, pieces, sentence):
+    with pytest.raises(InputError) as refused:
+        sampled(tmp_path, {"kind": "hmc", **options}, **pieces)
+    assert sentence in str(refused.value)

@@ -239,6 +239,19 @@ class Exact(PriorOptions, ABC):
     def longest(self) -> int:
         """The gradients that a draw takes at most."""
 
+    def check(self, key: str, epochs: int) -> None:
+        """Raise an `InputError` if so many epochs are more than there are draws to divide by them.
+
+        Args:
+            key: of the options.
+        """
+        total = self.warmup + self.draws
+        if epochs > total:
+            raise InputError(
+                f"{key}.draws: {epochs} epochs are more rows of history than the {total} draws, "
+                "warm-up included."
+            )
+
     @property
     def gradients(self) -> int:
         """Those that the chain takes at most."""

@@ -67,11 +67,8 @@ def train(
         raise InputError(f"rewind: {kind} has no early weights to go back to; use imp.")
     options: Exact = kinds.KINDS[kind].options(**kinds.options_of(settings))
     epochs = settings["curriculum"]["epochs"]
+    options.check(kind, epochs)
     total = options.warmup + options.draws if epochs else 0
-    if epochs > total > 0:
-        raise InputError(
-            f"curricula: {epochs} epochs are more rows of history than the {total} draws of {kind}."
-        )
 
     training, validation = divide(images, settings)
     plan = Plan(**settings.get("compute", {}))

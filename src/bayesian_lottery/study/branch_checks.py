@@ -3,13 +3,14 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.inference.monte_carlo import Exact
 from bayesian_lottery.models import MODELS, narrow
-from bayesian_lottery.study import choices
+from bayesian_lottery.study import choices, variants
 from bayesian_lottery.study.datasets import Images, Undecoded
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.study.schema import check_variants
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, NETWORKS, SEEDS, WEIGHTS, Branch
-from bayesian_lottery.tickets.objectives import OBJECTIVES
+from bayesian_lottery.tickets.objectives import FIRST, OBJECTIVES
 from bayesian_lottery.tickets.patterns import PATTERNS
 
 
@@ -117,6 +118,18 @@ def check_network(config: Mapping, node: Node) -> None:
         raise InputError(
             f"branch_kinds.{node.branch}.network: {own!r} does not go with the model {node.model}; "
             f"branch from one of {fitting}."
+        )
+
+
+def check_objective(config: Mapping, node: Node) -> None:
+    """Refuse a branch of an exact sampler that is to learn something other than the labels."""
+    training = choices.trained(config, node)
+    learnt = variants.kind_name(config, "objectives", training.objective)
+    if learnt != FIRST and issubclass(choices.kind(config, training.inference).options, Exact):
+        raise InputError(
+            f"branch_kinds.{node.branch}.objective: {training.objective!r} does not go with the "
+            f"inference {training.inference!r}, which samples what labels say, and learns nothing "
+            "else; leave one of the two out."
         )
 
 

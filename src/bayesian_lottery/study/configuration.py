@@ -148,6 +148,7 @@ def validate(config: Mapping) -> list[Trunk]:
     for node in branched:
         branch_checks.check_data(config, node, known)
         branch_checks.check_network(config, node)
+        branch_checks.check_objective(config, node)
     for trunk in trunks:
         rewind_checks.check_step(config, trunk, known[trunk.dataset])
         _check_moves(config, trunk, known[trunk.dataset])

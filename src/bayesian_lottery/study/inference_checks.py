@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inference import kinds
-from bayesian_lottery.inference.monte_carlo import Sgld, Swag, check_steps
+from bayesian_lottery.inference.monte_carlo import Exact, Sgld, Swag, check_steps
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.choices import Training
 from bayesian_lottery.study.datasets import Images, images_of
@@ -27,6 +27,7 @@ def check(config: Mapping, nodes: Iterable[Node]) -> None:
         _check_classifier(config, training.inference, model, training.dataset)
         _check_held_out(config, training.inference, training.dataset)
         _check_steps(config, training)
+        _check_exact(config, training)
 
 
 def key_of(config: Mapping, inference: str) -> str:
@@ -74,6 +75,29 @@ def _check_steps(config: Mapping, training: Training) -> None:
     except InputError as error:
         where = f"on {training.dataset}, with the curriculum {training.curriculum}"
         raise InputError(f"{str(error).removesuffix('.')} ({where}).") from None
+
+
+def _check_exact(config: Mapping, training: Training) -> None:
+    """Refuse an exact sampler of fewer draws than epochs, or of images that cannot be chosen."""
+    own = choices.kind(config, training.inference).options
+    if not issubclass(own, Exact):
+        return
+    key, images = key_of(config, training.inference), images_of(config, training.dataset)
+    options = own(**choices.options(config, training.inference))
+    if training.train:
+        options.check(key, config["curricula"][training.curriculum]["epochs"])
+    if options.images and images.classes and options.images < images.classes:
+        raise InputError(
+            f"{key}.images: {options.images} is fewer than the {images.classes} classes of "
+            f"{training.dataset}; give more, or 0 for all images."
+        )
+    # Of some classes the number is a guess, and else true but for rounding in each class.
+    whole = "classes" not in config["datasets"][training.dataset]
+    if whole and isinstance(images, Images) and options.images > images.train + images.classes:
+        raise InputError(
+            f"{key}.images: {options.images} is more than the {images.train} training images of "
+            f"{training.dataset}; give fewer, or 0 for all."
+        )
 
 
 def _check_layers(config: Mapping, inference: str, name: str, dataset: str) -> None:
