@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 from families import FAMILIES
+from small_study import STUDY, SmallStudy
 
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.models import narrow
+from bayesian_lottery.study import branch_checks
 
 
 def weights(network) -> int:
@@ -36,3 +38,26 @@ def test_widths_are_the_largest_by_one_factor():
     assert [layer.out_features for layer in small.hidden] == [7, 2]
     with pytest.raises(InputError, match="the narrowest lenet_300_100 has 785 weights"):
         narrow.build("lenet_300_100", (1, 28, 28), 10, 700, False, seed=0)
+
+
+def test_a_level_too_sparse_for_any_form_is_refused_before_any_job(tmp_path):
+    # Of 11,400 weights one in ten is left three times; a classifier of its own keeps 63 of 500.
+    rankings = {"own": {"kind": "global", "shares": {"classifier": 0.5}}}
+    trunk = {**STUDY["trunks"][0], "model": "lenet_100_50", "ranking": ["global", "own"]}
+    small = SmallStudy(
+        tmp_path,
+        prepare=False,
+        prune_fraction=0.9,
+        trunks=[{**trunk, "levels": 3}],
+        rankings=rankings,
+        branch_kinds={"small": {"network": "narrow"}},
+        branches=[{"branch": "small", "levels": [0, 1, 2, 3]}],
+    )
+    fitting = [node for node in small.nodes if node.level < 3 or node.ranking == "own"]
+    branch_checks.check_sizes(small.config, fitting)
+    sentence = (
+        r"^branches: .*/level03/small_0: the narrowest lenet_100_50 has 65 weights, and the ticket "
+        r"12; branch from a denser level\.$"
+    )
+    with pytest.raises(InputError, match=sentence):
+        branch_checks.check_sizes(small.config, small.nodes)

@@ -10,6 +10,7 @@ if MAIN:
 
 from snakemake.logging import logger
 
+from bayesian_lottery.study import branch_checks
 from bayesian_lottery.study import configuration
 from bayesian_lottery.study import datasets
 from bayesian_lottery.study import definitions
@@ -82,6 +83,7 @@ try:
     NODES = {node.folder: node for node in study.nodes(config)}
     if workflow.is_main_process:  # jobs would only import torch to do it again
         definitions.build(PLACED, NODES.values())
+        branch_checks.check_sizes(PLACED, NODES.values())
     IMAGES = {
         name: datasets.images_of(PLACED, name)
         for name in {study.trained(config, node).dataset for node in NODES.values()}

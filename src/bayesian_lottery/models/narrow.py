@@ -47,22 +47,11 @@ def build(
     """
     import torch
 
-    def made(share: float) -> torch.nn.Module:
-        spec = narrowed(MODELS[model], share)
-        cls = getattr(import_module(f"{models.__name__}.{spec.module}"), spec.cls)
-        return cls(image_shape, classes, **spec.arguments)
-
     def count(share: float) -> int:
-        with torch.device("meta"):
-            shapes = models.prunable(made(share), classifier).values()
-        return sum(map(math.prod, shapes))
+        return sum(sizes(model, image_shape, classes, classifier, share).values())
 
+    check(model, image_shape, classes, weights, classifier)
     low, high = 0.0, 1.0
-    if count(low) > weights:
-        raise InputError(
-            f"model: the narrowest {model} has {count(low)} weights, and the ticket {weights}; "
-            "branch from a denser level."
-        )
     if count(high) <= weights:
         low = high
     for _ in range(_HALVINGS):
@@ -70,7 +59,45 @@ def build(
         low, high = (middle, high) if count(middle) <= weights else (low, middle)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return made(low)
+        return _made(model, image_shape, classes, low)
+
+
+def check(
+    model: str, image_shape: tuple[int, int, int], classes: int, weights: int, classifier: bool
+) -> None:
+    """Raise `InputError` if even the narrowest form of a model has more than so many weights.
+
+    Args: as `build` has them. This imports torch.
+    """
+    least = sum(sizes(model, image_shape, classes, classifier, share=0.0).values())
+    if least > weights:
+        raise InputError(
+            f"model: the narrowest {model} has {least} weights, and the ticket {weights}; "
+            "branch from a denser level."
+        )
+
+
+def sizes(
+    model: str,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    classifier: bool,
+    share: float = 1.0,
+) -> dict[str, int]:
+    """The numbers of weights that a mask covers, by name, of a model whose widths are scaled."""
+    import torch
+
+    with torch.device("meta"):
+        shapes = models.prunable(_made(model, image_shape, classes, share), classifier)
+    return {name: math.prod(shape) for name, shape in shapes.items()}
+
+
+def _made(
+    model: str, image_shape: tuple[int, int, int], classes: int, share: float
+) -> torch.nn.Module:
+    spec = narrowed(MODELS[model], share)
+    cls = getattr(import_module(f"{models.__name__}.{spec.module}"), spec.cls)
+    return cls(image_shape, classes, **spec.arguments)
 
 
 def narrowed(spec: Spec, share: float) -> Spec:

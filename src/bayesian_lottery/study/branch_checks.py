@@ -1,16 +1,19 @@
 """Checks of the kinds of branches of a configuration; each error is one sentence."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inference.monte_carlo import Exact
 from bayesian_lottery.models import MODELS, narrow
 from bayesian_lottery.study import choices, variants
-from bayesian_lottery.study.datasets import Images, Undecoded
+from bayesian_lottery.study.datasets import Images, Undecoded, images_of
 from bayesian_lottery.study.nodes import Node
 from bayesian_lottery.study.schema import check_variants
+from bayesian_lottery.study.settings import node_settings
+from bayesian_lottery.tickets import rankings
 from bayesian_lottery.tickets.branches import BRANCHES, MASKS, NETWORKS, SEEDS, WEIGHTS, Branch
 from bayesian_lottery.tickets.objectives import FIRST, OBJECTIVES
+from bayesian_lottery.tickets.patterns import FIRST as WEIGHTWISE
 from bayesian_lottery.tickets.patterns import PATTERNS
 
 
@@ -119,6 +122,31 @@ def check_network(config: Mapping, node: Node) -> None:
             f"branch_kinds.{node.branch}.network: {own!r} does not go with the model {node.model}; "
             f"branch from one of {fitting}."
         )
+
+
+def check_sizes(config: Mapping, nodes: Iterable[Node]) -> None:
+    """Refuse a network of a ticket's size where even the narrowest is larger; this imports torch.
+
+    Only of masks of single weights their sizes are known before any job.
+    """
+    own = {
+        (node.dataset, node.model, node.ranking, node.level): node
+        for node in nodes
+        if choices.branch(config, node).network and node.level and node.pattern == WEIGHTWISE
+    }
+    for node in own.values():
+        images = images_of(config, node.dataset)
+        if not (images.shape and images.classes):
+            continue
+        ranking, shares = rankings.options_of(node_settings(config, node))
+        form = (node.model, images.shape, images.classes)
+        covers = "classifier" in shares
+        whole, share = narrow.sizes(*form, covers), config["prune_fraction"]
+        kept = rankings.contests(ranking, shares, whole, share, node.level)
+        try:
+            narrow.check(*form, sum(contest.count for contest in kept), covers)
+        except InputError as error:
+            raise InputError(f"branches: {node.folder}{str(error).removeprefix('model')}") from None
 
 
 def check_objective(config: Mapping, node: Node) -> None:
