@@ -21,7 +21,8 @@ def restored(monkeypatch):
     for name in set(sys.modules) - set(before):
         if name.startswith("lottery_extension_"):
             del sys.modules[name]
-    SCORERS.pop("mine", None)
+    for registry in extensions.REGISTRIES.values():
+        registry.pop("mine", None)
 
 
 def write(path: Path, text: str) -> Path:
@@ -52,6 +53,18 @@ def test_an_entry_is_known_with_its_file_and_imported_once(tmp_path):
         ("import sys; sys.exit()", r"bad\.py' fails as it is imported \('SystemExit: '\)"),
         ("def (", r"fails as it is imported \('SyntaxError: "),
         (REGISTERS.replace('"mine"', '"snr"'), r"bad\.py' replaces the scorer 'snr'"),
+        (
+            "from bayesian_lottery.tickets.scores import SCORERS\nSCORERS['mine'] = lambda w: w",
+            r"the scorer 'mine' of '.*bad\.py' is of type function; it must be a Scorer\.",
+        ),
+        (
+            "from bayesian_lottery.tickets.searches import SEARCHES\nSEARCHES['mine'] = 3",
+            r"the search 'mine' of '.*bad\.py' is of type int; it must be a Search\.",
+        ),
+        (
+            "from bayesian_lottery.tickets.branches import MASKS\nMASKS['mine'] = 'kept'",
+            r"the mask 'mine' of '.*bad\.py' is of type str; it must be a function\.",
+        ),
     ],
 )
 def test_a_file_that_fails_or_replaces_is_refused(tmp_path, text, sentence):

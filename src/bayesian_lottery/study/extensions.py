@@ -42,8 +42,8 @@ def load(files: Sequence[str | Path]) -> None:
     """Import each file that is not imported yet.
 
     Raises:
-        InputError: a file is missing or fails, has another one's name, or replaces an entry that
-            there was before.
+        InputError: a file is missing or fails, has another one's name, replaces an entry that
+            there was before, or adds one of another type than all others.
     """
     for file in map(str, files):
         before = {which: dict(registry) for which, registry in REGISTRIES.items()}
@@ -51,6 +51,21 @@ def load(files: Sequence[str | Path]) -> None:
         for which, registry in REGISTRIES.items():
             for key, entry in registry.items():
                 if key not in before[which]:
+                    _check_type(file, which, key, entry)
                     owners.add(which, key, file)
                 elif entry is not before[which][key]:
                     raise InputError(f"extensions: {short(file)} replaces the {which} {key!r}.")
+
+
+def _check_type(file: str, which: str, name: object, entry: object) -> None:
+    """Refuse an entry of another type than the package's own; of functions all will do."""
+    own = next(iter(REGISTRIES[which].values()))
+    if callable(own):
+        fits, wanted = callable(entry), "function"
+    else:
+        fits, wanted = isinstance(entry, type(own)), type(own).__name__
+    if not fits:
+        raise InputError(
+            f"extensions: the {which} {short(name)} of {short(file)} is of type "
+            f"{type(entry).__name__}; it must be a {wanted}."
+        )
