@@ -92,6 +92,15 @@ class Mixing(Net):
         return super().forward(x.sum(1, keepdim=True))
 
 
+OUTPUTS = {
+    "mapping": lambda x: {"logits": x},
+    "nan": lambda x: x * float("nan"),
+    "whole": lambda x: x.long(),
+    "softmax": lambda x: x.softmax(1),
+    "no_grad": lambda x: x.detach(),
+}
+
+
 class Faulty(nn.Module):
     """One fault after the other."""
 
@@ -121,6 +130,8 @@ class Faulty(nn.Module):
             self.second = nn.BatchNorm1d(64, momentum=None)
         if fault == "unweighted":
             self.second = nn.BatchNorm1d(64, affine=False)
+        if fault == "alone":
+            self.first = self.second = nn.Identity()
         if fault == "counter":
             self.second.register_buffer("calls", torch.zeros(()))
 
@@ -131,7 +142,7 @@ class Faulty(nn.Module):
         if self.fault == "functional":
             x = F.dropout(x, 0.1, self.training)
         logits = self.head(x)
-        return {"logits": logits} if self.fault == "mapping" else logits
+        return OUTPUTS.get(self.fault, lambda x: x)(logits)
 
 
 def not_a_module(num_classes: int) -> list:

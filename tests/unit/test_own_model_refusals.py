@@ -42,6 +42,11 @@ def test_a_classifier_can_be_named():
         ("unweighted", r"its layer second \(BatchNorm1d\) has no weights \(affine is False\)"),
         ("counter", r"its layer second \(Linear\) changes calls in training"),
         ("mapping", r"gives a dict for images; it must give logits"),
+        ("nan", r"gives outputs that are NaN, infinite or no real numbers, for random images"),
+        ("whole", r"gives outputs that are NaN, infinite or no real numbers, for random images"),
+        ("softmax", r"gives probabilities, which sum to 1; it must give logits, without a softmax"),
+        ("no_grad", r"gives outputs that carry no gradient to its weights"),
+        ("alone", r"has no convolution or linear layer beside head, which gives its logits"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_its_layer(fault, sentence):

@@ -14,7 +14,7 @@ from bayesian_lottery.models import Definition
 from bayesian_lottery.models.carrying import carries, equal, replace_layers
 from bayesian_lottery.models.layers import Conv2d, Linear
 from bayesian_lottery.models.one_by_one import one_by_one
-from bayesian_lottery.models.refusals import outputs, refuse, watch
+from bayesian_lottery.models.refusals import check_logits, outputs, refuse, watch
 
 BATCH = 4  # images of the proof
 
@@ -34,6 +34,7 @@ def build(definition: Definition, image_shape: tuple[int, int, int], classes: in
     model.double()  # and back: exact, and a large model fits memory
     called = watch(code, model, images)
     expected = outputs(code, model, images)
+    check_logits(code, model, images, expected)
     replace_layers(model)
     _compare(code, expected, outputs(code, model, images))
 
@@ -90,7 +91,7 @@ def _classifier(
     """The name of the layer that gives the logits.
 
     Raises:
-        InputError: there is none, or it has another number of outputs.
+        InputError: there is none, or no other layer, or it has another number of outputs.
     """
     code, name = definition.code, definition.classifier or (linear[-1] if linear else None)
     if name is None:
@@ -103,6 +104,11 @@ def _classifier(
         raise InputError(
             f"models: {code} has no convolution or linear layer {name!r} (the key classifier); "
             f"it has {few(sorted(layers))}."
+        )
+    if layers == {name}:
+        raise InputError(
+            f"models: {code} has no convolution or linear layer beside {name}, which gives its "
+            "logits; there is nothing to prune."
         )
     rows = len(model.get_submodule(name).get_parameter("weight"))
     if rows != classes or tuple(expected[0].shape) != (BATCH, classes):

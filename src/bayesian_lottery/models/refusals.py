@@ -12,6 +12,8 @@ from bayesian_lottery.errors import InputError
 from bayesian_lottery.models.carrying import known
 from bayesian_lottery.models.layers import BatchNorm2d
 
+CLOSE = 1e-5  # sums of float32, where a module's own code turns to it
+
 
 def refuse(code: str, model: nn.Module) -> None:
     """Raise `InputError`, naming the layer, if weights are not plain float32 numbers of one layer.
@@ -133,3 +135,25 @@ def outputs(
             for name, buffer in model.named_buffers():
                 buffer.copy_(state[name])
     return outputs
+
+
+def check_logits(code: str, model: nn.Module, images: Tensor, outputs: list[Tensor]) -> None:
+    """Raise `InputError` unless a module's `outputs` for images can be logits that train it."""
+    for output in outputs:
+        if not (output.is_floating_point() and output.isfinite().all()):
+            raise InputError(
+                f"models: {code} gives outputs that are NaN, infinite or no real numbers, for "
+                "random images and with its initial weights; it must give logits."
+            )
+        if (output >= 0).all() and (output.sum(-1) - 1).abs().max() < CLOSE:
+            raise InputError(
+                f"models: {code} gives probabilities, which sum to 1; it must give logits, without "
+                "a softmax."
+            )
+    with torch.enable_grad():
+        trains = model.eval()(images).requires_grad  # in evaluation no statistics move
+    if not trains:
+        raise InputError(
+            f"models: {code} gives outputs that carry no gradient to its weights; its code must "
+            "not detach them."
+        )
