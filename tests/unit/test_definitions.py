@@ -237,3 +237,14 @@ def test_models_are_built_before_any_job(folder):
     sentence = r"^models\.packaged: torchvision\.models:resnet18 takes no images of 1 x 8 x 8, at"
     with pytest.raises(InputError, match=sentence):
         definitions.build(config, nodes)
+
+
+def test_units_of_models_that_say_nothing_of_them_are_refused_before_any_job(folder):
+    trunk = {**STUDY["trunks"][0], "model": "mine", "pattern": "units"}
+    sentence = (
+        "^trunks: the pattern 'units' prunes whole units, and of the model home_made.py:Net "
+        "nothing says what they are; use the pattern 'weights', or give its class Net an entry in "
+        r"units\.STRUCTURES\.$"
+    )
+    with pytest.raises(InputError, match=sentence):
+        configured(folder, trunks=[trunk], branches=[])

@@ -48,6 +48,12 @@ def _check_pattern(pattern: str, model: Model, shape: tuple[int, int, int]) -> N
     """Refuse units of a user's model that says nothing of them; the package's all do."""
     own = isinstance(model, Definition) or owners.files_of([("model", model)])
     if PATTERNS[pattern].units and own:
-        from bayesian_lottery.models.units import groups_of
+        from bayesian_lottery.models.units import STRUCTURES
 
-        groups_of(models.build(model, shape, classes=2))
+        template = models.build(model, shape, classes=2)
+        if type(template) not in STRUCTURES:
+            raise InputError(
+                f"trunks: the pattern {pattern!r} prunes whole units, and of the model {model} "
+                f"nothing says what they are; use the pattern 'weights', or give its class "
+                f"{type(template).__name__} an entry in units.STRUCTURES."
+            )
