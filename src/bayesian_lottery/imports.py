@@ -78,6 +78,9 @@ def reason(error: BaseException) -> str:
 
 
 def named(code: str) -> Any:
-    """What a registry's entry names, "module:object"; this may load torch."""
-    module, _, name = code.partition(":")
-    return attrgetter(name)(importlib.import_module(module))
+    """What a registry's entry names, "module:object"; this may load torch.
+
+    Raises:
+        InputError: as `load` does, for an extension may name what is not there.
+    """
+    return load(f"the code {short(code)}", code)

@@ -60,9 +60,12 @@ def test_a_node_is_exported_and_measured(tmp_path, capsys, inference):
     assert "packed int8 survivors" in page and "Batch of 4 (ms)" in page
 
 
-def test_a_model_that_no_graph_expresses_is_refused_and_the_others_are_made(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError("no graph"), SystemExit(2)])
+def test_a_model_that_no_graph_expresses_is_refused_and_the_others_are_made(
+    tmp_path, monkeypatch, error
+):
     def failing(*_, **__):
-        raise RuntimeError("no graph")
+        raise error
 
     monkeypatch.setattr("torch.onnx.export", failing)
     monkeypatch.setitem(SETTINGS, "formats", ["onnx", "csr"])

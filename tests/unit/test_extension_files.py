@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bayesian_lottery import imports
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.study import extensions, owners
 from bayesian_lottery.tickets.scores import SCORERS
@@ -91,3 +92,15 @@ def test_two_files_of_one_name_are_refused(tmp_path):
     extensions.load([write(tmp_path / "a/mine.py", "")])
     with pytest.raises(InputError, match=r"two files have the name 'mine\.py'"):
         extensions.load([write(tmp_path / "b/mine.py", "")])
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("nowhere:x", "the module 'nowhere' cannot be imported"),
+        ("bayesian_lottery.options:x", "'bayesian_lottery.options' has no 'x'"),
+    ],
+)
+def test_code_that_an_entry_names_and_that_is_not_there_is_refused(code, sentence):
+    with pytest.raises(InputError, match=f"^the code '{code}': {sentence}"):
+        imports.named(code)

@@ -78,6 +78,7 @@ def test_what_cannot_be_built_is_refused(code, arguments, sentence):
 EXITS = """
 import sys
 
+import torch
 from torch import nn
 
 
@@ -91,13 +92,47 @@ class Later(nn.Linear):
 
     def forward(self, images):
         sys.exit(2)
+
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(64, 9), nn.Linear(9, num_classes))
+        self.first = self[1].weight.sum().item()
+
+
+class WithOthers(Net):
+    def forward(self, images):
+        if abs(self[1].weight.sum().item() - self.first) > 1e-3:
+            sys.exit(2)
+        return super().forward(images)
+
+
+class ByGradient(Net):
+    def forward(self, images):
+        if torch.is_grad_enabled():
+            sys.exit(2)
+        return super().forward(images)
+
+
+class SideBySide(Net):
+    def forward(self, images):
+        if len(self[1].weight) > 9:
+            sys.exit(2)
+        return super().forward(images)
 """
 
 
 def test_a_model_that_exits_is_refused(tmp_path):
     file = tmp_path / "exits.py"
     file.write_text(EXITS)
-    said = {"at_once": "cannot be built with num_classes", "Later": "takes no images of 1 x 8 x 8"}
+    said = {
+        "at_once": "cannot be built with num_classes",
+        "Later": "takes no images of 1 x 8 x 8",
+        "ByGradient": "takes no images of 1 x 8 x 8",
+        "WithOthers": "fails with other weights than its initial ones",
+    }
     for name, words in said.items():
         with pytest.raises(InputError, match=rf"{words} \('SystemExit: 2'\)"):
             models.build(Definition(f"{file}:{name}"), GREY, CLASSES)
+    model = models.build(Definition(f"{file}:SideBySide"), GREY, CLASSES)
+    assert "its code does not take them side by side" in model.notes[0]

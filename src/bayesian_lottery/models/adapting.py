@@ -41,7 +41,7 @@ def build(definition: Definition, image_shape: tuple[int, int, int], classes: in
     linear = [name for name in called if type(model.get_submodule(name)) is Linear]
     classifier = _classifier(definition, model, linear, classes, expected)
     notes = _left(model)
-    obstacle = carries(model, images)
+    obstacle = carries(code, model, images)
     model.float().train()
     if obstacle:
         notes.append(f"weight samples go through it one at a time, for {obstacle}")

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bayesian_lottery.errors import InputError
+from bayesian_lottery.imports import reason
 from bayesian_lottery.models.layers import (
     BatchNorm2d,
     BatchNormAct2d,
@@ -60,12 +62,15 @@ def plain_name(model: nn.Module, name: str) -> str:
 
 
 @torch.no_grad()
-def carries(model: nn.Module, images: Tensor) -> str:
+def carries(code: str, model: nn.Module, images: Tensor) -> str:
     """Why `model` cannot carry samples in the channel dimension; "" if it can.
 
     It can where all parameters are those of layers that do, and where the logits and running
     statistics of several random weights at once are those of one after the other, in float64, in
     training mode and in evaluation mode.
+
+    Raises:
+        InputError: it fails with other weights than its own.
     """
     for name, layer in model.named_modules():
         own = layer.named_parameters(recurse=False)
@@ -85,10 +90,15 @@ def carries(model: nn.Module, images: Tensor) -> str:
 
     for training in (True, False):
         model.train(training)
-        alone = [run(draw) for draw in draws]
+        try:
+            alone = [run(draw) for draw in draws]
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"models: {code} fails with other weights than its initial ones ({reason(error)})."
+            ) from error
         try:
             output, buffers = run(together)
-        except Exception:
+        except (Exception, SystemExit):
             return "its code does not take them side by side"
         expected = torch.cat([logits for logits, _ in alone], 1)
         if output.shape != expected.shape or not equal(expected, output):

@@ -103,6 +103,26 @@ def watch(code: str, model: nn.Module, images: Tensor) -> list[str]:
     return called
 
 
+def _called(
+    code: str, model: nn.Module, images: Tensor, place: Callable[[], str] = lambda: ""
+) -> object:
+    """What a module gives, whatever that is.
+
+    Raises:
+        InputError: it fails, and at which layer `place` then says.
+    """
+    try:
+        return model(images)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        size, at = " x ".join(map(str, images.shape[1:])), place()
+        raise InputError(
+            f"models: {code} takes no images of {size}{at and f', at layer {at}'} "
+            f"({imports.reason(error)})."
+        ) from error
+
+
 @torch.no_grad()
 def outputs(
     code: str, model: nn.Module, images: Tensor, place: Callable[[], str] = lambda: ""
@@ -116,16 +136,7 @@ def outputs(
     state = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with torch.random.fork_rng(devices=[]):
         for training in (True, False):
-            try:
-                output = model.train(training)(images)
-            except InputError:
-                raise
-            except (Exception, SystemExit) as error:
-                size, at = " x ".join(map(str, images.shape[1:])), place()
-                raise InputError(
-                    f"models: {code} takes no images of {size}{at and f', at layer {at}'} "
-                    f"({imports.reason(error)})."
-                ) from error
+            output = _called(code, model.train(training), images, place)
             if not isinstance(output, Tensor):
                 raise InputError(
                     f"models: {code} gives a {type(output).__name__} for images; it must give "
@@ -151,8 +162,8 @@ def check_logits(code: str, model: nn.Module, images: Tensor, outputs: list[Tens
                 "a softmax."
             )
     with torch.enable_grad():
-        trains = model.eval()(images).requires_grad  # in evaluation no statistics move
-    if not trains:
+        trained = _called(code, model.eval(), images)  # in evaluation no statistics move
+    if not (isinstance(trained, Tensor) and trained.requires_grad):
         raise InputError(
             f"models: {code} gives outputs that carry no gradient to its weights; its code must "
             "not detach them."

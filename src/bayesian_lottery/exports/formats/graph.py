@@ -59,7 +59,7 @@ def graph_of(source: Source) -> bytes:
                 dynamo=True,
                 verbose=False,
             )
-    except Exception as error:  # of many kinds, the model's own among them
+    except (Exception, SystemExit) as error:  # of many kinds, the model's own among them
         raise InputError(
             f"onnx: torch cannot make a graph of this model ({reason(error)})."
         ) from error
