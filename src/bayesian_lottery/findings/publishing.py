@@ -59,9 +59,9 @@ def publish(
 
     Returns:
         What `made.json` says: the command, the configuration's files, the seeds, the networks that
-        are done and how many are not, what else of them is not there by table, the commits of the code, its
-        computation's version, the devices, the seconds that training and tests took in all, and the
-        nodes of the figures that show more than tables.
+        are done and how many are not, what else of those done is not there by table, the commits
+        of the code, its computation's version, the devices, the seconds that training and tests
+        took in all, and the nodes of the figures that show more than tables.
 
     Raises:
         InputError: no node of a seed is done, another unit has one of the nodes, the study would be
