@@ -23,7 +23,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--gpus",
-        type=int,
+        type=arguments.count,
         nargs="+",
         default=[1, 8, 50],
         metavar="N",
@@ -37,7 +37,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--tflops",
-        type=float,
+        type=arguments.above_zero,
         help="1e12 operations a second that a job sustains, where nothing was measured (default: by"
         f" the paper's times on a GPU, {speeds.CORE.tflops:g} a core)",
     )
@@ -47,8 +47,6 @@ def main() -> None:
         help="card.json of benchmarks/gpu_check.py: its GPU's speeds in place of the paper's",
     )
     given = parser.parse_args()
-    if min(given.gpus) < 1 or (given.tflops is not None and given.tflops <= 0):
-        parser.error("--gpus and --tflops take numbers above 0")
     config, nodes = configuration.load(given.configfile, given.config, SCHEMA)
     card = speeds.card(given.card) if given.card else speeds.PUBLISHED
     estimated = cost.estimate(config, nodes, given.device, given.tflops, card)

@@ -29,7 +29,10 @@ def main() -> None:
     )
     arguments.add_configuration(parser)
     parser.add_argument(
-        "--watch", type=float, metavar="SECONDS", help="look again so often until all is done"
+        "--watch",
+        type=arguments.above_zero,
+        metavar="SECONDS",
+        help="look again so often until all is done",
     )
     parser.add_argument(
         "--outdated",
@@ -38,8 +41,6 @@ def main() -> None:
         " line: what `snakemake --forcerun` is to make again",
     )
     given = parser.parse_args()
-    if given.watch is not None and given.watch <= 0:
-        parser.error("--watch takes a number above 0")
     config, nodes = configuration.load(given.configfile, given.config, SCHEMA)
     if given.outdated:
         for path in work.outdated(config, work.runs(config["results"]), nodes):

@@ -1,7 +1,12 @@
 """The command line options that several scripts share."""
 
 import argparse
+import contextlib
 import json
+
+from bayesian_lottery import errors
+
+LARGEST = 10**9  # of the numbers: 30 years of seconds, and still an amount of time for the system
 
 
 def add_configuration(parser: argparse.ArgumentParser) -> None:
@@ -12,6 +17,26 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--config", nargs="+", default=[], metavar="KEY=VALUE", help="as Snakemake's"
+    )
+
+
+def above_zero(text: str) -> float:
+    """The type of an option that is an amount, such as of seconds."""
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) <= LARGEST:  # NaN is not
+            return value
+    raise argparse.ArgumentTypeError(
+        f"{errors.short(text)} is not allowed; it must be a number above 0 and of at most {LARGEST}"
+    )
+
+
+def count(text: str) -> int:
+    """The type of an option that is a number of things, of which there is one at least."""
+    with contextlib.suppress(ValueError):
+        if 0 < (value := int(text)) <= LARGEST:
+            return value
+    raise argparse.ArgumentTypeError(
+        f"{errors.short(text)} is not allowed; it must be a whole number from 1 to {LARGEST}"
     )
 
 

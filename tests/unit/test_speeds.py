@@ -1,6 +1,7 @@
 """How long nodes take: operations counted, times published, and times measured."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -159,8 +160,25 @@ def test_the_speeds_of_a_card_take_the_place_of_the_papers(tmp_path):
     assert slower.tflops == pytest.approx(speeds.published("vgg11").tflops / 2)
 
 
-@pytest.mark.parametrize("content", [{}, {"epochs": {"rows": [{}]}}, {"epochs": {"rows": []}}])
+@pytest.mark.parametrize(
+    "content", [{}, {"epochs": {"rows": [{}]}}, {"epochs": {"rows": []}}, {"epochs": {"rows": [3]}}]
+)
 def test_a_card_without_epochs_is_refused(tmp_path, content):
     (tmp_path / "card.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"card\.json"):
         speeds.card(tmp_path / "card.json")
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ({"no_model": (1, 3)}, "no known model's epochs"),
+        ({"vgg11": (3, 3)}, "the second must be longer"),
+        ({"vgg11": (math.nan, 3)}, "takes nan seconds"),
+        ({"vgg11": (1, math.inf)}, "both above 0"),
+        ({"vgg11": (-1, 3)}, "both above 0"),
+    ],
+)
+def test_a_card_of_no_speeds_is_refused(tmp_path, times, words):
+    with pytest.raises(InputError, match=words):
+        speeds.card(measured_card(tmp_path, **times))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from bayesian_lottery.errors import InputError
+from bayesian_lottery.errors import InputError, few
 from bayesian_lottery.files import read_json
 from bayesian_lottery.inference.kinds import draws_of, kind_of, members_of, options_of
 from bayesian_lottery.models import MODELS
@@ -56,15 +56,24 @@ def card(path: str | Path) -> Card:
         for row in measured["epochs"]["rows"]:
             if row.get("deterministic", True) and not row.get("capture"):
                 seconds[row["model"]][row["inference"]] = float(row["seconds"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not what gpu_check.py writes ({error!r}).") from None
     minutes = {
         model: (160 / 60 * own["deterministic"], 160 / 60 * own["bayesian"])
         for model, own in seconds.items()
-        if {"deterministic", "bayesian"} <= own.keys()
+        if {"deterministic", "bayesian"} <= own.keys() and model in COSTS
     }
     if not minutes:
-        raise InputError(f"{path}: it has no model's epochs, deterministic and Bayesian.")
+        raise InputError(
+            f"{path}: it has no known model's epochs, deterministic and Bayesian; known are "
+            f"{few(COSTS)}."
+        )
+    for model, (deterministic, bayesian) in minutes.items():
+        if not 0 < deterministic < bayesian < math.inf:  # `published` divides by the difference
+            raise InputError(
+                f"{path}: an epoch of {model} takes {deterministic * 60 / 160:g} seconds and a "
+                f"Bayesian one {bayesian * 60 / 160:g}; the second must be longer, both above 0."
+            )
     return minutes
 
 
