@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bayesian_lottery import arguments, errors
 from bayesian_lottery.findings import agreement, results
+from bayesian_lottery.findings.columns import RUN_DTYPES
 
 
 def main() -> None:
@@ -25,7 +26,8 @@ def main() -> None:
     given = parser.parse_args()
 
     told, tickets = given.options.get("arms", {}), given.options.get("tickets", {})
-    table = agreement.table(results.read(given.runs), told, tickets, given.results)
+    runs = results.read_whole(given.runs, RUN_DTYPES)
+    table = agreement.table(runs, told, tickets, given.results)
     results.write(table, given.parquet, given.csv)
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from bayesian_lottery import arguments, errors
 from bayesian_lottery.files import atomic, write_text
-from bayesian_lottery.findings import claims, results
+from bayesian_lottery.findings import claims, exported, results
 from bayesian_lottery.findings.claims.page import page
+from bayesian_lottery.findings.columns import LAYER_DTYPES, RUN_DTYPES
 
 
 def main() -> None:
@@ -27,8 +28,9 @@ def main() -> None:
     parser.add_argument("--html", type=Path, required=True, help="the same as a page to read")
     given = parser.parse_args()
 
-    runs, layers = results.read(given.runs), results.read(given.layers)
-    exports = next(map(results.read, given.exports), None)
+    runs = results.read_whole(given.runs, RUN_DTYPES)
+    layers = results.read_whole(given.layers, LAYER_DTYPES)
+    exports = next((results.read_whole(path, exported.DTYPES) for path in given.exports), None)
     table = claims.table(runs, layers, given.options, exports)
     with atomic(given.csv) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

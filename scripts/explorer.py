@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from bayesian_lottery import errors
 from bayesian_lottery.files import write_text
 from bayesian_lottery.findings import claims, explorer, results
+from bayesian_lottery.findings.columns import RUN_DTYPES, SHIFT_DTYPES
 
 
 def main() -> None:
@@ -24,9 +23,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
     arguments = parser.parse_args()
 
-    runs = results.read(arguments.runs)
-    judged = pd.read_csv(arguments.claims, dtype=claims.COLUMNS)
-    shifts = results.read(arguments.shifts) if arguments.shifts else None
+    runs = results.read_whole(arguments.runs, RUN_DTYPES)
+    judged = claims.read(arguments.claims)
+    shifts = arguments.shifts and results.read_whole(arguments.shifts, SHIFT_DTYPES)
     study = (runs, judged, arguments.results, arguments.configfiles, shifts)
     write_text(arguments.output, explorer.page(*study))
 

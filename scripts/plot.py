@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bayesian_lottery import arguments, errors
-from bayesian_lottery.findings import figures, results
+from bayesian_lottery.findings import figures, published, results
 from bayesian_lottery.study import extensions
 
 
@@ -67,7 +67,11 @@ def main() -> None:
         if path.suffix[1:] not in figure.formats:
             parser.error(f"--output: {path} is none of {', '.join(figure.formats)}")
     paths = {name: getattr(given, name) for name in (figure.table, figure.nodes) if name}
-    tables = {name: results.read(path) for name, path in paths.items() if path}
+    tables = {
+        name: results.read_whole(path, published.DTYPES[name])
+        for name, path in paths.items()
+        if path
+    }
     from bayesian_lottery.findings.figures import (
         style,  # here, so that --help does not load matplotlib
     )

@@ -11,7 +11,8 @@ import pytest
 import synthetic
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.findings import results, rows
+from bayesian_lottery.findings import claims, results, rows
+from bayesian_lottery.findings.columns import RUN_DTYPES
 from bayesian_lottery.study import LATER
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +117,43 @@ def test_files_keep_the_table(tmp_path):
     for path in (tmp_path / "text.parquet", tmp_path / "absent.parquet"):
         with pytest.raises(InputError, match=str(path)):
             results.read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda runs: runs[["level"]], "it has no column dataset"),
+        (lambda runs: runs.drop(columns="model"), "it has no column model"),
+        (lambda runs: runs.drop(columns="peak_accuracy"), "it has no column peak_accuracy"),
+        (lambda runs: runs.assign(density="x"), "the column density is not of its type"),
+        (lambda runs: runs.assign(level="x"), "the column level is not of its type"),
+        (lambda runs: runs.assign(seed=0.5), "the column seed is not of its type"),
+        (lambda runs: runs.assign(model=None), "the column model is empty in a row"),
+    ],
+)
+def test_a_table_of_something_else_is_refused(tmp_path, change, words):
+    runs = results.tables(synthetic.write(tmp_path, synthetic.study(seeds=(0,), levels=1))).runs
+    results.write(change(runs), tmp_path / "runs.parquet")
+    with pytest.raises(InputError, match=rf"runs\.parquet: .*{words}"):
+        results.read_whole(tmp_path / "runs.parquet", RUN_DTYPES)
+
+
+def test_what_a_table_of_before_did_not_measure_is_null(tmp_path):
+    runs = results.tables(synthetic.write(tmp_path, synthetic.study(seeds=(0,), levels=1))).runs
+    results.write(runs.drop(columns=["gradients", "connected"]), tmp_path / "runs.parquet")
+    read = results.read_whole(tmp_path / "runs.parquet", RUN_DTYPES)
+    pd.testing.assert_frame_equal(
+        read.assign(gradients=runs["gradients"]), runs.assign(connected=read["connected"])
+    )
+    assert read["connected"].isna().all()
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"number,claim\n1,2\n", bytes(range(256))])
+def test_what_is_no_table_of_claims_is_refused(tmp_path, content):
+    (tmp_path / "claims.csv").write_bytes(content)
+    for name in ("claims.csv", "nope.csv", "."):
+        with pytest.raises(InputError, match=r"^/"):
+            claims.read(tmp_path / name)
 
 
 def test_searches_share_their_dense_row_and_are_not_mixed(tmp_path):

@@ -28,6 +28,16 @@ ABOUT = 2  # "about 10 %" is less than twice, and more than half as much
 
 _PRUNED_BY = ["scorer", "rewind", *LATER]
 
+# The columns that say what a row is of, in tables that have them; the one by which runs are told
+# from layers; and those that each row fills.
+_TOLD = (
+    *(name for name in COORDINATES if name not in LATER),
+    "peak_accuracy",
+    *("density", "layer", "name", "size", "survivors", "shift", "strength", "epoch", "drawn"),
+    *("compared", "arm", "format"),
+)
+_NEVER_NULL = ("dataset", "model", "inference", "curriculum", "seed", "level")
+
 
 def _frame(rows: list[dict], dtypes: dict, by: list[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
@@ -112,13 +122,59 @@ def read(path: str | Path) -> pd.DataFrame:
             frame = pd.read_parquet(path)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file.") from None
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        raise InputError(f"{path}: not a readable table ({error}).") from None
+    except (LookupError, MemoryError, NotImplementedError, OSError, TypeError, ValueError) as error:
+        # Those that pyarrow raises, for damage may look like anything.
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not a readable table ({reason}).") from None
     if "level" not in frame:
         raise InputError(f"{path}: no table of nodes; it has no column level.")
+    pruned = pd.to_numeric(frame["level"], errors="coerce") > 0
     for name in LATER.keys() - set(frame.columns):
-        frame[name] = pd.Series(LATER[name], frame.index, "string").where(frame["level"] > 0)
+        frame[name] = pd.Series(LATER[name], frame.index, "string").where(pruned)
     return frame
+
+
+def read_whole(path: str | Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """Read a table of a kind: as `whole` has it, where `check` lets it pass."""
+    frame = read(path)
+    check(frame, dtypes, path)
+    return whole(frame, dtypes, path)
+
+
+def check(frame: pd.DataFrame, dtypes: Mapping[str, str], path: str | Path) -> None:
+    """Raise an `InputError` unless a table says of each row what it is of; of before, it may lack
+    what was measured.
+
+    Args:
+        dtypes: of all columns that the kind of table has.
+        path: the table's.
+    """
+    for name in (name for name in _TOLD if name in dtypes):
+        if name not in frame:
+            raise InputError(f"{path}: not the table that is asked for; it has no column {name}.")
+        if name in _NEVER_NULL and frame[name].isna().any():
+            raise InputError(f"{path}: the column {name} is empty in a row; every row has one.")
+
+
+def whole(frame: pd.DataFrame, dtypes: Mapping[str, str], path: str | Path) -> pd.DataFrame:
+    """The table with all of its columns and no others; those that it lacks are null."""
+    return typed(frame.reindex(columns=list(dtypes)), dtypes, path)
+
+
+def typed(frame: pd.DataFrame, dtypes: Mapping[str, str], path: str | Path) -> pd.DataFrame:
+    """The table with its columns' types; an `InputError` names a column that is of another.
+
+    Args:
+        path: the table's, for the sentence.
+    """
+    made = {}
+    for name in frame.columns.intersection(list(dtypes)):
+        try:
+            made[name] = frame[[name]].astype({name: dtypes[name]})[name]
+        except (TypeError, ValueError) as error:
+            reason = f"{dtypes[name]}; {error}"
+            raise InputError(f"{path}: the column {name} is not of its type ({reason}).") from None
+    return frame.assign(**made)
 
 
 def nodes(frame: pd.DataFrame) -> list[dict]:

@@ -7,9 +7,11 @@ and how.
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pandas as pd
 
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import exported
 from bayesian_lottery.findings.claims import exports as claims_on_exports
 from bayesian_lottery.findings.claims import montecarlo, papers, ways
@@ -27,7 +29,7 @@ from bayesian_lottery.findings.claims.verdicts import (
     more_seeds,
 )
 
-__all__ = ["CLAIMS", "COLUMNS", "Claim", "table"]
+__all__ = ["CLAIMS", "COLUMNS", "Claim", "read", "table"]
 
 _DIGITS = 6  # of the numbers in the table
 
@@ -96,6 +98,21 @@ def table(
     corrected, q = correct(frame["verdict"].tolist(), frame["p"], 1 - settings.confidence)
     frame = frame.assign(verdict_corrected=corrected, q=q).astype(COLUMNS)
     return frame.assign(**{name: [_digits(v) for v in frame[name]] for name in ("p", "q")})
+
+
+def read(path: str | Path) -> pd.DataFrame:
+    """Read a table of claims, which is CSV; an `InputError` names a file that is none."""
+    try:
+        frame = pd.read_csv(path, dtype=COLUMNS)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file.") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not a readable table of claims ({reason}).") from None
+    for name in COLUMNS:
+        if name not in frame:
+            raise InputError(f"{path}: no table of claims; it has no column {name}.")
+    return frame
 
 
 def _rows(claim: Claim, found: list[Subject]) -> Iterator[dict]:

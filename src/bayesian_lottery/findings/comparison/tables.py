@@ -63,12 +63,8 @@ def _beside(runs: Path, name: str) -> pd.DataFrame | None:
 
 
 def _whole(frame: pd.DataFrame | None, dtypes: dict, path: Path) -> pd.DataFrame:
-    """The table with all of its columns and no others; those that it lacks are null."""
-    frame = pd.DataFrame() if frame is None else frame
-    try:
-        return frame.reindex(columns=list(dtypes)).astype(dtypes)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: a column is not of its type ({error}).") from None
+    """The whole table; without rows where there is none."""
+    return results.whole(pd.DataFrame() if frame is None else frame, dtypes, path)
 
 
 def shared(first: Side, second: Side) -> list[str]:
