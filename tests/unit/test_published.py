@@ -154,6 +154,30 @@ def test_wrong_units_are_refused(loaded, small):
         published.read(small.parent / "other")
 
 
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("other.parquet", lambda runs: runs, r"the table: 'other' is not known; choose from agree"),
+        ("runs.parquet", lambda runs: runs[:4000], r"runs\.parquet: not a readable table"),
+        ("runs.parquet", lambda runs: b"\xff" * 4000, r"runs\.parquet: not a readable table"),
+        ("runs.parquet", lambda runs: runs[:90] + bytes(800) + runs[890:], "not a readable table"),
+        ("made.json", lambda runs: b"[]", r"made\.json: \[\] is not allowed; it must be a mapping"),
+        ("made.json", lambda runs: b'{"seeds": 3}', "seeds: 3 is not allowed; it must be a list"),
+    ],
+)
+def test_a_damaged_unit_is_refused(small, name, damage, words):
+    unit = small / "seed0"
+    (unit / name).write_bytes(damage((unit / "runs.parquet").read_bytes()))
+    with pytest.raises(InputError, match=words):
+        published.read(small)
+
+
+def test_a_unit_that_does_not_say_what_made_it_is_refused(small):
+    write_json(small / "seed0/made.json", {"command": "x"})
+    with pytest.raises(InputError, match=r"seed0/made\.json: the key 'seeds' is missing"):
+        reproduction.section(small, "", pd.DataFrame(), published.read(small), {})
+
+
 @pytest.mark.parametrize("unit", ["..", ".", "a/b", "/elsewhere"])
 def test_a_unit_is_no_path(tmp_path, unit):
     kept = tmp_path / "kept.txt"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bayesian_lottery.errors import InputError
+from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.files import read_json
 from bayesian_lottery.findings import agreement, exported, last_levels, results
 from bayesian_lottery.findings.columns import (
@@ -25,7 +25,7 @@ from bayesian_lottery.findings.columns import (
     SHIFT_DTYPES,
 )
 from bayesian_lottery.findings.figures.files import folders
-from bayesian_lottery.study import configuration
+from bayesian_lottery.study import configuration, schema
 
 EVERY = results.Tables._fields  # those that every study has
 DTYPES: Mapping[str, Mapping[str, str]] = {
@@ -37,6 +37,22 @@ DTYPES: Mapping[str, Mapping[str, str]] = {
     "exports": exported.DTYPES,
     "agreement": agreement.DTYPES,
     "last_levels": last_levels.DTYPES,
+}
+_NAMES = {"type": "array", "items": {"type": "string"}}
+_MADE = {  # what is read of made.json, as JSON Schema; a study that is compared only may lack it
+    "type": "object",
+    "properties": {
+        "command": {"type": "string"},
+        "configfiles": {**_NAMES, "minItems": 1},  # absent from units of before
+        "seeds": {"type": "array", "items": {"type": "integer"}},
+        "commits": _NAMES,
+        "devices": _NAMES,
+        "networks": {"type": "integer"},
+        "left": {"type": "integer"},
+        "seconds": {"type": "number"},
+        "lacking": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "figures": {"type": "object"},
+    },
 }
 
 
@@ -56,16 +72,21 @@ def tables_of(folder: Path) -> dict[str, pd.DataFrame]:
     """The tables in a unit's folder, by their names.
 
     Raises:
-        InputError: one that every unit has is missing, or one is no Parquet file.
+        InputError: one that every unit has is missing, or one is no Parquet file, no table of
+            published studies, or lacks a column.
     """
     paths = {path.stem: path for path in folder.glob("*.parquet")}
     paths |= {name: folder / f"{name}.parquet" for name in EVERY}
-    return {name: _typed(results.read(path), DTYPES[name]) for name, path in paths.items()}
+    for name in sorted(paths.keys() - DTYPES.keys()):
+        raise choice(f"{paths[name]}: the table", name, DTYPES)
+    return {name: _table(path, DTYPES[name]) for name, path in paths.items()}
 
 
-def _typed(table: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
+def _table(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """The table with its columns' types; those of before may lack columns."""
-    return table.astype({name: dtype for name, dtype in dtypes.items() if name in table})
+    table = results.read(path)
+    results.check(table, dtypes, path)
+    return results.typed(table, dtypes, path)
 
 
 def files_of(study: Path, name: str, plan: object) -> dict[str, Path] | None:
@@ -83,8 +104,21 @@ def files_of(study: Path, name: str, plan: object) -> dict[str, Path] | None:
 
 
 def units(study: Path) -> dict[str, dict]:
-    """What made each unit of a published study, by the unit's name."""
-    return {path.parent.name: read_json(path) for path in sorted(study.glob("*/made.json"))}
+    """What made each unit of a published study, by the unit's name.
+
+    Raises:
+        InputError: a file is damaged, or is not what `publishing` writes.
+    """
+    return {path.parent.name: _made(path) for path in sorted(study.glob("*/made.json"))}
+
+
+def _made(path: Path) -> dict:
+    made = read_json(path)
+    try:
+        schema.check_options("", made, _MADE)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return made
 
 
 def configfiles(study: Path, folder: Path) -> list[Path]:

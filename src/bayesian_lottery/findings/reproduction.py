@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bayesian_lottery.errors import choice
+from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.findings import published, results
 from bayesian_lottery.findings.claims.page import corrected, evidence, more
 from bayesian_lottery.findings.columns import COORDINATES, SHIFTED
@@ -56,7 +56,7 @@ def section(
     """
     said = words(study)
     by = _differing(tables.runs)
-    run = [_quoted(scale), _made(published.units(study)), _shared(tables.runs, by)]
+    run = [_quoted(scale), _made(study), _shared(tables.runs, by)]
     parts = {
         "What was run": "\n\n".join(filter(None, run)),
         "Accuracy and calibration": _told(said, "accuracy", _accuracies(tables.runs, by)),
@@ -109,7 +109,12 @@ def _shared(runs: pd.DataFrame, by: Sequence[str]) -> str:
     return f"All networks: {', '.join(same)}." if same else ""
 
 
-def _made(made: Mapping[str, Mapping]) -> str:
+def _made(study: Path) -> str:
+    made = published.units(study)
+    for name, unit in made.items():
+        for key in ("command", "seeds", "networks", "commits", "devices", "seconds"):
+            if key not in unit:
+                raise InputError(f"{study / name}/made.json: the key {key!r} is missing.")
     rows = [
         (name, len(unit["seeds"]), unit["networks"], unit.get("left", 0),
          f"{unit['seconds'] / 3600:.2f}", ", ".join(unit["devices"]),
