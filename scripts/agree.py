@@ -6,6 +6,7 @@ from pathlib import Path
 from bayesian_lottery import arguments, errors
 from bayesian_lottery.findings import agreement, results
 from bayesian_lottery.findings.columns import RUN_DTYPES
+from bayesian_lottery.study import told_checks
 
 
 def main() -> None:
@@ -25,9 +26,10 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, required=True, help="the same table as CSV")
     given = parser.parse_args()
 
-    told, tickets = given.options.get("arms", {}), given.options.get("tickets", {})
+    told_checks.check("--options", given.options)
+    arms, tickets = given.options.get("arms", {}), given.options.get("tickets", {})
     runs = results.read_whole(given.runs, RUN_DTYPES)
-    table = agreement.table(runs, told, tickets, given.results)
+    table = agreement.table(runs, arms, tickets, given.results)
     results.write(table, given.parquet, given.csv)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import synthetic
 
+from bayesian_lottery.errors import InputError
 from bayesian_lottery.findings import claims, results
 from bayesian_lottery.findings.claims.verdicts import SUPPORTED, UNDECIDED, VERDICTS
 
@@ -58,6 +59,25 @@ def test_script_refuses_in_one_sentence(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("error: claims.statistic: 'best' is not known")
     assert not csv.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"curricula": ["main"]},
+            "claims.curricula: ['main'] is not allowed; it must be a mapping",
+        ),
+        ({"curricula": {"main": 3}}, "claims.curricula.main: 3 is not allowed; it must be text"),
+        ({"controls": "x"}, "claims.controls: 'x' is not allowed; it must be a list"),
+        ({"tickets": {"no": "x"}}, "claims.tickets: 'no' is not a key; known are search"),
+        ({"kinds": 3}, "claims.kinds: 3 is not allowed; it must be a mapping"),
+        ({"arms": {"inferences": [3]}}, "claims.arms.inferences: [3] is not allowed"),
+    ],
+)
+def test_options_of_another_type_are_refused(options, words):
+    with pytest.raises(InputError, match=f"^{re.escape(words)}"):
+        claims.options.Options.of(options)
 
 
 def test_claims_need_no_torch():

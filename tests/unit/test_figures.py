@@ -1,5 +1,6 @@
 """The registry of figures: what each takes, and what it says where it cannot be drawn."""
 
+import re
 import subprocess
 import sys
 
@@ -122,6 +123,25 @@ def test_nothing_to_show_says_why(trunks, whole, tmp_path):
         draw("figure1", {"runs": runs}, statistic="selected")
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("figure1", {"statistic": ["peak"]}, "statistic: ['peak'] is not allowed"),
+        ("figure1", {"models": [3]}, "models entry 1: 3 is not allowed; it must be text"),
+        ("figure2", {"levels": 3}, "levels: 3 is not allowed; it must be a list"),
+        ("figure3", {"level": "x"}, "level: 'x' is not allowed; it must be a whole number"),
+        ("figure1", {"tickets": 3}, "tickets: 3 is not allowed; it must be a mapping"),
+        ("figure1", {"tickets": {"no": "x"}}, "tickets: 'no' is not a key; known are search"),
+        ("figure10", {"kinds": {"search": 3}}, "kinds.search: 3 is not allowed"),
+        ("figure14", {"arms": {"branches": {"a": {"no": 1}}}}, "branches.a: 'no' is not a key"),
+        ("table1", {"models": ["a"]}, "'models' is not known; it takes none."),
+    ],
+)
+def test_options_of_another_type_are_refused(name, options, words):
+    with pytest.raises(InputError, match=f"^figure option.*{re.escape(words)}"):
+        figures.plan(name, [], options)
+
+
 def test_wrong_requests_are_refused(trunks, whole):
     with pytest.raises(InputError, match="figure1, figure10, figure11"):
         draw("figure0", trunks)
@@ -135,7 +155,7 @@ def test_wrong_requests_are_refused(trunks, whole):
     for name in figures.FIGURES:
         with pytest.raises(InputError, match="colour"):
             draw(name, trunks, colour="red")
-    with pytest.raises(InputError, match="not a list"):
+    with pytest.raises(InputError, match="models: 'vit_tiny' is not allowed; it must be a list"):
         draw("figure1", trunks, models="vit_tiny")
     with pytest.raises(InputError, match="absent"):
         style.applied("absent.mplstyle")

@@ -5,12 +5,20 @@ from dataclasses import dataclass, field, fields
 
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.study import schema, told_checks
 from bayesian_lottery.study.node_metrics import STATISTICS
 from bayesian_lottery.tickets.scores import scorers_for
 
 # The inferences that the papers speak of.
 POINT, POSTERIOR, TUNED = "deterministic", "bayesian", "tuned"
 CURRICULA = {"main": None, "low_lr": "low_lr", "warmup": "warmup"}
+# Of what is no number and no choice, as JSON Schema.
+_ALLOWED = {
+    "properties": {
+        "curricula": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+        "controls": {"type": "array", "items": {"type": "string"}},
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class Options:
         for name in given:
             if name not in known:
                 raise choice("claims", name, known)
+        told_checks.check("claims", given)
+        schema.check_options("claims", given, _ALLOWED)
         return cls(**given)
 
     def kind(self, coordinate: str, name: str) -> str:

@@ -16,6 +16,7 @@ from bayesian_lottery.errors import choice
 from bayesian_lottery.findings.figures import plans
 from bayesian_lottery.findings.figures.selection import Node, NothingToShow
 from bayesian_lottery.findings.figures.shown import measured
+from bayesian_lottery.study import told_checks
 
 __all__ = ["FIGURES", "Figure", "NothingToShow", "draw", "measured", "options_of", "plan", "save"]
 
@@ -118,15 +119,16 @@ def plan(name: str, nodes: Sequence[Node], options: Mapping):
     """
     if name not in FIGURES:
         raise choice("figure", name, FIGURES)
+    told_checks.check("figure options", options)
     own = dict(options)
     tickets, searches = own.pop("tickets", {}), own.pop("kinds", {}).get("search", {})
-    told = own.pop("arms", {})
+    arms = own.pop("arms", {})
     every = [study.filled(node) for node in nodes]
     if FIGURES[name].ways:
         return FIGURES[name].plan(every, own, searches)
     ours = [node for node in every if study.is_shown(node, tickets)]
     if FIGURES[name].arms:
-        return FIGURES[name].plan(ours, own, told)
+        return FIGURES[name].plan(ours, own, arms)
     return FIGURES[name].plan(ours, own)
 
 

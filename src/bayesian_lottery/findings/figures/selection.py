@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bayesian_lottery.errors import InputError, choice
+from bayesian_lottery.errors import InputError, choice, short
 from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.study import schema
 from bayesian_lottery.study.nodes import LATER
 from bayesian_lottery.tickets.rewinds import REWINDS
 
@@ -24,7 +25,16 @@ Where = dict[str, Any]
 
 # Options that figures take; None leaves the choice to `panels` or `scorer`.
 SELECTION = {"dataset": None, "models": None, "curriculum": None, "rewind": None}
-_LISTS = {"models", "levels", "densities"}
+# What each option may be, as JSON Schema; of densities their figures say what each may be.
+_TEXT, _WHOLE = {"type": ["string", "null"]}, {"type": ["integer", "null"]}
+_TEXTS = ("dataset", "model", "curriculum", "rewind", "scorer", "search", "branch", "layer")
+_ALLOWED: dict[str, Mapping] = {
+    **dict.fromkeys((*_TEXTS, "statistic", "metric"), _TEXT),
+    **dict.fromkeys(("level", "seed"), _WHOLE),
+    "models": {"type": ["array", "null"], "items": {"type": "string"}},
+    "levels": {"type": ["array", "null"], "items": {"type": "integer"}},
+    "densities": {"type": ["array", "null"]},
+}
 
 # What level 0 does not have, for all trunks share it.
 _PRUNED_BY = ("scorer", "rewind", *LATER)
@@ -46,12 +56,13 @@ def words(inference: str) -> str:
 
 
 def with_defaults(given: Mapping, defaults: Mapping) -> dict:
-    """`defaults` overlaid with `given`; an `InputError` names an option not known or no list."""
+    """`defaults` under `given`; an `InputError` names an option not known or of another type."""
     for name, value in given.items():
         if name not in defaults:
+            if not defaults:
+                raise InputError(f"figure option: {short(name)} is not known; it takes none.")
             raise choice("figure option", name, defaults)
-        if name in _LISTS and not isinstance(value, list | None):
-            raise InputError(f"figure option {name}: {value!r} is not a list.")
+        schema.check_options(f"figure option {name}", value, _ALLOWED.get(name, {}))
     return {**defaults, **given}
 
 

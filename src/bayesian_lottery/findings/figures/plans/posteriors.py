@@ -119,6 +119,8 @@ def chains(nodes: Sequence[Node], options: Mapping, told: Mapping) -> Chains:
     }
     ticket = f"{pool['dataset']}, {pool['model']}"
     shown = f"{ticket}, {arm.words}, level {pool['level']}, seed {pool['seed']}"
+    if "rhat" not in told.get("convergence", {}):
+        raise InputError("figure options.arms.convergence: the key 'rhat' is missing.")
     return Chains(its, told["convergence"]["rhat"], shown)
 
 
