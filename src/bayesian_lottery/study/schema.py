@@ -61,11 +61,42 @@ def check_schema(config: Mapping, schema_file: str | Path) -> None:
         raise InputError(_sentence(error))
 
 
-def check_options(key: str, values: Mapping, schema: Mapping) -> None:
-    """Raise an `InputError` unless the options `values` of `key` fit their schema."""
+def check_options(key: str, values: object, schema: Mapping) -> None:
+    """Raise an `InputError` unless `values`, of `key`, fit their schema."""
     error = best_match(_Validator(schema).iter_errors(values))
     if error:
         raise InputError(_sentence(error, key))
+
+
+def check_entry(key: str, entry: object, section: str, schema_file: str | Path) -> None:
+    """Raise an `InputError` unless `entry` could be one of a section of the configuration.
+
+    Args:
+        key: what the sentence calls it.
+    """
+    if schema := _beside(schema_file):
+        check_options(key, entry, schema["properties"][section]["additionalProperties"])
+
+
+def check_study(key: str, study: object, schema_file: str | Path) -> None:
+    """Raise an `InputError` unless `study` could be a configuration, defaults filled in, of which
+    the names of data sets and curricula suffice.
+
+    Args:
+        key: what the sentence calls it.
+    """
+    if schema := _beside(schema_file):
+        for name in ("datasets", "curricula"):
+            schema["properties"][name] = {"type": ["object", "array"]}
+        schema["required"] = ["results", "datasets", "curricula", "trunks", "branches"]
+        check_options(key, study, schema)
+
+
+def _beside(schema_file: str | Path) -> dict | None:
+    """The schema; None where a script lies alone, for Snakemake has fetched it from git: what it is
+    given then is the workflow's, which has checked it."""
+    path = Path(schema_file)
+    return yaml.safe_load(path.read_text()) if path.exists() else None
 
 
 def check_variants(config: Mapping, section: str, registry: Mapping) -> None:
