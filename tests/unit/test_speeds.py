@@ -9,6 +9,7 @@ from timed_study import DIGITS, finish, load, node
 
 from bayesian_lottery import study
 from bayesian_lottery.errors import InputError
+from bayesian_lottery.inference import kinds
 from bayesian_lottery.running import cost, speeds, work
 from bayesian_lottery.running.speeds import Speed
 from bayesian_lottery.study import Node
@@ -133,6 +134,20 @@ def test_networks_side_by_side_tell_nothing_of_networks_alone(loaded):
         tests = speeds.evaluated(settings, DIGITS)
         expected = measured.start + 4 * an_epoch + 1e-3 * tests
         assert measured.seconds(settings) == pytest.approx(expected)
+
+
+def test_results_of_an_inference_that_is_registered_no_more_tell_nothing(loaded, registries):
+    config, nodes = loaded
+    finish(config, node(nodes, "bayesian", 0), 9.0, 1e-3)
+    measured = speeds.measure(config, work.runs(config["results"]))
+    kinds.KINDS["own"] = kinds.KINDS["bayesian"]
+    finish(config, replace(node(nodes, "bayesian", 1), inference="own"), 2.0, 1e-3)
+    del kinds.KINDS["own"]
+    found = work.runs(config["results"])
+    assert len(found) == 2 and speeds.measure(config, found) == measured
+    settings = {**study.node_settings(config, node(nodes, "bayesian", 1)), "inference": "own"}
+    with pytest.raises(InputError, match=r"^inference: 'own' is not known; choose from b"):
+        kinds.kind_of(settings)
 
 
 def measured_card(folder, **seconds):

@@ -191,13 +191,13 @@ def read(
     kind, options = kinds.kind_name(settings), kinds.options_of(settings)
     if predicts not in (None, MEAN, SAMPLES):
         raise choice("predicts", predicts, (MEAN, SAMPLES))
-    if kinds.KINDS[kind].own_draws and predicts != MEAN:
+    if kinds.named_kind(kind).own_draws and predicts != MEAN:
         raise InputError(
             f"{folder}: {settings['inference']} predicts by draws, and no compact network holds "
             "them, nor another format; `tickets.load(...).module()` gives their mean, and so does "
             "an export of it."
         )
-    if not kinds.KINDS[kind].stochastic:
+    if not kinds.named_kind(kind).stochastic:
         samples = 1
     elif predicts == MEAN:
         template = models.build(models.of(settings), images.image_shape, len(images.classes))

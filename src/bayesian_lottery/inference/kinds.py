@@ -9,7 +9,7 @@ This module loads no torch, so that the workflow can read the names quickly.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bayesian_lottery.errors import InputError
+from bayesian_lottery.errors import InputError, few, short
 from bayesian_lottery.imports import named
 from bayesian_lottery.inference.mean_field import Tuned, Variational
 from bayesian_lottery.inference.monte_carlo import Exact, Hmc, Mclmc, Nuts, Sghmc, Sgld, Swag
@@ -265,8 +265,22 @@ def kind_name(settings: Mapping) -> str:
 
 
 def kind_of(settings: Mapping) -> Kind:
-    """As `kind_name`, the entry."""
-    return KINDS[kind_name(settings)]
+    """As `kind_name`, the entry.
+
+    Raises:
+        InputError: it is of an extension, which is not loaded.
+    """
+    return named_kind(kind_name(settings))
+
+
+def named_kind(name: str) -> Kind:
+    """The entry of `KINDS` of this name; an `InputError` says that there is none."""
+    if name not in KINDS:
+        raise InputError(
+            f"inference: {short(name)} is not known; choose from {few(sorted(KINDS))}, or name the "
+            "file that registers it under extensions."
+        )
+    return KINDS[name]
 
 
 def members_of(settings: Mapping) -> int:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.inference.kinds import KINDS
+from bayesian_lottery.inference.kinds import named_kind
 from bayesian_lottery.inference.survivors import State, Survivors
 from bayesian_lottery.tickets.masks import Mask
 
@@ -160,8 +160,11 @@ def build(kind: str, template: nn.Module, options: Mapping | None = None) -> Net
         kind: a key of `kinds.KINDS`.
         template: a model of `models.build`; used for the forward pass from now on.
         options: the kind's.
+
+    Raises:
+        InputError: there is no such kind.
     """
-    return KINDS[kind].load()(template, options or {})
+    return named_kind(kind).load()(template, options or {})
 
 
 def check_shapes(what: object, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -14,7 +14,14 @@ from typing import NamedTuple
 
 from bayesian_lottery.errors import InputError, few
 from bayesian_lottery.files import read_json
-from bayesian_lottery.inference.kinds import draws_of, kind_of, members_of, options_of
+from bayesian_lottery.inference.kinds import (
+    KINDS,
+    draws_of,
+    kind_name,
+    kind_of,
+    members_of,
+    options_of,
+)
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.models.costs import COSTS
 from bayesian_lottery.study.datasets import Images, images_of
@@ -205,13 +212,17 @@ def measure(
 ) -> Measured:
     """The speeds that the metrics `results` tell of, on devices whose names are `wanted`.
 
-    Networks that trained side by side tell of `networks_per_job` above 1, the others of 1.
+    Networks that trained side by side tell of `networks_per_job` above 1, the others of 1. Those of
+    a kind of inference that is registered no more, which no node of the configuration is, tell
+    nothing.
     """
     together = config["networks_per_job"] > 1
     results = {
         path: metrics
         for path, metrics in results.items()
-        if (metrics["cost"]["side_by_side"] > 1) == together and metrics["cost"]["epochs"]
+        if (metrics["cost"]["side_by_side"] > 1) == together
+        and metrics["cost"]["epochs"]
+        and kind_name(metrics["settings"]) in KINDS
     }
     devices = Counter(metrics["provenance"]["device"] for metrics in results.values())
     device = next((name for name, _ in devices.most_common() if wanted(name)), None)
