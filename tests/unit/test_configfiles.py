@@ -101,6 +101,8 @@ def test_aliases_that_stand_for_a_thousand_million_values_are_refused_at_once(tm
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml: no such file; start in the folder"):
         configfiles.read(tmp_path / "nowhere.yaml")
+    with pytest.raises(InputError, match=": a folder; a configuration is a YAML or JSON file"):
+        configfiles.read(tmp_path)
 
 
 @pytest.mark.parametrize(

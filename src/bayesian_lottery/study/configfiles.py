@@ -37,6 +37,8 @@ def read(path: str | Path) -> dict:
     from snakemake.exceptions import WorkflowError
 
     try:
+        if Path(path).is_dir():
+            raise InputError(f"{path}: a folder; a configuration is a YAML or JSON file.")
         if not Path(path).is_file():
             raise InputError(f"{path}: no such file; start in the folder that Snakemake runs in.")
         text = Path(path).read_text(encoding="utf-8")
