@@ -24,7 +24,7 @@ def test_a_valid_configuration_gives_its_trunks(config):
     ("path", "value", "sentence"),
     [
         ("trunks.0.model", "resnet21", "trunks entry 1.model: 'resnet21' is not known; choose"),
-        ("trunks.0.model", "vgg11", "model: vgg11 "),
+        ("trunks.0.model", "vgg11", "trunks entry 1.model: vgg11 does not take images of 8 x 8"),
         ("datasets.digits.source", "digit", "datasets.digits.source: 'digit' is not known"),
         ("curricula.demo.milestones", [6, 50], "curricula.demo.milestones: 50 must be below the"),
         ("curricula.demo.warmup_epochs", 50, "curricula.demo.warmup_epochs: 50 is more than the"),

@@ -165,7 +165,10 @@ def _check_training(
 ) -> None:
     """Refuse a model that does not take a data set's images, and crops and batches too large."""
     if images.shape:
-        models.check(choices.model(config, model), images.shape)
+        try:
+            models.check(choices.model(config, model), images.shape)
+        except InputError as error:
+            raise InputError(f"{_entry(config, name, model)}{error}") from None
         datasets.check_augment(name, config["datasets"][name]["augment"], images.shape)
         datasets.check_shifts(config, name, images.shape)
     batch_size = config["curricula"][curriculum]["batch_size"]
@@ -174,6 +177,17 @@ def _check_training(
             f"curricula.{curriculum}.batch_size: {batch_size} is more than the "
             f"{images.train} training images of {name}."
         )
+
+
+def _entry(config: Mapping, dataset: str, model: str) -> str:
+    """The first entry of the trunks that asks for a model on a data set, as a sentence begins;
+    nothing where branches alone do."""
+    for number, entry in enumerate(config["trunks"], 1):
+        values = (entry[key] for key in ("dataset", "model"))
+        asked = [value if isinstance(value, list) else [value] for value in values]
+        if dataset in asked[0] and model in asked[1]:
+            return f"trunks entry {number}."
+    return ""
 
 
 def _check_foreign(config: Mapping) -> None:
