@@ -128,12 +128,19 @@ def _sentence(error: ValidationError, root: str = "") -> str:
     if error.validator == "additionalProperties":
         known = error.schema["properties"]
         unknown = next(name for name in error.instance if name not in known)
-        close = difflib.get_close_matches(unknown, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {few(known)}."
+        within = [f"{name}.{unknown}" for name in known if unknown in _keys(known[name])]
+        close = within or difflib.get_close_matches(unknown, known, n=1)
+        meant = " or ".join(map(repr, close))
+        hint = f"did you mean {meant}?" if close else f"known are {few(known)}."
         return f"{where}{short(unknown)} is not a key; {hint}"
     if error.validator == "uniqueItems":
         return f"{where}{short(error.instance)} holds a value twice."
     return f"{where}{short(error.instance)} is not allowed; it must be {_allowed(error)}."
+
+
+def _keys(schema: Mapping) -> Mapping:
+    """The keys that a mapping of a schema has by name; none of what is no such mapping."""
+    return schema.get("properties", {})
 
 
 def _allowed(error: ValidationError) -> str:
@@ -142,7 +149,8 @@ def _allowed(error: ValidationError) -> str:
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
     types = schema.get("type", "string")  # propertyNames gives no type: names are text
-    words = " or ".join(_A_TYPE[name] for name in ([types] if isinstance(types, str) else types))
+    types = [types] if isinstance(types, str) else types
+    words = " or ".join(_A_TYPE[name] for name in types)
     limits = [text.format(schema[name]) for name, text in _LIMITS.items() if name in schema]
     if "pattern" in schema:
         limits.insert(0, "of letters, digits, '_' and '-', starting with a letter or digit,")
@@ -150,4 +158,17 @@ def _allowed(error: ValidationError) -> str:
     text = error.instance if isinstance(error.instance, str) else ""
     if "number" in types and re.fullmatch(r"[-+.\d]+e[-+]?\d+", text):
         return f"{allowed} (YAML reads 1e-3 as text: write 1.0e-3 or 0.001)"
+    if {"number", "integer", "boolean"}.intersection(types) and _is_plain(text):
+        return (
+            f"{allowed} (it is text, as quotes make it, and --config all that is inside a mapping "
+            "or list; write it into a configuration file, without quotes)"
+        )
     return f"{allowed}, for {schema['because']}" if "because" in schema else allowed
+
+
+def _is_plain(text: str) -> bool:
+    """Whether YAML reads a text as a number, true or false."""
+    try:
+        return isinstance(yaml.safe_load(text), int | float)
+    except yaml.YAMLError:
+        return False
