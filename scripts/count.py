@@ -1,12 +1,11 @@
 """Count the products of a model's layers for the images of a data set."""
 
 import argparse
+import json
 from pathlib import Path
 
-from bayesian_lottery import arguments, errors
+from bayesian_lottery import errors
 from bayesian_lottery.running import warm
-
-SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
 
 def main() -> None:
@@ -15,19 +14,14 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="its name")
     parser.add_argument("--model", required=True, help="name of the model")
     parser.add_argument(
-        "--definition",
-        type=arguments.json_value,
-        help="of a model of the configuration, as JSON; or null",
+        "--definition", type=json.loads, help="of a model of the configuration, as JSON; or null"
     )
     parser.add_argument("--output", "--out", type=Path, required=True, help="JSON file to write")
     given = parser.parse_args()
     warm.delegate()
 
-    from bayesian_lottery.study import schema
     from bayesian_lottery.training.counting import count  # this imports torch
 
-    if given.definition is not None:
-        schema.check_entry("--definition", given.definition, "models", SCHEMA)
     count(given.data, given.dataset, given.model, given.output, given.definition)
 
 

@@ -8,11 +8,12 @@ what is measured of exported networks, are a unit of work, which Snakemake takes
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from bayesian_lottery import arguments, errors, study
 from bayesian_lottery.errors import InputError
-from bayesian_lottery.study import configuration, extensions, schema
+from bayesian_lottery.study import configuration, extensions
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
@@ -42,7 +43,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--study",
-        type=arguments.json_value,
+        type=json.loads,
         help="the configuration as JSON; of datasets and curricula the names suffice",
     )
     arguments.add_configuration(parser)
@@ -51,7 +52,6 @@ def main() -> None:
     if given.study is None:
         paths = configured(given)
     else:
-        schema.check_study("--study", given.study, SCHEMA)
         extensions.load(given.study.get("extensions", []))
         paths = study.metrics_files(given.study)
     for path in paths:

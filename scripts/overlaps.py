@@ -1,16 +1,15 @@
 """Write what masks have in common, or how far they moved as watched networks trained: a table."""
 
 import argparse
+import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from bayesian_lottery import arguments, errors, study
+from bayesian_lottery import errors, study
 from bayesian_lottery.findings import overlaps, results
-from bayesian_lottery.study import Node, extensions, schema
-
-SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
+from bayesian_lottery.study import Node, extensions
 
 TABLES: dict[str, Callable[[Mapping, Iterable[Node]], pd.DataFrame]] = {
     "overlaps": lambda config, nodes: overlaps.table(config, study.pairs(config, nodes)),
@@ -22,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--study",
-        type=arguments.json_value,
+        type=json.loads,
         required=True,
         help="the configuration as JSON; of datasets and curricula the names suffice",
     )
@@ -30,7 +29,6 @@ def main() -> None:
     parser.add_argument("--parquet", type=Path, required=True, help="the table to write")
     parser.add_argument("--csv", type=Path, required=True, help="the same table as CSV")
     given = parser.parse_args()
-    schema.check_study("--study", given.study, SCHEMA)
     extensions.load(given.study.get("extensions", []))
     table = TABLES[given.table](given.study, study.nodes(given.study))
     results.write(table, given.parquet, given.csv)

@@ -5,19 +5,17 @@ Of chains of draws it is told, too, how far they agree.
 """
 
 import argparse
+import json
 from pathlib import Path
 
-from bayesian_lottery import arguments, errors
+from bayesian_lottery import errors
 from bayesian_lottery.running import warm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--task",
-        type=arguments.json_task,
-        required=True,
-        help="the pool, as JSON: {node, settings}",
+        "--task", type=json.loads, required=True, help="the pool, as JSON: {node, settings}"
     )
     parser.add_argument("--data", type=Path, required=True, help="decoded data set")
     for name in ("predictions", "metrics"):

@@ -1,14 +1,11 @@
 """Decode one data set into the file that every training job reads."""
 
 import argparse
+import json
 import os
-from pathlib import Path
 
-from bayesian_lottery import arguments, errors
+from bayesian_lottery import errors
 from bayesian_lottery.data import sources
-from bayesian_lottery.study import schema
-
-SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
 
 
 def main() -> None:
@@ -17,7 +14,7 @@ def main() -> None:
     parser.add_argument(
         "--settings",
         required=True,
-        type=arguments.json_value,
+        type=json.loads,
         help="its settings as JSON: source and, where the source has them, root, size (pixels)"
         " and test_fraction; and classes, those to keep, and images, how many of training",
     )
@@ -30,7 +27,6 @@ def main() -> None:
         " rule's threads, else as many as there are cores)",
     )
     options = parser.parse_args()
-    schema.check_entry("--settings", options.settings, "datasets", SCHEMA)
     sources.prepare(options.name, options.settings, options.output, options.threads)
 
 

@@ -1,9 +1,10 @@
 """Write the mask of a level from the weights of the dense network, trained before."""
 
 import argparse
+import json
 from pathlib import Path
 
-from bayesian_lottery import arguments, errors, gpus
+from bayesian_lottery import errors, gpus
 from bayesian_lottery.running import warm
 
 
@@ -11,7 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--task",
-        type=arguments.json_task,
+        type=json.loads,
         required=True,
         help="the dense node, as JSON: {node, settings}; the level unless it is 1; and of the "
         "level's settings ranking, ranking_options and pattern, where it has them",

@@ -15,7 +15,7 @@ written are the weights that it has there:
 """
 
 import argparse
-import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,6 @@ from bayesian_lottery import arguments, errors, gpus
 from bayesian_lottery.running import warm
 
 SCHEMA = Path(__file__).parents[1] / "workflow/schemas/config.schema.yaml"
-_OBJECT = {"type": "object"}
-TASKS = {
-    "type": "array",
-    "minItems": 1,
-    "items": {
-        "type": "object",
-        "required": ["node", "settings"],
-        "additionalProperties": False,
-        "properties": {
-            **dict.fromkeys(("node", "settings", "rewinding"), _OBJECT),
-            "collapse": {"type": "string"},
-        },
-    },
-}
 
 
 def configured(given: argparse.Namespace) -> list[dict]:
@@ -60,45 +46,6 @@ def configured(given: argparse.Namespace) -> list[dict]:
     return [{**study.task(config, node), **study.files(config, node)} for node in chosen]
 
 
-def told(given: argparse.Namespace, inputs: type, outputs: type) -> list[dict]:
-    """The tasks with their files, as the workflow gives both.
-
-    Args:
-        inputs, outputs: classes whose fields the files are, but for the outputs of rewinds.
-
-    Raises:
-        InputError: one of the lists is no such list.
-    """
-    from bayesian_lottery.study import schema
-
-    schema.check_options("--tasks", given.tasks, TASKS)
-    early = "rewinding" in given.tasks[0]
-    made = {"required": ["weights"]} if early else fields_of(outputs)
-    files = {"inputs": fields_of(inputs), "outputs": made}
-    each = {"type": "object", "required": [*files], "properties": files}
-    schema.check_options("--files", given.files, {"type": "array", "items": each})
-    if len(given.files) != len(given.tasks):
-        raise errors.InputError(
-            f"--files: {len(given.files)} entries are not allowed; it must be one for each of the "
-            f"{len(given.tasks)} tasks."
-        )
-    return [{**task, **files} for task, files in zip(given.tasks, given.files, strict=True)]
-
-
-def fields_of(files: type) -> dict:
-    """The JSON Schema of a mapping with the fields of a class of files."""
-    every = dataclasses.fields(files)
-    missing = dataclasses.MISSING
-    needed = [f.name for f in every if f.default is missing and f.default_factory is missing]
-    known = {
-        field.name: {"type": "string" if field.name in needed else ["string", "object", "array"]}
-        for field in every
-    }
-    return {
-        "type": "object", "required": needed, "additionalProperties": False, "properties": known,
-    }  # fmt: skip
-
-
 def paths(files: Any) -> Any:
     """The same mapping or list with Paths in place of texts."""
     if isinstance(files, dict):
@@ -114,19 +61,17 @@ def main() -> None:
     arguments.add_configuration(parser)
     parser.add_argument("--rewind", help="write what this rewind needs of dense networks")
     parser.add_argument(
-        "--tasks", type=arguments.json_value, help="the workflow's: a JSON list of {node, settings}"
+        "--tasks", type=json.loads, help="the workflow's: a JSON list of {node, settings}"
     )
     parser.add_argument(
-        "--files",
-        type=arguments.json_value,
-        help="the workflow's: a JSON list of {inputs, outputs}",
+        "--files", type=json.loads, help="the workflow's: a JSON list of {inputs, outputs}"
     )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument(
         "--checkpoint-seconds", type=float, default=300, help="how often to save (default: 300)"
     )
     given = parser.parse_args()
-    if bool(given.nodes) == (given.tasks is not None and given.files is not None):
+    if bool(given.nodes) == bool(given.tasks and given.files):
         parser.error("give the folders of nodes, or --tasks and --files")
     warm.delegate()
     gpus.claim_gpu()
@@ -135,7 +80,11 @@ def main() -> None:
     from bayesian_lottery.training.early import write_early
     from bayesian_lottery.training.jobs import Inputs, Outputs, Task, run_script, script
 
-    whole = configured(given) if given.nodes else told(given, Inputs, Outputs)
+    if given.nodes:
+        whole = configured(given)
+    else:
+        pairs = zip(given.tasks, given.files, strict=True)
+        whole = [{**task, **files} for task, files in pairs]
     run = given.device, given.checkpoint_seconds
     if "rewinding" in whole[0]:
         with script():

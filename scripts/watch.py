@@ -5,9 +5,10 @@ and stops with exit status 143.
 """
 
 import argparse
+import json
 from pathlib import Path
 
-from bayesian_lottery import arguments, errors, gpus
+from bayesian_lottery import errors, gpus
 from bayesian_lottery.running import warm
 
 
@@ -17,7 +18,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--task",
-        type=arguments.json_task,
+        type=json.loads,
         required=True,
         help="the dense node, as JSON: {node, settings}, the scorer and the search with them",
     )

@@ -40,11 +40,6 @@ def count(text: str) -> int:
     )
 
 
-def json_value(text: str) -> object:
-    """The type of an option that is JSON, of what the script looks at itself."""
-    return json.loads(text)
-
-
 def json_object(text: str) -> dict:
     """The type of an option that is a JSON object."""
     options = json.loads(text)  # argparse reports a ValueError, which a JSON error is
@@ -53,14 +48,4 @@ def json_object(text: str) -> dict:
     return options
 
 
-def json_task(text: str) -> dict:
-    """The type of an option that is a JSON object with an object `node` and one `settings`."""
-    task = json_object(text)
-    if not all(isinstance(task.get(name), dict) for name in ("node", "settings")):
-        raise ValueError
-    return task
-
-
-json_value.__name__ = "JSON"  # argparse puts these in "invalid ... value"
-json_object.__name__ = "JSON object"
-json_task.__name__ = "JSON object {node, settings}"
+json_object.__name__ = "JSON object"  # argparse puts it in "invalid ... value"

@@ -68,37 +68,6 @@ def check_options(key: str, values: object, schema: Mapping) -> None:
         raise InputError(_sentence(error, key))
 
 
-def check_entry(key: str, entry: object, section: str, schema_file: str | Path) -> None:
-    """Raise an `InputError` unless `entry` could be one of a section of the configuration.
-
-    Args:
-        key: what the sentence calls it.
-    """
-    if schema := _beside(schema_file):
-        check_options(key, entry, schema["properties"][section]["additionalProperties"])
-
-
-def check_study(key: str, study: object, schema_file: str | Path) -> None:
-    """Raise an `InputError` unless `study` could be a configuration, defaults filled in, of which
-    the names of data sets and curricula suffice.
-
-    Args:
-        key: what the sentence calls it.
-    """
-    if schema := _beside(schema_file):
-        for name in ("datasets", "curricula"):
-            schema["properties"][name] = {"type": ["object", "array"]}
-        schema["required"] = ["results", "datasets", "curricula", "trunks", "branches"]
-        check_options(key, study, schema)
-
-
-def _beside(schema_file: str | Path) -> dict | None:
-    """The schema; None where a script lies alone, for Snakemake has fetched it from git: what it is
-    given then is the workflow's, which has checked it."""
-    path = Path(schema_file)
-    return yaml.safe_load(path.read_text()) if path.exists() else None
-
-
 def check_variants(config: Mapping, section: str, registry: Mapping) -> None:
     """Refuse variants whose kind is not known, or whose options do not fit it or one another."""
     for name, entry in config.get(section, {}).items():
