@@ -274,6 +274,15 @@ def test_a_study_laid_over_another_shares_networks_in_its_results(tmp_path, name
     assert published.shares_networks(tmp_path / "study", tmp_path) == shared
 
 
+def test_branches_stand_at_the_density_of_their_ticket(small):
+    tables = published.read(small)
+    runs = tables.runs.copy()
+    runs.loc[runs["branch"].notna(), "density"] = 1.0  # as of small dense networks
+    judged = claims.table(runs, tables.layers, {})
+    page = reproduction.section(small, "", judged, tables._replace(runs=runs), {})
+    assert "| reinit | 51.2 % |" in page and "| reinit | 100.0 % |" not in page
+
+
 def test_claims_on_another_studys_networks_are_counted_only():
     row = {
         "number": 1,

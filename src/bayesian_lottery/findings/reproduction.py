@@ -200,13 +200,15 @@ def _accuracies(runs: pd.DataFrame, by: Sequence[str]) -> str:
 
 
 def _branches(runs: pd.DataFrame, by: Sequence[str]) -> str:
-    """Of branches, at all of their levels: final accuracy, and how far it is from the ticket's."""
+    """Of branches, at the density of their ticket: final accuracy, and how far from the ticket's.
+
+    Small dense networks have another density than the ticket that they are as large as.
+    """
     keys = [*_TRUNK, "level", "seed"]
-    tickets = results.trunk_rows(runs)[[*keys, "final_accuracy"]]
-    beside = results.branch_rows(runs).merge(
-        tickets.rename(columns={"final_accuracy": "ticket"}), how="left", on=keys
-    )
-    beside["difference"] = beside["final_accuracy"] - beside["ticket"]
+    tickets = results.trunk_rows(runs)[[*keys, "density", "final_accuracy"]]
+    beside = results.branch_rows(runs).merge(tickets, how="left", on=keys, suffixes=("", "_ticket"))
+    beside["density"] = beside["density_ticket"].fillna(beside["density"])
+    beside["difference"] = beside["final_accuracy"] - beside["final_accuracy_ticket"]
     columns = ["final_accuracy", "difference"]
     rows = [
         (_names(names[:-1]), names[-1], f"{100 * row['density']:.1f} %",
