@@ -205,11 +205,11 @@ def test_what_is_not_there_is_told(loaded, tmp_path, monkeypatch):
     apart = {**config, "results": str(results_there)}
     Path(study.mask_file(apart, node)).unlink()
     monkeypatch.setattr(last_levels, "MOST", 1000)
-    made = publishing.publish(apart, own, tmp_path / "small/seed1", "x", [])
+    made = publishing.publish(apart, own, tmp_path / "small/seed1", "x", ["small.yaml"])
     assert made["lacking"] == {"distances": 1, "overlaps": 1, "exports": 1, "last_levels": 2}
     for pruned in results_there.rglob("level*/metrics.json"):
         pruned.unlink()
-    made = publishing.publish(apart, own, tmp_path / "dense/seed1", "x", [])
+    made = publishing.publish(apart, own, tmp_path / "dense/seed1", "x", ["small.yaml"])
     assert made["left"] and not made["lacking"], "of what is not done, nothing else is missed"
     again = published.read(tmp_path / "small")
     assert again.distances is None and set(again.overlaps["compared"]) == {"way", "inference"}

@@ -38,6 +38,8 @@ def _nothing_trained(tmp_path, monkeypatch):
         folder = tmp_path / "data/cifar10-jpeg" / each
         folder.mkdir(parents=True)
         Image.new("RGB", (32, 32)).save(folder / "0.png")
+        for number in range(1, 80):  # a batch's in both
+            (folder / f"{number}.png").hardlink_to(folder / "0.png")
     monkeypatch.chdir(tmp_path)
 
 
