@@ -12,8 +12,8 @@ from torch import nn
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference import networks
 from bayesian_lottery.inference.langevin import Langevin
-from bayesian_lottery.inference.monte_carlo import Schedule
 from bayesian_lottery.inference.priors import NORMAL, UNIFORM
+from bayesian_lottery.inference.schedules import Schedule
 from bayesian_lottery.models.mlp import MLP
 from bayesian_lottery.randomness import generator
 from bayesian_lottery.training.engine import Engine, Plan

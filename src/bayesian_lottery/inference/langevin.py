@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesian_lottery.inference.draws import DrawingNetwork, place
-from bayesian_lottery.inference.monte_carlo import Sghmc, Sgld, check_steps
+from bayesian_lottery.inference.monte_carlo import Sghmc, Sgld
 from bayesian_lottery.inference.networks import Training, trained
 from bayesian_lottery.inference.priors import NORMAL, Family, Prior, prior_of
 from bayesian_lottery.inference.survivors import State
@@ -139,7 +139,7 @@ class LangevinNetwork(DrawingNetwork):
         return {**super().tensors(), "sampling.heat": self.heat}
 
     def optimizer(self, training: Training) -> torch.optim.Optimizer:
-        check_steps(self.kind, self.options, training.steps)
+        self.options.check(self.kind, training.steps)
         if self.clipped:
             print(
                 f"{self.clipped} weights lay outside of the prior's support and start within it",

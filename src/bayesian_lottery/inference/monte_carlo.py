@@ -10,59 +10,14 @@ from typing import ClassVar
 
 from bayesian_lottery.errors import InputError
 from bayesian_lottery.inference.priors import PriorOptions
+from bayesian_lottery.inference.schedules import Drawing, Schedule, check_points
 from bayesian_lottery.options import option
 
 MANY = 100_000  # draws, whose memory no machine has
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Which of a training's steps draw, and how large they are; steps count from 1.
-
-    steps: of the whole training.
-    burn_in: the share of training, or of each cycle, before draws.
-    cycles: of the step size; 0 is none.
-    """
-
-    steps: int
-    burn_in: float
-    cycles: int
-
-    @property
-    def length(self) -> int:
-        """Steps of a cycle; the last one may have fewer."""
-        return math.ceil(self.steps / self.cycles) if self.cycles else self.steps
-
-    @property
-    def first(self) -> int:
-        """Steps of a cycle before draws."""
-        return int(self.burn_in * self.length)
-
-    @property
-    def drawing(self) -> int:
-        """How many steps draw."""
-        whole, last = divmod(self.steps, max(self.length, 1))
-        return whole * (self.length - self.first) + max(last - self.first, 0)
-
-    def index(self, step: int) -> int | None:
-        """Which of the steps that draw it is, from 1; None if it does not."""
-        whole, within = divmod(step - 1, self.length)
-        drawn = within + 1 - self.first
-        return whole * (self.length - self.first) + drawn if drawn > 0 else None
-
-    def factor(self, step: int) -> float:
-        """What the learning rate is multiplied by (Zhang et al. 2020, equation 1)."""
-        if not self.cycles:
-            return 1.0
-        return (math.cos(math.pi * ((step - 1) % self.length) / self.length) + 1) / 2
-
-    def explores(self, step: int) -> bool:
-        """Whether the step is one without noise, as before the draws of a cycle (section 3)."""
-        return self.cycles > 0 and self.index(step) is None
-
-
-@dataclass(frozen=True)
-class Swag:
+class Swag(Drawing):
     """The options of SWAG (Maddox et al. 2019)."""
 
     share: float = option(
@@ -99,13 +54,12 @@ class Swag:
         """After how many of so many steps of training iterates are taken."""
         return int((1 - self.share) * steps)
 
-    def check(self, steps: int) -> None:
-        """Raise an `InputError`, of an option, unless so many steps leave two iterates."""
-        _check_points("share", self.share, steps, steps - self.first(steps))
+    def check(self, key: str, steps: int) -> None:
+        check_points(f"{key}.share", self.share, steps, steps - self.first(steps))
 
 
 @dataclass(frozen=True)
-class Sgld(PriorOptions):
+class Sgld(PriorOptions, Drawing):
     """The options of stochastic-gradient Langevin dynamics (Welling & Teh 2011)."""
 
     temperature: float = option(
@@ -140,11 +94,12 @@ class Sgld(PriorOptions):
         """Which of so many steps of training draw."""
         return Schedule(steps, self.burn_in, self.cycles)
 
-    def check(self, steps: int) -> None:
-        """Raise an `InputError`, of an option, unless two of so many steps draw."""
-        if self.cycles > steps:
-            raise InputError(f"cycles: {self.cycles} is more than the {steps} steps of training.")
-        _check_points("burn_in", self.burn_in, steps, self.schedule(steps).drawing)
+    def check(self, key: str, steps: int) -> None:
+        if self.cycles > steps > 0:
+            raise InputError(
+                f"{key}.cycles: {self.cycles} is more than the {steps} steps of training."
+            )
+        check_points(f"{key}.burn_in", self.burn_in, steps, self.schedule(steps).drawing)
 
 
 @dataclass(frozen=True)
@@ -157,27 +112,6 @@ class Sghmc(Sgld):
         exclusiveMinimum=0,
         maximum=1,
     )
-
-
-def _check_points(option: str, value: float, steps: int, points: int) -> None:
-    if points < 2:
-        raise InputError(
-            f"{option}: {value:g} leaves {points} of {steps} steps of training to draw from; two "
-            "at least are needed."
-        )
-
-
-def check_steps(key: str, options: Swag | Sgld, steps: int) -> None:
-    """Raise an `InputError` unless so many steps of training, if any, leave enough to draw from.
-
-    Args:
-        key: of the options.
-    """
-    try:
-        if steps:
-            options.check(steps)
-    except InputError as error:  # begins with the option's name
-        raise InputError(f"{key}.{error}") from None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bayesian_lottery.inference.draws import DrawingNetwork, place
-from bayesian_lottery.inference.monte_carlo import Swag, check_steps
+from bayesian_lottery.inference.monte_carlo import Swag
 from bayesian_lottery.inference.networks import Batches, Training
 from bayesian_lottery.inference.survivors import State
 
@@ -40,7 +40,7 @@ class SwagNetwork(DrawingNetwork):
         return {**super().tensors(), "sampling.deviations": self.deviations}
 
     def optimizer(self, training: Training) -> torch.optim.Optimizer:
-        check_steps("swag", self.options, training.steps)
+        self.options.check("swag", training.steps)
         (self.generator,) = training.generators
         return super().optimizer(training)
 

@@ -24,7 +24,7 @@ from bayesian_lottery.inference.kinds import (
 )
 from bayesian_lottery.models import MODELS
 from bayesian_lottery.models.costs import COSTS
-from bayesian_lottery.study.datasets import Images, images_of
+from bayesian_lottery.study.datasets import Images, images_of, steps_of
 from bayesian_lottery.tickets.branches import branch_of
 
 START_SECONDS = 10.0  # of a job beside training and tests, where nothing was measured
@@ -75,11 +75,12 @@ def card(path: str | Path) -> Card:
             f"{path}: it has no known model's epochs, deterministic and Bayesian; known are "
             f"{few(COSTS)}."
         )
-    for model, (deterministic, bayesian) in minutes.items():
+    for model in minutes:
+        deterministic, bayesian = (seconds[model][name] for name in ("deterministic", "bayesian"))
         if not 0 < deterministic < bayesian < math.inf:  # `published` divides by the difference
             raise InputError(
-                f"{path}: an epoch of {model} takes {deterministic * 60 / 160:g} seconds and a "
-                f"Bayesian one {bayesian * 60 / 160:g}; the second must be longer, both above 0."
+                f"{path}: an epoch of {model} takes {deterministic:g} seconds and a Bayesian one "
+                f"{bayesian:g}; the second must be longer, both above 0."
             )
     return minutes
 
@@ -134,8 +135,7 @@ def training(settings: Mapping, images: Images) -> tuple[int, int]:
     if count := kind_of(settings).gradients:
         steps = count(options)
         return steps, steps * (options.get("images") or images.train)
-    steps = curriculum["epochs"] * (images.train // curriculum["batch_size"])
-    return steps, curriculum["epochs"] * images.train
+    return steps_of(curriculum, images.train), curriculum["epochs"] * images.train
 
 
 def samples(settings: Mapping) -> int:

@@ -32,6 +32,7 @@ from bayesian_lottery.study import (
     trained,
 )
 from bayesian_lottery.study.datasets import Images, Undecoded, images_of
+from bayesian_lottery.study.expansion import as_list
 from bayesian_lottery.study.schema import check_schema, check_variants
 from bayesian_lottery.study.variants import given
 from bayesian_lottery.tickets.rewinds import REWINDS
@@ -153,7 +154,7 @@ def validate(config: Mapping) -> list[Trunk]:
         rewind_checks.check_step(config, trunk, known[trunk.dataset])
         _check_moves(config, trunk, known[trunk.dataset])
     _check_foreign(config)
-    inference_checks.check(config, [*(n for trunk in trunks for n in trunk.nodes()), *branched])
+    inference_checks.check(config, [*levels, *branched], known)
     ranking_checks.check(config, trunks)
     exported(config, trunks)
     _check_figures(config, trunks)
@@ -183,9 +184,7 @@ def _entry(config: Mapping, dataset: str, model: str) -> str:
     """The first entry of the trunks that asks for a model on a data set, as a sentence begins;
     nothing where branches alone do."""
     for number, entry in enumerate(config["trunks"], 1):
-        values = (entry[key] for key in ("dataset", "model"))
-        asked = [value if isinstance(value, list) else [value] for value in values]
-        if dataset in asked[0] and model in asked[1]:
+        if dataset in as_list(entry["dataset"]) and model in as_list(entry["model"]):
             return f"trunks entry {number}."
     return ""
 
@@ -203,8 +202,7 @@ def _check_moves(config: Mapping, trunk: Trunk, images: Images | Undecoded) -> N
     kind = SEARCHES[choices.search_kind(config, trunk.search)]
     if not (trunk.levels and images.train and issubclass(kind.options, Moving)):
         return
-    curriculum = config["curricula"][trunk.curriculum]
-    steps = curriculum["epochs"] * (images.train // curriculum["batch_size"])
+    steps = datasets.steps_of(config["curricula"][trunk.curriculum], images.train)
     try:
         kind.options(**given(config, "searches", trunk.search)).check_steps(steps)
     except InputError as error:
@@ -257,6 +255,6 @@ def _check_figures(config: Mapping, trunks: list[Trunk]) -> None:
         for option, coordinate in _SHOWN.items():
             wanted = chosen.get(option, [])
             present = {getattr(trunk, coordinate) for trunk in trunks}
-            for value in wanted if isinstance(wanted, list) else [wanted]:
+            for value in as_list(wanted):
                 if value not in present:
                     raise choice(f"figures.{figure}.{option}", value, present)

@@ -77,6 +77,11 @@ def check_shifts(config: Mapping, name: str, shape: tuple[int, int, int] | None)
             )
 
 
+def steps_of(curriculum: Mapping, train: int) -> int:
+    """The steps of a training on so many images."""
+    return curriculum["epochs"] * (train // curriculum["batch_size"])
+
+
 def check_augment(name: str, augment: Mapping, shape: tuple[int, int, int]) -> None:
     """Refuse augmentation that the images of the data set `name` are too small for."""
     if (crop := augment["crop"]) >= min(shape[1:]):

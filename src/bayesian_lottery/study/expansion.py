@@ -31,7 +31,7 @@ def expand(config: Mapping) -> list[Trunk]:
     trunks = []
     total = 0
     for number, entry in enumerate(config["trunks"], 1):
-        lists = {name: _as_list({**LATER, **entry}[name]) for name in COORDINATES}
+        lists = {name: as_list({**LATER, **entry}[name]) for name in COORDINATES}
         factors = {name: len(values) for name, values in lists.items()}
         factors |= {"seeds": len(entry["seeds"]), "levels": entry["levels"] + 1}
         total = _sum(f"trunks entry {number}", total, factors)
@@ -52,7 +52,8 @@ def expand(config: Mapping) -> list[Trunk]:
     return trunks
 
 
-def _as_list(value: object) -> list:
+def as_list(value: object) -> list:
+    """A value that may be given alone as the list that it stands for."""
     return value if isinstance(value, list) else [value]
 
 
@@ -171,7 +172,7 @@ def branches(config: Mapping, trunks: Iterable[Trunk]) -> list[Node]:
     for number, entry in enumerate(config["branches"], 1):
         key = f"branches entry {number}"
         matched = matching(key, entry, trunks)
-        for name in _as_list(entry["branch"]):
+        for name in as_list(entry["branch"]):
             if name not in kinds:
                 raise choice(f"{key}.branch", name, kinds)
             for trunk in matched if kinds[name].inference else ():
@@ -206,7 +207,7 @@ def matching(key: str, entry: Mapping, trunks: Collection[Trunk]) -> list[Trunk]
     for name, attribute in attributes.items():
         if name not in entry:
             continue
-        values, present = _as_list(entry[name]), {getattr(trunk, attribute) for trunk in trunks}
+        values, present = as_list(entry[name]), {getattr(trunk, attribute) for trunk in trunks}
         for value in values:
             if value not in present:
                 raise choice(f"{key}.{name}", value, present)

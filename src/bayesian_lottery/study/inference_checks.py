@@ -7,27 +7,32 @@ from collections.abc import Iterable, Mapping
 from bayesian_lottery import models
 from bayesian_lottery.errors import InputError, choice
 from bayesian_lottery.inference import kinds
-from bayesian_lottery.inference.monte_carlo import Exact, Sgld, Swag, check_steps
+from bayesian_lottery.inference.monte_carlo import Exact
+from bayesian_lottery.inference.schedules import Drawing
 from bayesian_lottery.study import choices
 from bayesian_lottery.study.choices import Training
-from bayesian_lottery.study.datasets import Images, images_of
+from bayesian_lottery.study.datasets import Images, Undecoded, steps_of
 from bayesian_lottery.study.nodes import Node
 
 
-def check(config: Mapping, nodes: Iterable[Node]) -> None:
+def check(config: Mapping, nodes: Iterable[Node], known: Mapping[str, Images | Undecoded]) -> None:
     """Check that the inferences of `nodes` fit their models and data sets.
 
     Only for options that are of a model's layers this imports torch.
+
+    Args:
+        known: what is known of the data sets that they train on, by name.
 
     Raises:
         InputError: names the key, its value, and what is allowed.
     """
     for model, training in dict.fromkeys((n.model, choices.trained(config, n)) for n in nodes):
-        _check_layers(config, training.inference, model, training.dataset)
-        _check_classifier(config, training.inference, model, training.dataset)
-        _check_held_out(config, training.inference, training.dataset)
-        _check_steps(config, training)
-        _check_exact(config, training)
+        images = known[training.dataset]
+        _check_layers(config, training.inference, model, images)
+        _check_classifier(config, training.inference, model, images)
+        _check_held_out(config, training, images)
+        _check_steps(config, training, images)
+        _check_exact(config, training, images)
 
 
 def key_of(config: Mapping, inference: str) -> str:
@@ -47,42 +52,40 @@ def check_range(config: Mapping, inference: str) -> None:
         )
 
 
-def _check_held_out(config: Mapping, inference: str, dataset: str) -> None:
+def _check_held_out(config: Mapping, training: Training, images: Images | Undecoded) -> None:
     """Refuse data of which a class of the mean size has no held-out image for an inference that
     needs them."""
-    if not choices.kind(config, inference).held_out:
+    if not choices.kind(config, training.inference).held_out:
         return
-    held_out, images = config["datasets"][dataset]["validation"], images_of(config, dataset)
+    held_out = config["datasets"][training.dataset]["validation"]
     a_class = images.train / images.classes if images.train and images.classes else math.inf
     if not held_out or held_out * a_class <= 0.5:
         raise InputError(
-            f"datasets.{dataset}.validation: {held_out:g} holds out no images, and the inference "
-            f"{inference!r} selects by them; give a larger share."
+            f"datasets.{training.dataset}.validation: {held_out:g} holds out no images, and the "
+            f"inference {training.inference!r} selects by them; give a larger share."
         )
 
 
-def _check_steps(config: Mapping, training: Training) -> None:
+def _check_steps(config: Mapping, training: Training, images: Images | Undecoded) -> None:
     """Refuse a training that leaves too few steps to draw from, as far as these are known."""
     own = choices.kind(config, training.inference).options
-    images = images_of(config, training.dataset)
-    if not (training.train and issubclass(own, Swag | Sgld) and isinstance(images, Images)):
+    if not (training.train and issubclass(own, Drawing) and isinstance(images, Images)):
         return
-    curriculum = config["curricula"][training.curriculum]
-    steps = curriculum["epochs"] * (images.train // curriculum["batch_size"])
+    steps = steps_of(config["curricula"][training.curriculum], images.train)
     options = own(**choices.options(config, training.inference))
     try:
-        check_steps(key_of(config, training.inference), options, steps)
+        options.check(key_of(config, training.inference), steps)
     except InputError as error:
         where = f"on {training.dataset}, with the curriculum {training.curriculum}"
         raise InputError(f"{str(error).removesuffix('.')} ({where}).") from None
 
 
-def _check_exact(config: Mapping, training: Training) -> None:
+def _check_exact(config: Mapping, training: Training, images: Images | Undecoded) -> None:
     """Refuse an exact sampler of fewer draws than epochs, or of images that cannot be chosen."""
     own = choices.kind(config, training.inference).options
     if not issubclass(own, Exact):
         return
-    key, images = key_of(config, training.inference), images_of(config, training.dataset)
+    key = key_of(config, training.inference)
     options = own(**choices.options(config, training.inference))
     if training.train:
         options.check(key, config["curricula"][training.curriculum]["epochs"])
@@ -100,22 +103,23 @@ def _check_exact(config: Mapping, training: Training) -> None:
         )
 
 
-def _check_layers(config: Mapping, inference: str, name: str, dataset: str) -> None:
+def _check_layers(config: Mapping, inference: str, name: str, images: Images | Undecoded) -> None:
     """Refuse factors of layers that a model does not have."""
     heats = choices.options(config, inference).get("heats", {})
-    if not (heats and (shape := images_of(config, dataset).shape)):
+    if not (heats and images.shape):
         return
-    known = models.layer_names(choices.model(config, name), shape)
+    known = models.layer_names(choices.model(config, name), images.shape)
     for layer in heats:
         if layer not in known:
             raise choice(f"{key_of(config, inference)}.heats, a layer of {name}", layer, known)
 
 
-def _check_classifier(config: Mapping, inference: str, name: str, dataset: str) -> None:
+def _check_classifier(
+    config: Mapping, inference: str, name: str, images: Images | Undecoded
+) -> None:
     """Refuse a covariance of the classifier's weights and biases where they are too many."""
     if choices.options(config, inference).get("hessian") != "last_layer":
         return
-    images = images_of(config, dataset)
     if images.shape and images.classes:
         size = models.classifier_size(choices.model(config, name), images.shape, images.classes)
         kinds.check_classifier(f"{key_of(config, inference)}.hessian", size)
