@@ -3,9 +3,12 @@
 import argparse
 import contextlib
 import json
+from collections.abc import Callable
+from typing import TypeVar
 
 from bayesian_lottery import errors
 
+Number = TypeVar("Number", int, float)
 LARGEST = 10**9  # of the numbers: 30 years of seconds, and still an amount of time for the system
 
 
@@ -22,21 +25,20 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
 
 def above_zero(text: str) -> float:
     """The type of an option that is an amount, such as of seconds."""
-    with contextlib.suppress(ValueError):
-        if 0 < (value := float(text)) <= LARGEST:  # NaN is not
-            return value
-    raise argparse.ArgumentTypeError(
-        f"{errors.short(text)} is not allowed; it must be a number above 0 and of at most {LARGEST}"
-    )
+    return _positive(float, text, "a number above 0 and of at most")
 
 
 def count(text: str) -> int:
     """The type of an option that is a number of things, of which there is one at least."""
+    return _positive(int, text, "a whole number from 1 to")
+
+
+def _positive(kind: Callable[[str], Number], text: str, words: str) -> Number:
     with contextlib.suppress(ValueError):
-        if 0 < (value := int(text)) <= LARGEST:
+        if 0 < (value := kind(text)) <= LARGEST:  # NaN is not
             return value
     raise argparse.ArgumentTypeError(
-        f"{errors.short(text)} is not allowed; it must be a whole number from 1 to {LARGEST}"
+        f"{errors.short(text)} is not allowed; it must be {words} {LARGEST}"
     )
 
 

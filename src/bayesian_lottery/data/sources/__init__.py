@@ -38,7 +38,7 @@ class Source:
         look: gives the shape, and the training images of each class, that `read` will find, where
             only the data tell.
         root: what `root` has to be, of data that cannot be downloaded.
-        options: the settings that not all sources have, of those that this one has.
+        options: the settings that not all sources have, of those that this one has, but for `root`.
         value_bytes: what a pixel and channel, or a column, takes.
     """
 
@@ -52,6 +52,11 @@ class Source:
     root: str | None = None
     options: tuple[str, ...] = ()
     value_bytes: int = 1
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The settings that not all sources have, of those that this one has."""
+        return ("root", *self.options) if self.needs or self.root else self.options
 
     def seen(self, given: Request) -> tuple[Shape, list[int]]:
         """The shape, and the training images of each class: where the size is known about so many,
@@ -109,12 +114,7 @@ CIFAR10, CIFAR100 = published.CIFAR10, published.CIFAR100
 SOURCES = {
     "digits": Source((1438, 359), (1, 8, 8), 10, None, _digits),
     "mnist": Source(
-        (60_000, 10_000),
-        (1, 28, 28),
-        10,
-        "MNIST/raw/*-ubyte",
-        partial(published.mnist, "MNIST"),
-        options=("root",),
+        (60_000, 10_000), (1, 28, 28), 10, "MNIST/raw/*-ubyte", partial(published.mnist, "MNIST")
     ),
     "fashion_mnist": Source(
         (60_000, 10_000),
@@ -122,23 +122,12 @@ SOURCES = {
         10,
         "FashionMNIST/raw/*-ubyte",
         partial(published.mnist, "FashionMNIST"),
-        options=("root",),
     ),
     "cifar10": Source(
-        (50_000, 10_000),
-        (3, 32, 32),
-        10,
-        CIFAR10.archive,
-        partial(published.cifar, CIFAR10),
-        options=("root",),
+        (50_000, 10_000), (3, 32, 32), 10, CIFAR10.archive, partial(published.cifar, CIFAR10)
     ),
     "cifar100": Source(
-        (50_000, 10_000),
-        (3, 32, 32),
-        100,
-        CIFAR100.archive,
-        partial(published.cifar, CIFAR100),
-        options=("root",),
+        (50_000, 10_000), (3, 32, 32), 100, CIFAR100.archive, partial(published.cifar, CIFAR100)
     ),
     "imagefolder": Source(
         read=_folder,
@@ -146,13 +135,13 @@ SOURCES = {
             given.name, given.root, given.settings.get("size"), given.fraction
         ),
         root=f"a folder or tar archive of {folders.LAYOUTS}",
-        options=("root", "test_fraction", "size"),
+        options=("test_fraction", "size"),
     ),
     "table": Source(
         read=lambda given, means: tables.decode(*given, means.divide),
         look=lambda given: tables.look(*given),
         root=tables.ROOT,
-        options=("root", "test_fraction", "target", "numeric", "categorical"),
+        options=("test_fraction", "target", "numeric", "categorical"),
         value_bytes=4,
     ),
     "breast_cancer": Source(
@@ -270,9 +259,9 @@ def _validated(name: str, settings: Mapping) -> tuple[Source, Path]:
     if chosen not in SOURCES:
         raise choice(f"{key}.source", chosen, SOURCES)
     size, fraction = settings.get("size"), settings.get("test_fraction")
-    for option in dict.fromkeys(each for source in SOURCES.values() for each in source.options):
-        if settings.get(option) is not None and option not in SOURCES[chosen].options:
-            owners = few(owner for owner, source in SOURCES.items() if option in source.options)
+    for option in dict.fromkeys(each for source in SOURCES.values() for each in source.takes):
+        if settings.get(option) is not None and option not in SOURCES[chosen].takes:
+            owners = few(owner for owner, source in SOURCES.items() if option in source.takes)
             raise InputError(
                 f"{key}.{option}: {short(settings[option])} given, but the source {chosen} takes "
                 f"none; it goes with {owners}."
@@ -282,7 +271,7 @@ def _validated(name: str, settings: Mapping) -> tuple[Source, Path]:
     if fraction is not None and not (isinstance(fraction, float) and 0 < fraction < 1):
         raise InputError(f"{key}.test_fraction: {fraction!r} is not a number between 0 and 1.")
     source = SOURCES[chosen]
-    if "root" not in source.options:
+    if "root" not in source.takes:
         return source, Path()
     if not isinstance(settings.get("root"), str):
         raise InputError(f"{key}.root: missing; the source {chosen} needs a path here.")
